@@ -1,0 +1,115 @@
+"""What a flow tells its caller while it runs. Frozen, small, and free of secrets.
+
+Texts may hold words of a device. Who stores them bounds them, who shows them escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """The steps of a run, in the order in which a page draws them."""
+
+    CONNECT = "connect"
+    CHECK = "check"
+    FREEZE = "freeze"
+    SNAPSHOT = "snapshot"
+    TRANSFER = "transfer"
+    VERIFY = "verify"
+    CLEAN_UP = "clean-up"
+
+
+class Level(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class CheckState(StrEnum):
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+
+
+class Consistency(StrEnum):
+    """The label of a restore point, best first."""
+
+    APPLICATION = "application"
+    FILE_SYSTEM = "file-system"
+    CRASH = "crash"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEnded:
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line for the run's log."""
+
+    text: str
+    level: Level = Level.INFO
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRan:
+    """A command that ran on the device, for "Show commands". `line` has no secret in it."""
+
+    line: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How far a transfer is. Totals are None until restic's scan ends. `stored_bytes` passed the gateway."""
+
+    bytes_done: int
+    files_done: int
+    stored_bytes: int
+    problems: int
+    bytes_total: int | None = None
+    files_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Froze:
+    """The application was held for so long, from quiesce to resume."""
+
+    what: str
+    milliseconds: float
+    limit_milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One tick of a probe. `name` is a stable key, `text` one sentence, `remedy` what to do when not good."""
+
+    name: str
+    state: CheckState
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """A file that could not be read, or that changed while it was read."""
+
+    path: str
+    text: str
+
+
+Event = PhaseStarted | PhaseEnded | Said | CommandRan | Moved | Froze | Checked | FileProblem
+Tell = Callable[[Event], None]
