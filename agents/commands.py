@@ -11,7 +11,7 @@ _SAFE = re.compile(rb"^[A-Za-z0-9_@%+=:,./-]+$")
 
 
 class Secret:
-    """A text that shows itself only by `reveal()`. Not a `str` on purpose: nothing can format it by accident."""
+    """A text that shows itself only by `reveal()`. Not a `str`, so nothing formats it by accident."""
 
     __slots__ = ("_text",)
 

@@ -13,7 +13,7 @@ class Stream(Protocol):
     """A two-way byte stream: one connection of restic to the gateway, whatever carries it."""
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes, b"" at the end. Raise TimeoutError after the timeout, OSError when broken."""
+        """Return up to `size` bytes, b"" at the end. Raise TimeoutError after the timeout, OSError when cut."""
         ...
 
     def sendall(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ class Process(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the program up: close its channel. It may live on; the runner's reaper ends it. May be called twice."""
+        """Close its channel. The program may live on; the runner's reaper ends it. May be called twice."""
         ...
 
 
@@ -82,8 +82,9 @@ class Session(Protocol):
         ...
 
     def run(self, command: Command, *, timeout_s: float, limit_bytes: int = 4 * 1024 * 1024) -> Result:
-        """Run a command as the session's own user to its end. Raise TimeoutError, ConnectionLost, or ProtocolBroken when it printed
-        more than `limit_bytes`. The status is not judged here."""
+        """Run a command as the session's own user to its end. The status is not judged here.
+
+        Raise TimeoutError, ConnectionLost, or ProtocolBroken when it printed more than `limit_bytes`."""
         ...
 
     def start(self, command: Command) -> Process:
