@@ -13,7 +13,7 @@ class Stream(Protocol):
     """A two-way byte stream: one connection of restic to the gateway, whatever carries it."""
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes, b"" at the end. Raise TimeoutError after the timeout, OSError when cut."""
+        """Return up to `size` bytes, b"" at the end. Raise TimeoutError in time, OSError when cut."""
         ...
 
     def sendall(self, data: bytes) -> None:
