@@ -1,0 +1,113 @@
+"""Reads settings from the environment. Every bad value is refused at start with a hint."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_ORIGIN = re.compile(r"^https?://[A-Za-z0-9.\-\[\]:]+$")
+
+
+def read(name: str, default: str = "") -> str:
+    """Given a variable's name, return its value, or the text of the file that `<name>_FILE` names.
+
+    Raise ImproperlyConfigured when both are set or the file cannot be read.
+    """
+    value = os.environ.get(name, "")
+    file_name = os.environ.get(f"{name}_FILE", "")
+    if value and file_name:
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE, not both.")
+    if not file_name:
+        return value or default
+    try:
+        return Path(file_name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE: {error}") from error
+
+
+def read_flag(name: str) -> bool:
+    """Given a variable's name, return True for 1/true/yes, False for empty/0/false/no. Raise otherwise."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"1", "true", "yes"}:
+        return True
+    if value in {"", "0", "false", "no"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; write 1 or 0.")
+
+
+def read_port(name: str, default: int) -> int:
+    """Given a variable's name, return a TCP port. Raise ImproperlyConfigured when it is none."""
+    value = read(name, str(default))
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write a port from 1 to 65535.")
+    return int(value)
+
+
+def home_directory(base: Path) -> Path:
+    """Return the directory of all state (HOTFLEET_HOME, default `var`), made 0700 when missing."""
+    home = Path(os.environ.get("HOTFLEET_HOME") or base / "var").absolute()
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"HOTFLEET_HOME {home} cannot be made: {error.strerror}.") from error
+    return home
+
+
+def secret_key(home: Path) -> str:
+    """Return Django's secret key: HOTFLEET_SECRET_KEY, or one that is made once and kept 0600 in the home."""
+    given = read("HOTFLEET_SECRET_KEY")
+    if given:
+        if len(given) < 32:
+            raise ImproperlyConfigured("HOTFLEET_SECRET_KEY needs 32 characters or more.")
+        return given
+    path = home / "secret-key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_text(encoding="ascii").strip()
+
+
+def origins(port: int) -> list[str]:
+    """Return the origins under which browsers may use the console (HOTFLEET_ORIGIN, comma separated)."""
+    given = [part.strip().rstrip("/") for part in read("HOTFLEET_ORIGIN").split(",") if part.strip()]
+    for origin in given:
+        if not _ORIGIN.match(origin):
+            raise ImproperlyConfigured(f"HOTFLEET_ORIGIN {origin!r} is not like https://backup.example.org")
+    return given or [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
+
+
+def database(url: str, home: Path) -> dict[str, object]:
+    """Given a DATABASE_URL (empty: SQLite in the home), return Django's settings of the default database."""
+    if not url:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": home / "hotfleet.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": (
+                    "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA journal_size_limit=67108864;"
+                ),
+            },
+        }
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL is not like postgresql://user:password@server/name")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+    }

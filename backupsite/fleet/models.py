@@ -1,0 +1,85 @@
+"""Devices and how they are reached."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.urls import reverse
+
+
+class SshKey(models.Model):
+    """A key pair of the console. The private half is sealed for the workers' key."""
+
+    name = models.CharField(max_length=64, unique=True)
+    public_line = models.TextField()
+    sealed_private_key = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Device(models.Model):
+    """A server that is backed up: reached by SSH, or the console's own machine (`reach` "local")."""
+
+    SSH, LOCAL = "ssh", "local"
+    REACHES = [(SSH, "Over SSH"), (LOCAL, "This machine, without SSH")]
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    slug = models.SlugField(max_length=80, unique=True)
+    name = models.CharField(max_length=64, unique=True)
+    reach = models.CharField(max_length=8, choices=REACHES, default=SSH)
+    address = models.CharField(max_length=253, blank=True)
+    port = models.PositiveIntegerField(default=22)
+    user = models.CharField(max_length=32, blank=True, default="root")
+    ssh_key = models.ForeignKey(
+        SshKey, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
+    )
+    facts = models.JSONField(default=dict, blank=True)
+    facts_at = models.DateTimeField(null=True, blank=True)
+    reached_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reach"], condition=models.Q(reach="local"), name="fleet_one_local_device"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("device", args=[self.slug])
+
+    @property
+    def is_local(self) -> bool:
+        return self.reach == self.LOCAL
+
+
+class HostKey(models.Model):
+    """A host key that a device showed. Only an approved one lets a run start; others wait for a person."""
+
+    PENDING, APPROVED, RETIRED = "pending", "approved", "retired"
+    STATES = [(PENDING, "Waits for approval"), (APPROVED, "Approved"), (RETIRED, "Retired")]
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="host_keys")
+    key_type = models.CharField(max_length=64)
+    blob = models.BinaryField()
+    fingerprint = models.CharField(max_length=80)
+    state = models.CharField(max_length=8, choices=STATES, default=PENDING)
+    seen_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["key_type", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["device", "fingerprint"], name="fleet_host_key_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key_type} {self.fingerprint}"

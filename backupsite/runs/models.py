@@ -1,0 +1,160 @@
+"""The record of every piece of work. The database is the only truth; Redis may be lost at any moment."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.urls import reverse
+
+from backupsite.fleet.models import Device
+from backupsite.policies.models import Policy
+from backupsite.runs.states import State
+
+
+class Run(models.Model):
+    """One piece of work on one device, with exactly one final state.
+
+    `request` says what to do (ids and paths, no secrets); `lease_token` is the worker that may write;
+    `sequence` grows with every change that a page can show.
+    """
+
+    BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
+    KINDS = [
+        (BACKUP, "Backup"),
+        (RESTORE, "Restore"),
+        (PROBE, "Device check"),
+        (SCAN, "Host key scan"),
+    ]
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    number = models.PositiveBigIntegerField(unique=True)
+    kind = models.CharField(max_length=8, choices=KINDS)
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="runs")
+    policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    request = models.JSONField(default=dict)
+    requested_by = models.CharField(max_length=64)  # a user's name, or "schedule"
+    retry_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
+    )
+    attempt = models.PositiveSmallIntegerField(default=1)
+    not_before = models.DateTimeField(null=True, blank=True)
+
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
+    phase = models.CharField(max_length=12, blank=True)
+    queued_at = models.DateTimeField()
+    enqueued_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.CharField(max_length=64, blank=True)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    worker = models.CharField(max_length=64, blank=True)
+
+    sequence = models.PositiveIntegerField(default=0)
+    bytes_done = models.BigIntegerField(default=0)
+    bytes_total = models.BigIntegerField(null=True, blank=True)
+    files_done = models.BigIntegerField(default=0)
+    files_total = models.BigIntegerField(null=True, blank=True)
+    stored_bytes = models.BigIntegerField(default=0)
+    problem_count = models.PositiveIntegerField(default=0)
+    freeze_ms = models.FloatField(null=True, blank=True)
+    freeze_limit_ms = models.FloatField(null=True, blank=True)
+    error_code = models.CharField(max_length=40, blank=True)
+    error_text = models.TextField(blank=True)
+    error_remedy = models.TextField(blank=True)
+    error_detail = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        indexes = [
+            models.Index(fields=["device", "-number"], name="runs_device_newest"),
+            models.Index(fields=["state", "queued_at"], name="runs_state_queued"),
+        ]
+        constraints = [
+            # Two runs never work on one device at once: the database says so, not the code.
+            models.UniqueConstraint(
+                fields=["device"], condition=models.Q(state="running"), name="runs_one_running_a_device"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.number])
+
+
+class RunPhase(models.Model):
+    """How long a phase of a run took. `ended_at` None: it is the current one, or the run was cut there."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="phases")
+    name = models.CharField(max_length=12)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class RunLine(models.Model):
+    """A line of a run's log: words, a command, or a file with a problem. Text of a device is bounded."""
+
+    LINE, COMMAND, FILE = "line", "command", "file"
+    KINDS = [(LINE, "Line"), (COMMAND, "Command"), (FILE, "File")]
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="lines")
+    sequence = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=8, choices=KINDS, default=LINE)
+    level = models.CharField(max_length=8, default="info")
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["sequence"]
+        constraints = [models.UniqueConstraint(fields=["run", "sequence"], name="runs_line_once")]
+
+
+class RunSample(models.Model):
+    """Progress once a second at most: the throughput picture. Older samples of long runs are thinned."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="samples")
+    at = models.DateTimeField()
+    bytes_done = models.BigIntegerField()
+    stored_bytes = models.BigIntegerField()
+    files_done = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+
+
+class RunCheck(models.Model):
+    """One tick of a device check (events.Checked)."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="checks")
+    name = models.CharField(max_length=64)
+    state = models.CharField(max_length=8)
+    text = models.TextField()
+    remedy = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="runs_check_once")]
+
+
+class Counter(models.Model):
+    """The next number of a sequence, taken under a conditional UPDATE. One row a name."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    value = models.PositiveBigIntegerField(default=0)
+
+
+class TickLease(models.Model):
+    """The right to run the tick: one row, taken by a conditional UPDATE. Two schedulers do no harm."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    holder = models.CharField(max_length=64, blank=True)
+    until = models.DateTimeField(null=True, blank=True)
+    ticked_at = models.DateTimeField(null=True, blank=True)
