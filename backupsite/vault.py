@@ -1,8 +1,9 @@
 """Secrets at rest: sealed for the workers' key, so that the web process can write them and never read them.
 
-SealedBox (PyNaCl: X25519, XSalsa20-Poly1305). The plaintext is a JSON object {"owner": ..., "secret": ...}: a row whose
-sealed value was swapped with another's does not open. Keys lie in `<home>/keys/workers` (private, newest first,
-one line of hex each, 0600) and `<home>/keys/workers.pub`, or in HOTFLEET_WORKERS_KEY / HOTFLEET_WORKERS_PUBLIC_KEY.
+SealedBox (PyNaCl: X25519, XSalsa20-Poly1305). The plaintext is a JSON object with owner and secret: a row
+whose sealed value was swapped with another's does not open. Keys lie in `<home>/keys/workers` (private,
+newest first, one line of hex each, 0600) and `<home>/keys/workers.pub`, or in the environment
+(HOTFLEET_WORKERS_KEY, HOTFLEET_WORKERS_PUBLIC_KEY).
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def seal(owner: str, secret: Secret) -> bytes:
 
 
 def unseal(owner: str, sealed: bytes | memoryview) -> Secret:
-    """Given the owner and a sealed value, return the secret. Raise VaultError when it does not open or is another's."""
+    """Given the owner and a sealed value, return the secret. Raise VaultError when it does not open."""
     for key in _read("HOTFLEET_WORKERS_KEY", "workers"):
         try:
             plain = SealedBox(PrivateKey(key)).decrypt(bytes(sealed))
