@@ -1,0 +1,92 @@
+"""The record of every file that one run put into a repository, readable after any crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from agents.errors import ProtocolBroken
+from agents.gateway.target import Kind, is_name
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file that the run made."""
+
+    kind: Kind
+    name: str
+    size: int
+
+
+class Journal:
+    """JSON lines that only grow. Threads may share it. Use as a context manager or close it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the journal and cut off a line that a crash tore. Raise OSError when it cannot."""
+        self._mutex = threading.Lock()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        whole = path.read_bytes()
+        os.ftruncate(self._fd, whole.rfind(b"\n") + 1)
+        folder = os.open(path.parent, os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def add(self, entry: Entry, *, durable: bool) -> None:
+        """Write one entry; when `durable`, return only after it and all before it are on the disk.
+
+        Raise OSError when it could not be written whole: then the file must not be acknowledged.
+        """
+        record = {"kind": entry.kind.value, "name": entry.name, "size": entry.size}
+        line = json.dumps(record).encode() + b"\n"
+        with self._mutex:
+            end = os.fstat(self._fd).st_size
+            if os.write(self._fd, line) != len(line):
+                os.ftruncate(self._fd, end)
+                raise OSError("the journal took only a part of a line")
+        if durable:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Make everything durable and close. May be called twice."""
+        with self._mutex:
+            if self._fd >= 0:
+                os.fsync(self._fd)
+                os.close(self._fd)
+                self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_journal(path: Path) -> tuple[Entry, ...]:
+    """Given a journal's path, return its entries, oldest first. A torn last line is left out.
+
+    Return nothing when the file is missing (the run made none). Raise ProtocolBroken when a whole line
+    is not an entry: then nobody knows what the run made.
+    """
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    return tuple(_parse(line, path) for line in whole.split(b"\n")[:-1])
+
+
+def _parse(line: bytes, path: Path) -> Entry:
+    try:
+        record = json.loads(line)
+        entry = Entry(Kind(record["kind"]), str(record["name"]), int(record["size"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolBroken(f"the journal {path.name} of a run is damaged", detail=repr(line)) from error
+    if not is_name(entry.name) or entry.size < 0:
+        raise ProtocolBroken(f"the journal {path.name} of a run is damaged", detail=repr(line))
+    return entry
