@@ -1,0 +1,98 @@
+"""One connection that is alive or known to be lost: a watchdog, one lock for global requests, one reason."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import paramiko
+
+from agents.errors import AgentError, CommandFailed, ConnectionLost
+from agents.ssh.target import Target
+from agents.ssh.transport import DeviceTransport
+
+ASK_EVERY_S = 5.0
+SILENCE_S = 15.0
+CHANNEL_OPEN_S = 30.0
+_TICK_S = 1.0
+
+
+class Link:
+    """Holds an authenticated transport. Threads may share it.
+
+    Two threads watch it: one asks the device every 5 s for an answer (and may block for ever in that), the
+    other closes the transport when nothing at all was received for 15 s. Every waiting call then ends.
+    """
+
+    def __init__(self, target: Target, transport: DeviceTransport) -> None:
+        self.target = target
+        self.transport = transport
+        self._reason = ""
+        self._ended = threading.Event()
+        # paramiko has one event and one answer for all global requests of a transport.
+        self.global_requests = threading.Lock()
+        for work in (self._ask, self._watch):
+            threading.Thread(target=work, name=f"watch {target.label}", daemon=True).start()
+
+    def _ask(self) -> None:
+        while not self._ended.wait(ASK_EVERY_S):
+            try:
+                with self.global_requests:
+                    self.transport.global_request("keepalive@openssh.com", wait=True)
+            except (OSError, EOFError, paramiko.SSHException) as failure:
+                self.drop(f"sending failed: {failure}")
+
+    def _watch(self) -> None:
+        heard, silent_s, looked_at = -1, 0.0, time.monotonic()
+        while not self._ended.wait(_TICK_S):
+            now = time.monotonic()
+            # A tick never counts for more than two: when our own process stood still, the device is innocent.
+            silent_s += min(now - looked_at, 2 * _TICK_S)
+            looked_at = now
+            if heard != self.transport.heard_socket.heard_bytes:
+                heard, silent_s = self.transport.heard_socket.heard_bytes, 0.0
+            if silent_s >= SILENCE_S:
+                self.drop(f"it was silent for {SILENCE_S:.0f} s")
+            if not self.transport.is_active():
+                self._ended.set()
+
+    @property
+    def is_alive(self) -> bool:
+        return self.transport.is_active()
+
+    def lost(self) -> ConnectionLost:
+        """Return the error that says that, and why, this connection is no more."""
+        failure = self.transport.saved_exception  # get_exception() forgets it
+        reason = self._reason or (str(failure) if failure is not None else "") or "the device closed it"
+        return ConnectionLost(
+            f"The connection to {self.target.label} was lost: {reason}.",
+            remedy="Check the network and the device. Hotfleet tries again by itself.",
+        )
+
+    def drop(self, reason: str) -> None:
+        """End the connection for a reason. The first reason is kept."""
+        self._reason = self._reason or reason
+        self._ended.set()
+        self.transport.close()
+
+    def close(self) -> None:
+        """End the connection in order. May be called twice."""
+        self.drop("it was closed here")
+
+    def open_channel(self) -> paramiko.Channel:
+        """Return a new session channel. Raise ConnectionLost, or CommandFailed when the device refuses it."""
+        try:
+            return self.transport.open_session(timeout=CHANNEL_OPEN_S)
+        except paramiko.ChannelException as failure:
+            raise self._no_channel(failure) from failure
+        except (OSError, EOFError, paramiko.SSHException) as failure:
+            if self.is_alive:
+                raise self._no_channel(failure) from failure
+            raise self.lost() from failure
+
+    def _no_channel(self, failure: Exception) -> AgentError:
+        return CommandFailed(
+            f"The device {self.target.label} opens no further session on this connection.",
+            remedy="Set MaxSessions to 10 or more in /etc/ssh/sshd_config of the device, and reload sshd.",
+            detail=str(failure),
+        )

@@ -1,0 +1,129 @@
+"""The TCP connection to a device: every address is tried, nothing waits longer than the deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import queue
+import select
+import socket
+import threading
+import time
+
+from agents.errors import ConnectFailed
+from agents.ssh.target import Target
+
+# Data that the device's kernel does not confirm for so long means that the way is cut.
+UNCONFIRMED_S = 15
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+Found = list[tuple[socket.AddressFamily, SocketAddress]]
+
+
+class HeardSocket(socket.socket):
+    """A socket that counts what it received, so that a watchdog sees silence whatever lies above."""
+
+    heard_bytes = 0
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        data = super().recv(bufsize, flags)
+        self.heard_bytes += len(data)
+        return data
+
+
+def connect_socket(target: Target, deadline: float) -> HeardSocket:
+    """Given a target and a moment of time.monotonic(), return a socket on which the device said something.
+
+    Each address of the name gets its share of the time that is left. Raise ConnectFailed with the reason of
+    the first address when none works.
+    """
+    found = _resolve(target, deadline)
+    first_failure: OSError | None = None
+    for place, (family, address) in enumerate(found):
+        share_s = max(0.1, (deadline - time.monotonic()) / (len(found) - place))
+        device = HeardSocket(family, socket.SOCK_STREAM)
+        try:
+            device.settimeout(share_s)
+            device.connect(address)
+            _set_options(device)
+        except OSError as failure:
+            device.close()
+            first_failure = first_failure or failure
+        else:
+            return _greeted(device, target, deadline)
+    raise _explained(target, first_failure)
+
+
+def _resolve(target: Target, deadline: float) -> Found:
+    # getaddrinfo knows no timeout: a thread may outlive us, it only waits for the resolver.
+    answers: queue.SimpleQueue[Found | OSError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            infos = socket.getaddrinfo(target.address, target.port, type=socket.SOCK_STREAM)
+            answers.put([(family, address) for family, _, _, _, address in infos])
+        except OSError as failure:
+            answers.put(failure)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(0.1, deadline - time.monotonic()))
+    except queue.Empty:
+        answer = TimeoutError("the name servers did not answer")
+    if isinstance(answer, OSError) or not answer:
+        raise ConnectFailed(
+            f"The name {target.address} could not be found.",
+            remedy="Check the spelling and the console's name servers, or use the IP address.",
+            detail=str(answer),
+        )
+    return answer
+
+
+def _set_options(device: socket.socket) -> None:
+    # Without TCP_NODELAY a no-change backup through the tunnel took 11.3 s instead of 2.3 s.
+    device.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    device.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    device.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNCONFIRMED_S * 1000)
+
+
+def _greeted(device: HeardSocket, target: Target, deadline: float) -> HeardSocket:
+    """Given a connected socket, wait for the first byte: SSH servers speak first. It stays unread."""
+    try:
+        with contextlib.suppress(OSError):  # a reset: said below, like an end
+            ready, _, _ = select.select([device], [], [], max(0.1, deadline - time.monotonic()))
+            if ready and device.recv(1, socket.MSG_PEEK):
+                return device
+            if not ready:
+                raise ConnectFailed(
+                    f"{target.place} accepted the connection and then said nothing.",
+                    remedy="Look whether sshd hangs on the device, or whether something else has this port.",
+                )
+        raise ConnectFailed(
+            f"{target.place} closed the connection before it said anything.",
+            remedy="Look at sshd's log on the device: MaxStartups, a ban (fail2ban) or a full disk do this.",
+        )
+    except ConnectFailed:
+        device.close()
+        raise
+
+
+def _explained(target: Target, failure: OSError | None) -> ConnectFailed:
+    detail = str(failure)
+    if isinstance(failure, ConnectionRefusedError):
+        return ConnectFailed(
+            f"{target.place} refuses connections: nothing listens there.",
+            remedy="Check the port, and that sshd runs on the device.",
+            detail=detail,
+        )
+    if isinstance(failure, TimeoutError):
+        return ConnectFailed(
+            f"{target.place} does not answer: the device is off, or a firewall drops the connection.",
+            remedy="Check that the device runs and that its firewall lets the console in.",
+            detail=detail,
+        )
+    if failure is not None and failure.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return ConnectFailed(
+            f"There is no route to {target.place}.",
+            remedy="Check the address, the console's network, and that the device runs.",
+            detail=detail,
+        )
+    return ConnectFailed(f"{target.place} could not be reached.", detail=detail)
