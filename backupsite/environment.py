@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
+import shlex
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -48,6 +50,33 @@ def read_port(name: str, default: int) -> int:
     return int(value)
 
 
+def read_count(name: str, default: int) -> int:
+    """Given a variable's name, return a number from 1 to 200. Raise ImproperlyConfigured when it is none."""
+    value = read(name, str(default))
+    if not value.isascii() or not value.isdigit() or not 0 < int(value) <= 200:
+        raise ImproperlyConfigured(f"{name} is {value!r}; write a number from 1 to 200.")
+    return int(value)
+
+
+def log_level() -> str:
+    """Return how much the console's processes say (HOTFLEET_LOG_LEVEL, default WARNING)."""
+    value = read("HOTFLEET_LOG_LEVEL", "WARNING").upper()
+    if value not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+        raise ImproperlyConfigured(f"HOTFLEET_LOG_LEVEL is {value!r}; write DEBUG, INFO, WARNING or ERROR.")
+    return value
+
+
+def home_problem(home: Path) -> str:
+    """Given the home, return why it must not hold secrets, or "" when it may. Changes nothing."""
+    found = home.stat()
+    if found.st_uid != os.geteuid():
+        return f"{home} belongs to user number {found.st_uid}. Set HOTFLEET_HOME to a directory of yours."
+    if found.st_mode & 0o077:
+        # Not mended here: it could be /tmp or somebody's home directory.
+        return f"Others may look into {home}. Type: chmod 700 {shlex.quote(os.fspath(home))}"
+    return ""
+
+
 def home_directory(base: Path) -> Path:
     """Return the directory of all state (HOTFLEET_HOME, default `var`), made 0700 when missing."""
     home = Path(os.environ.get("HOTFLEET_HOME") or base / "var").absolute()
@@ -77,6 +106,28 @@ def secret_key(home: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
+def valkey_socket(home: Path) -> Path:
+    """Given the home, return where its Valkey listens. The same home gives the same answer in each process.
+
+    A socket's path may have 107 bytes (unix(7)). When the home's own is longer it is a directory of the
+    system for short-lived files; whoever makes it must check that it is private.
+    """
+    path = home / "run" / "valkey.sock"
+    if len(os.fsencode(path)) <= 107:
+        return path
+    user = os.geteuid()
+    mark = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    base = Path("/run") if user == 0 else Path("/tmp")  # noqa: S108 (0700 and its owner is checked before use)
+    return base / f"hotfleet-{user}-{mark}" / "valkey.sock"
+
+
+def redis_url(socket: Path | None) -> str:
+    """Given the own Valkey's socket, return its address; given None, return REDIS_URL."""
+    if socket is None:
+        return read("REDIS_URL")
+    return f"unix://{quote(os.fspath(socket))}?db=0"
+
+
 def origins(port: int) -> list[str]:
     """Return the origins under which browsers may use the console (HOTFLEET_ORIGIN, comma separated)."""
     given = [part.strip().rstrip("/") for part in read("HOTFLEET_ORIGIN").split(",") if part.strip()]
@@ -103,11 +154,14 @@ def database(url: str, home: Path) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured("DATABASE_URL is not like postgresql://user:password@server/name")
+    # What follows the question mark goes to libpq: sslmode, sslrootcert, host (a directory: unix socket) ...
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(parts.hostname or ""),
-        "PORT": str(parts.port or ""),
+        "HOST": options.pop("host", unquote(parts.hostname or "")),
+        "PORT": options.pop("port", str(parts.port or "")),
+        "OPTIONS": options,
     }

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "backupsite.runs",
     "backupsite.recovery",
     "backupsite.console",
+    "backupsite.serve",
 ]
 
 MIDDLEWARE = [
@@ -124,7 +125,14 @@ STORAGES = {
     "staticfiles": {"BACKEND": "backupsite.web.staticfiles.ManifestStorage"},
 }
 
-REDIS_URL = environment.read("REDIS_URL") or f"unix://{HOTFLEET_HOME}/run/valkey.sock?db=0"
+# Without REDIS_URL `manage.py serve` runs a Valkey of its own at this socket.
+VALKEY_SOCKET = None if environment.read("REDIS_URL") else environment.valkey_socket(HOTFLEET_HOME)
+REDIS_URL = environment.redis_url(VALKEY_SOCKET)
+# Runs that may be worked on at the same time on this machine, by queue.
+HOTFLEET_WORKERS = {
+    "interactive": environment.read_count("HOTFLEET_INTERACTIVE_WORKERS", 2),
+    "bulk": environment.read_count("HOTFLEET_BULK_WORKERS", 4),
+}
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": -1, "SERIALIZER": "rq.serializers.JSONSerializer"}
     for name in ("interactive", "bulk")
@@ -142,6 +150,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
+    "root": {"handlers": ["console"], "level": environment.log_level()},
     "loggers": {"paramiko": {"level": "WARNING"}, "rq.worker": {"level": "WARNING"}},
 }

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from backupsite.serve.health import healthz
+
+_APPS = ("web", "accounts", "alerts", "fleet", "repositories", "policies", "runs", "recovery", "console")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", healthz, name="healthz"),
+    *(path("", include(f"backupsite.{app}.urls")) for app in _APPS),
+]

@@ -1,0 +1,10 @@
+"""Django's pages without the live socket, for servers that speak WSGI only."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backupsite.settings")
+application = get_wsgi_application()

@@ -1,0 +1,55 @@
+"""What every test can use, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from django.test import Client
+
+from backupsite.accounts.models import User
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    # A test that CI skips is a promise that nobody checks.
+    if os.environ.get("CI") and _skipped and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("CI") and _skipped:
+        terminalreporter.section("skipped in CI: this is a failure", red=True)
+        for name in _skipped:
+            terminalreporter.line(name)
+
+
+@pytest.fixture
+def person(db: None) -> User:
+    """An administrator called "ada" whose password is "correct horse battery"."""
+    return User.objects.create_user("ada", "correct horse battery", is_superuser=True)
+
+
+@pytest.fixture
+def operator(person: User) -> Client:
+    """A browser in which `person` is signed in."""
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    """A browser in which nobody is signed in."""
+    return Client()
