@@ -1,0 +1,18 @@
+"""The fixtures of the test ground, and the mark that says what every test here needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.live.ground import device, live_ground, make_device
+
+__all__ = ["device", "live_ground", "make_device"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as live."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.live)

@@ -1,0 +1,382 @@
+"""The test ground: devices that are network namespaces with a real sshd and real file systems.
+
+A device shares the machine's file system, /run, users and process table with all others; its network, sshd,
+keys, log and file systems are its own. Devices are numbered; a number is held by a file lock, so that test
+runs at the same time do not meet, and what a killed test run left behind is removed by the next holder.
+
+    with Device() as device:
+        session = device.connect()
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from agents.ssh import HostKey, KeyPair, Target, authorized_keys_line, connect, make_key_pair, sudoers_line
+from agents.ssh.session import SshSession
+
+BASE = Path("/var/lib/hotfleet-ground")
+TOOLS = ("ip", "nsenter", "setpriv", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", "useradd", "sudo")
+HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
+_MOST_DEVICES = 4096
+
+
+def missing_parts() -> list[str]:
+    """Return what this machine lacks for live tests."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    if os.geteuid() != 0:
+        missing.insert(0, "root")
+    return missing
+
+
+def command(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program of this machine. Raise AssertionError with its words and output when it fails."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"{' '.join(done.args)} ended with {done.returncode}: {done.stderr or done.stdout}"
+        )
+    return done
+
+
+def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 10, what: str = "it") -> None:
+    """Return as soon as `is_so()`. Raise AssertionError when that takes too long."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {timeout_s} s")
+        time.sleep(0.05)
+
+
+class Device:
+    """One device. `close()` removes all of it, also what a test broke."""
+
+    def __init__(self, **sshd_options: str) -> None:
+        """Given sshd options that differ from those here (AllowTcpForwarding="no"), make the device."""
+        self._lock_file, self.number = _claim_number()
+        self.name = f"hfg{self.number}"
+        self.directory = BASE / str(self.number)
+        self.namespace = self.name
+        self._link_name = f"{self.name}h"
+        high, low = divmod(self.number * 4, 256)
+        self.console_address = f"10.213.{high}.{low + 1}"
+        self.address = f"10.213.{high}.{low + 2}"
+        self.port = 22
+        self.users: list[str] = []
+        self._sshd: subprocess.Popen[bytes] | None = None
+        self._options = {
+            "PermitRootLogin": "prohibit-password",
+            "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no",
+            "UsePAM": "no",
+            "MaxStartups": "500",
+            "MaxSessions": "100",
+            "LogLevel": "DEBUG",
+            **sshd_options,
+        }
+        try:
+            self._remove_everything()
+            self._create()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Making it
+
+    def _create(self) -> None:
+        self.directory.mkdir(parents=True)
+        (self.directory / "keys").mkdir()
+        inner = f"{self.name}d"
+        command("ip", "netns", "add", self.namespace)
+        command("ip", "link", "add", self._link_name, "type", "veth", "peer", inner, "netns", self.namespace)
+        command("ip", "address", "add", f"{self.console_address}/30", "dev", self._link_name)
+        command("ip", "link", "set", self._link_name, "up")
+        for words in (
+            ("address", "add", f"{self.address}/30", "dev", inner),
+            ("link", "set", inner, "up"),
+            ("link", "set", "lo", "up"),
+        ):
+            command("ip", "-n", self.namespace, *words)
+        for key_type in HOST_KEY_TYPES:
+            self._make_host_key(key_type)
+        self.key_pair: KeyPair = make_key_pair(f"console-of-{self.name}")
+        self.authorize("root")
+        self.start_sshd()
+
+    def _make_host_key(self, key_type: str) -> None:
+        path = self.directory / f"host_{key_type}"
+        path.unlink(missing_ok=True)
+        size = ("-b", "2048") if key_type == "rsa" else ()
+        command("ssh-keygen", "-q", "-t", key_type, *size, "-N", "", "-C", self.name, "-f", path)
+
+    def authorize(self, user: str, line: str | None = None) -> None:
+        """Write `user`'s authorized_keys: our key's proper line, or another (an empty one locks us out)."""
+        path = self.directory / "keys" / user
+        path.write_text((authorized_keys_line(self.key_pair.public_line) if line is None else line) + "\n")
+        path.chmod(0o644)
+
+    # sshd
+
+    def start_sshd(self) -> None:
+        """Start sshd in the namespace (the machine's mounts stay visible) and wait until it greets."""
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        config = self.directory / "sshd_config"
+        config.write_text(self._sshd_config())
+        # Not `ip netns exec`: that makes a mount namespace too, and snapshots would be invisible out here.
+        words = ["setpriv", "--pdeathsig", "TERM", "nsenter", f"--net=/run/netns/{self.namespace}"]
+        words += ["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.directory / "sshd.log")]
+        self._sshd = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        wait_until(self._greets, what=f"a greeting of sshd on {self.name}")
+
+    def _sshd_config(self) -> str:
+        keys = [f"HostKey {self.directory}/host_{key_type}" for key_type in HOST_KEY_TYPES]
+        fixed = [
+            f"ListenAddress {self.address}:{self.port}",
+            f"PidFile {self.directory}/sshd.pid",
+            f"AuthorizedKeysFile {self.directory}/keys/%u",
+        ]
+        return "\n".join([*fixed, *keys, *(f"{name} {value}" for name, value in self._options.items()), ""])
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection((self.address, self.port), timeout=1) as probe:
+                return probe.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    @property
+    def sshd_pid(self) -> int:
+        """The listener's process id."""
+        if self._sshd is None:
+            raise AssertionError("sshd does not run")
+        return self._sshd.pid
+
+    def stop_sshd(self) -> None:
+        """End the listener. Open connections live on, as they do on a real machine."""
+        if self._sshd is not None:
+            self._sshd.terminate()
+            self._sshd.wait(10)
+            self._sshd = None
+
+    def configure(self, **sshd_options: str) -> None:
+        """Change options of sshd for the connections to come."""
+        self._options.update(sshd_options)
+        self.stop_sshd()
+        self.start_sshd()
+
+    def swap_host_key(self, *key_types: str) -> None:
+        """Give sshd new host keys of these types (of all without a word), as a reinstalled machine has."""
+        for key_type in key_types or HOST_KEY_TYPES:
+            self._make_host_key(key_type)
+        self.stop_sshd()
+        self.start_sshd()
+
+    @property
+    def sshd_log(self) -> str:
+        path = self.directory / "sshd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # Using it
+
+    @property
+    def host_keys(self) -> list[HostKey]:
+        """The keys that a person would have approved."""
+        lines = [(self.directory / f"host_{each}.pub").read_text().split() for each in HOST_KEY_TYPES]
+        return [HostKey(words[0], base64.b64decode(words[1])) for words in lines]
+
+    def target(self, user: str = "root") -> Target:
+        return Target(self.address, self.port, user)
+
+    def connect(self, user: str = "root", *, timeout_s: float = 15) -> SshSession:
+        """Return an open session. The caller closes it."""
+        return connect(
+            self.target(user),
+            private_key=self.key_pair.private_key,
+            host_keys=self.host_keys[:1],
+            timeout_s=timeout_s,
+        )
+
+    def pids(self) -> list[int]:
+        """Return every process in the device's network namespace: sshd, its children, and what they run."""
+        return [int(word) for word in command("ip", "netns", "pids", self.namespace).stdout.split()]
+
+    def session_pids(self) -> list[int]:
+        """Return every process on the device but the listener."""
+        return [pid for pid in self.pids() if self._sshd is None or pid != self._sshd.pid]
+
+    def cut(self) -> None:
+        """Cut the network: packets vanish, nothing is reset."""
+        command("ip", "link", "set", self._link_name, "down")
+
+    def heal(self) -> None:
+        command("ip", "link", "set", self._link_name, "up")
+
+    # File systems and users
+
+    @property
+    def btrfs(self) -> Path:
+        """The mount point of the device's btrfs. It is made when it is first asked for."""
+        path = self.directory / "btrfs"
+        return path if path.exists() else self.make_file_system("btrfs")
+
+    def make_file_system(self, kind: str, *, name: str = "", size_mb: int = 1024) -> Path:
+        """Make a loop file system (btrfs, ext4, xfs) and return where it is mounted."""
+        mount_point = self.directory / (name or kind)
+        image = self.directory / f"{mount_point.name}.img"
+        with image.open("wb") as file:
+            file.truncate(size_mb * 1024 * 1024)
+        command(f"mkfs.{kind}", "-q", image)
+        mount_point.mkdir()
+        command("mount", "-t", kind, "-o", "loop", image, mount_point)
+        return mount_point
+
+    def make_user(self, *, may_sudo: bool, shell: str = "/bin/sh", suffix: str = "u") -> str:
+        """Make a user with our key, with or without the sudo rule, and return the name."""
+        user = f"{self.name}{suffix}"
+        home = self.directory / f"home-{user}"
+        home.mkdir()
+        command("useradd", "--no-create-home", "--home-dir", home, "--shell", shell, "--password", "*", user)
+        self.users.append(user)
+        shutil.chown(home, user)
+        self.authorize(user)
+        if may_sudo:
+            rule = self._sudoers_path(user)
+            rule.write_text(sudoers_line(user) + "\n")
+            rule.chmod(0o440)
+        return user
+
+    @staticmethod
+    def _sudoers_path(user: str) -> Path:
+        return Path("/etc/sudoers.d") / f"hotfleet-ground-{user}"
+
+    # Removing it
+
+    def close(self) -> None:
+        """Remove all of it. May be called twice. Raise what went wrong, after everything was tried."""
+        if self._lock_file.closed:
+            return
+        try:
+            self._remove_everything()
+        finally:
+            self._lock_file.close()
+
+    def _remove_everything(self) -> None:
+        steps = (
+            self._kill_processes,
+            self._unmount,
+            self._remove_network,
+            self._remove_users,
+            self._remove_files,
+        )
+        failures: list[Exception] = []
+        for step in steps:
+            try:
+                step()
+            except Exception as failure:
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup(f"{self.name} could not be removed whole", failures)
+
+    def _kill_processes(self) -> None:
+        if not Path(f"/run/netns/{self.namespace}").exists():
+            return
+
+        def is_empty() -> bool:
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not self.pids()
+
+        wait_until(is_empty, what=f"the end of the processes of {self.name}")
+        if self._sshd is not None:
+            self._sshd.wait(10)
+            self._sshd = None
+
+    def _unmount(self) -> None:
+        for mount_point in reversed(_mounts_below(self.directory)):
+            if command("umount", mount_point, check=False).returncode != 0:
+                command("umount", "--lazy", mount_point)
+
+    def _remove_network(self) -> None:
+        if Path(f"/sys/class/net/{self._link_name}").exists():
+            command("ip", "link", "delete", self._link_name)
+        if Path(f"/run/netns/{self.namespace}").exists():
+            command("ip", "netns", "delete", self.namespace)
+
+    def _remove_users(self) -> None:
+        for line in Path("/etc/passwd").read_text().splitlines():
+            user = line.split(":")[0]
+            if user.startswith(self.name) and f"{self.directory}/home-" in line:
+                self._sudoers_path(user).unlink(missing_ok=True)
+                command("userdel", user)
+
+    def _remove_files(self) -> None:
+        if _mounts_below(self.directory):
+            raise AssertionError(
+                f"something is still mounted below {self.directory}: nothing is deleted there"
+            )
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+
+def _claim_number() -> tuple[IO[str], int]:
+    """Return the smallest free number with the open file whose lock holds it."""
+    BASE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for number in range(1, _MOST_DEVICES):
+        file = (BASE / f"{number}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            return file, number
+    raise AssertionError("all numbers of test devices are taken")
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [point for point in points if point.startswith(f"{directory}/")]
+
+
+@pytest.fixture(scope="session")
+def live_ground() -> None:
+    """Skip where live tests cannot run; fail instead where CI runs them."""
+    if missing := missing_parts():
+        reason = f"live tests need: {', '.join(missing)}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def make_device(live_ground: None) -> Iterator[Callable[..., Device]]:
+    """Make devices; all of them are gone after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **sshd_options: stack.enter_context(Device(**sshd_options))
+
+
+@pytest.fixture
+def device(make_device: Callable[..., Device]) -> Device:
+    """One device with sshd's options as a careful person sets them."""
+    return make_device()
