@@ -1,0 +1,97 @@
+# shellcheck shell=sh
+# ---- long programs --------------------------------------------------------------------------------------------
+
+attach() { # stdin: id, number of lines for the namespace, these lines, number of variables, name and value of each
+  read -r id lines || exit 125
+  while [ "$lines" -gt 0 ]; do
+    IFS= read -r line || exit 125
+    printf '%s\n' "$line"
+    lines=$((lines - 1))
+  done >"$dir/start.$id" || refuse healed "the run is over"
+  read -r variables || exit 125
+  while [ "$variables" -gt 0 ]; do
+    value && variable=$value && value || exit 125
+    export "$variable=$value"
+    variables=$((variables - 1))
+  done
+  exec 3<&0 </dev/null
+  myself
+  holder="$me $started"
+  (
+    enter "$id" "$holder"
+    exec setsid unshare -m /bin/sh "$dir/program" inside "$dir" "$id"
+  ) 3<&- &
+  program=$!
+  { while read -r _; do :; done; end_named "$id"; } <&3 3<&- >/dev/null 2>&1 &
+  watcher=$!
+  exec 3<&-
+  wait "$program"
+  status=$?
+  kill -s KILL "$watcher" 2>/dev/null
+  rm -f -- "$dir/groups/$id"
+  exit "$status"
+}
+
+check_private() { # the fields before " - ": an optional "shared:N" or "master:N" means that others see our mounts
+  while read -r line; do
+    case "${line%% - *} " in *' shared:'* | *' master:'*) return 1 ;; esac
+  done </proc/self/mountinfo
+}
+
+is_read_only() { # given a path as it is escaped in mountinfo: is the topmost mount there read-only
+  mode=''
+  while read -r _ _ _ _ point options _; do [ "$point" = "$1" ] && mode=$options; done </proc/self/mountinfo
+  case ,$mode, in *,ro,*) return 0 ;; *) return 1 ;; esac
+}
+
+hold() { # given what and a place: a place that stays reachable when the original is covered
+  if [ -d "$1" ]; then mkdir -p "$2"; else : >"$2"; fi
+  mount -o bind -- "$1" "$2" || refuse bind "$1 cannot be held"
+}
+
+cover() { # given what, the true path and its form in mountinfo
+  mount -o bind -- "$1" "$2" || refuse bind "$2 cannot be covered"
+  mount -o remount,bind,ro -- "$2" || refuse bind "$2 cannot be made read-only"
+  is_read_only "$3" || refuse bind "$2 is not read-only"
+}
+
+inside() { # in the private mount namespace; stdin: what attach kept
+  mount --make-rprivate / || refuse private "mounts cannot be made private"
+  check_private || refuse private "mounts of this namespace are still shared with the device"
+  value && niceness=$value && value && priority=$value || exit 125
+  value && binds=$value && value && scratches=$value || exit 125
+  hold=$dir/hold.$id
+  mkdir "$hold" || exit 125
+  number=0
+  # the lists are kept as numbered variables, since a path may hold anything
+  while [ "$number" -lt "$binds" ]; do
+    number=$((number + 1))
+    value && hold "$value" "$hold/bind$number"
+    value && eval "path$number=\$value"
+    value && eval "point$number=\$value"
+  done
+  number=0
+  while [ "$number" -lt "$scratches" ]; do
+    number=$((number + 1))
+    value && hold "$value" "$hold/scratch$number"
+    eval "scratch$number=\$value"
+  done
+  number=0
+  while [ "$number" -lt "$binds" ]; do # outer ones come first
+    number=$((number + 1))
+    eval "cover \"\$hold/bind$number\" \"\$path$number\" \"\$point$number\""
+  done
+  number=0
+  while [ "$number" -lt "$scratches" ]; do
+    number=$((number + 1))
+    eval "value=\$scratch$number"
+    mount -o bind -- "$hold/scratch$number" "$value" || refuse bind "$value cannot be kept writable"
+  done
+  value || exit 125
+  eval "set -- $value"
+  cd / || exit 125
+  [ "$priority" = - ] || ! command -v ionice >/dev/null || set -- ionice -c2 -n"$priority" "$@"
+  [ "$niceness" = - ] || set -- nice -n "$niceness" "$@"
+  printf 'started\n'
+  exec "$@" </dev/null
+}
