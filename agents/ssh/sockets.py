@@ -89,7 +89,9 @@ def _greeted(device: HeardSocket, target: Target, deadline: float) -> HeardSocke
     """Given a connected socket, wait for the first byte: SSH servers speak first. It stays unread."""
     try:
         with contextlib.suppress(OSError):  # a reset: said below, like an end
-            ready, _, _ = select.select([device], [], [], max(0.1, deadline - time.monotonic()))
+            poller = select.poll()  # select() knows no descriptor over 1023
+            poller.register(device, select.POLLIN)
+            ready = poller.poll(max(100.0, (deadline - time.monotonic()) * 1000))
             if ready and device.recv(1, socket.MSG_PEEK):
                 return device
             if not ready:
