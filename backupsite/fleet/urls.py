@@ -1,5 +1,10 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from backupsite.fleet import views
+
+urlpatterns = [
+    path("devices/new/", views.device_new, name="device-new"),
+    path("devices/<slug:slug>/edit/", views.device_edit, name="device-edit"),
+]

@@ -72,12 +72,17 @@ class Source(models.Model):
 
 
 class PolicyDevice(models.Model):
-    """A device under a policy, and when it is next due (claimed by a conditional UPDATE in `runs/due`)."""
+    """A device under a policy, and when it is next due (claimed by a conditional UPDATE in `runs/due`).
+
+    `succeeded_at` is when the newest good backup started: what changed later is not in it.
+    """
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="assignments")
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="assignments")
     next_due = models.DateTimeField(null=True, blank=True, db_index=True)
     overdue_told_at = models.DateTimeField(null=True, blank=True)
+    assigned_at = models.DateTimeField(auto_now_add=True)
+    succeeded_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

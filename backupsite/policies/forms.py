@@ -1,0 +1,141 @@
+"""What a person types about a policy: name, devices, when, target; the sources are in source_forms."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from datetime import time, timedelta
+from typing import Any
+
+from django import forms
+
+from backupsite.fleet.models import Device
+from backupsite.fleet.names import clean_name
+from backupsite.policies.durations import parse_duration, show_duration
+from backupsite.policies.models import Policy
+
+# The segmented control: (value, words, schedule of the model, minutes when it is "every").
+WHEN = (
+    ("15", "Every 15 min", Policy.EVERY, 15),
+    ("60", "Hourly", Policy.EVERY, 60),
+    ("240", "Every 4 h", Policy.EVERY, 240),
+    ("daily", "Daily", Policy.DAILY, 60),
+    ("weekly", "Weekly", Policy.WEEKLY, 60),
+    ("cron", "Cron", Policy.CRON, 60),
+    ("manual", "By hand", Policy.MANUAL, 60),
+)
+WEEKDAYS = list(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
+SHORTEST_RPO = timedelta(minutes=5)
+LONGEST_RPO = timedelta(days=366)
+_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
+
+
+class PolicyForm(forms.Form):
+    """A policy without its sources. `policy` is the one that is changed, None for a new one."""
+
+    name = forms.CharField(max_length=200, strip=False)
+    every_device = forms.BooleanField(required=False, label="Every device that there is now")
+    devices = forms.ModelMultipleChoiceField(
+        Device.objects.all(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    is_enabled = forms.BooleanField(required=False, initial=True, label="Run by its schedule")
+    when = forms.ChoiceField(
+        choices=[(value, words) for value, words, _, _ in WHEN],
+        initial="60",
+        label="How often",
+        widget=forms.RadioSelect,
+    )
+    at_time = forms.CharField(max_length=20, required=False, initial="02:00", label="At")
+    weekday = forms.TypedChoiceField(coerce=int, choices=WEEKDAYS, initial=6, label="On")
+    cron = forms.CharField(
+        max_length=120,
+        required=False,
+        label="Cron expression",
+        help_text="Five fields: minute, hour, day, month, weekday. For example 30 2 * * 1-5.",
+    )
+    time_zone = forms.CharField(max_length=64, initial="UTC", label="Time zone")
+    rpo = forms.CharField(
+        max_length=40,
+        initial="2 h",
+        label="Target (RPO)",
+        help_text="The newest restore point must never be older than this, for example 2 h or 26 h.",
+    )
+
+    def __init__(self, *args: Any, policy: Policy | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.policy = policy
+
+    def clean_name(self) -> str:
+        try:
+            name = clean_name(self.cleaned_data["name"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        others = Policy.objects.all()
+        if self.policy is not None:
+            others = others.exclude(pk=self.policy.pk)
+        if others.filter(name__iexact=name).exists():
+            raise forms.ValidationError("Another policy has this name.")
+        return name
+
+    def clean_time_zone(self) -> str:
+        name = str(self.cleaned_data["time_zone"]).strip()
+        if name not in zoneinfo.available_timezones():
+            raise forms.ValidationError("This time zone is not known. Write it like Europe/Berlin or UTC.")
+        return name
+
+    def clean_rpo(self) -> timedelta:
+        try:
+            rpo = parse_duration(self.cleaned_data["rpo"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        if not SHORTEST_RPO <= rpo <= LONGEST_RPO:
+            raise forms.ValidationError("The target lies between 5 min and 366 days.")
+        return rpo
+
+    def clean_at_time(self) -> time | None:
+        text = str(self.cleaned_data["at_time"]).strip()
+        if self.cleaned_data_of("when") not in {"daily", "weekly"}:
+            return None
+        match = _TIME.fullmatch(text)
+        if match is None:
+            raise forms.ValidationError("Write the time like 02:00 or 23:30.")
+        return time(int(match[1]), int(match[2]))
+
+    def cleaned_data_of(self, field: str) -> str:
+        """Return a field that was checked before, "" when it was refused."""
+        return str(self.cleaned_data.get(field, ""))
+
+    @property
+    def schedule_fields(self) -> dict[str, Any]:
+        """The model's fields of the chosen schedule. Only for a valid form."""
+        data = self.cleaned_data
+        kind, minutes = next((kind, minutes) for value, _, kind, minutes in WHEN if value == data["when"])
+        return {
+            "schedule": kind,
+            "every_minutes": minutes,
+            "at_time": data["at_time"],
+            "weekday": data["weekday"] if kind == Policy.WEEKLY else None,
+            "cron": data["cron"] if kind == Policy.CRON else "",
+            "time_zone": data["time_zone"],
+        }
+
+
+def initial_of(policy: Policy) -> dict[str, Any]:
+    """Given a policy, return what its form shows at first. Runs one query."""
+    return {
+        "name": policy.name,
+        "devices": list(policy.devices.values_list("pk", flat=True)),
+        "is_enabled": policy.is_enabled,
+        "when": _when_of(policy),
+        "at_time": f"{policy.at_time:%H:%M}" if policy.at_time is not None else "02:00",
+        "weekday": policy.weekday if policy.weekday is not None else 6,
+        "cron": policy.cron,
+        "time_zone": policy.time_zone,
+        "rpo": show_duration(policy.rpo),
+    }
+
+
+def _when_of(policy: Policy) -> str:
+    if policy.schedule == Policy.EVERY:
+        return str(policy.every_minutes)
+    return policy.schedule

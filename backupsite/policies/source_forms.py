@@ -1,0 +1,116 @@
+"""The sources of a policy as rows of a form. The buttons that add and remove a row need no script."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.forms import BaseFormSet, formset_factory
+from django.http import QueryDict
+
+from backupsite.policies.models import Policy, Source
+from backupsite.policies.paths import check_excludes, check_path
+
+PREFIX = "sources"
+FIELDS = ("path", "excludes", "if_hot_impossible")
+MOST_SOURCES = 50
+
+
+class SourceForm(forms.Form):
+    """One path. An empty row is left out."""
+
+    path = forms.CharField(max_length=5000, strip=False, required=False, label="Path")
+    excludes = forms.CharField(
+        max_length=60_000,
+        strip=False,
+        required=False,
+        label="Leave out",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+        help_text="One pattern a line, for example *.tmp or /srv/www/cache.",
+    )
+    if_hot_impossible = forms.ChoiceField(
+        choices=Source.FALLBACKS, initial=Source.LIVE, label="If no snapshot is possible"
+    )
+
+    def clean_path(self) -> str:
+        text = str(self.cleaned_data["path"])
+        if not text.strip(" "):
+            return ""
+        try:
+            return check_path(text)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean_excludes(self) -> str:
+        try:
+            return check_excludes(str(self.cleaned_data["excludes"]))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data.get("excludes") and data.get("path") == "":
+            self.add_error("path", "These patterns belong to no path. Give the path, or remove the row.")
+        return data
+
+
+class BaseSourceFormSet(BaseFormSet[SourceForm]):
+    def clean(self) -> None:
+        seen: set[str] = set()
+        for form in self.forms:
+            path = form.cleaned_data.get("path", "") if hasattr(form, "cleaned_data") else ""
+            if path and path in seen:
+                form.add_error("path", "This path is in the policy already.")
+            seen.add(path)
+        if not any(self.errors) and not seen - {""}:
+            self.forms[0].add_error("path", "Give at least one path, for example /etc or /srv.")
+
+    @property
+    def drafts(self) -> list[dict[str, str]]:
+        """The rows that hold a path: path, excludes, if_hot_impossible. Only for a valid formset."""
+        return [dict(form.cleaned_data) for form in self.forms if form.cleaned_data.get("path")]
+
+
+SourceFormSet = cast(
+    type[BaseSourceFormSet],
+    formset_factory(
+        SourceForm,
+        formset=BaseSourceFormSet,
+        extra=0,
+        min_num=1,
+        max_num=MOST_SOURCES,
+        absolute_max=MOST_SOURCES,
+        validate_max=True,
+    ),
+)
+
+
+def make_source_forms(
+    data: QueryDict | None = None, *, policy: Policy | None = None, rows: list[dict[str, str]] | None = None
+) -> BaseSourceFormSet:
+    """Given what was posted, or a policy, or rows to show unchecked, return the forms of the rows."""
+    if data is not None:
+        return SourceFormSet(data, prefix=PREFIX)
+    if policy is not None:
+        rows = list(policy.sources.values(*FIELDS))
+    return SourceFormSet(initial=rows or [], prefix=PREFIX)
+
+
+def change_rows(data: QueryDict) -> list[dict[str, str]] | None:
+    """Given what was posted with the button "add_source" or "remove_source", return the rows with one more
+    or one less, as they were typed. Return None when neither was pressed."""
+    if "add_source" not in data and "remove_source" not in data:
+        return None
+    total = _read_count(data.get(f"{PREFIX}-TOTAL_FORMS", ""))
+    rows = [
+        {field: data.get(f"{PREFIX}-{row}-{field}", "") for field in FIELDS}
+        for row in range(total)
+        if str(row) != data.get("remove_source")
+    ]
+    if "add_source" in data and len(rows) < MOST_SOURCES:
+        rows.append({"path": "", "excludes": "", "if_hot_impossible": Source.LIVE})
+    return rows
+
+
+def _read_count(text: str) -> int:
+    return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 6 else 0

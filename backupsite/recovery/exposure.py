@@ -1,0 +1,144 @@
+"""How old the newest restore point of each required source is, against the target of its policy.
+
+A required source is a source of an enabled policy on a device of that policy. Its newest restore point is
+one that the same policy made: another policy may have left files out. A device stands as its worst source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from django.db.models import F, OuterRef, Subquery
+
+from backupsite.policies.models import PolicyDevice
+from backupsite.recovery.models import RestorePoint
+from backupsite.web.status import Status
+
+# From this share of the target on a source is close to its limit.
+CLOSE = 0.8
+
+
+class Standing(IntEnum):
+    """Against the recovery point objective, best first: the largest of several is the worst."""
+
+    WITHIN = 0
+    PAUSED = 1
+    PARTIAL = 2
+    CLOSE = 3
+    UNPROTECTED = 4
+    NEVER = 5
+    OUTSIDE = 6
+
+    @property
+    def word(self) -> str:
+        """How a URL says it: "?state=outside"."""
+        return self.name.lower()
+
+    @property
+    def status(self) -> Status:
+        return STATUSES[self]
+
+    @property
+    def meets_target(self) -> bool:
+        return self in (Standing.WITHIN, Standing.PARTIAL, Standing.CLOSE)
+
+
+STATUSES = {
+    Standing.WITHIN: Status("Within RPO", "good", "good"),
+    Standing.PARTIAL: Status("Within RPO, with warnings", "warn", "warn"),
+    Standing.CLOSE: Status("Close to limit", "warn", "warn"),
+    Standing.OUTSIDE: Status("Outside RPO", "bad", "bad"),
+    Standing.NEVER: Status("No restore point yet", "bad", "bad"),
+    Standing.UNPROTECTED: Status("Not protected", "off", "off"),
+    Standing.PAUSED: Status("Paused", "off", "paused"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExposure:
+    """One required source of one device. `newest_at` None: there is no restore point of it."""
+
+    device_id: int
+    policy_id: int
+    path: str
+    rpo: timedelta
+    newest_at: datetime | None
+    is_complete: bool
+    standing: Standing
+
+    def left(self, now: datetime) -> timedelta:
+        """Return the time until the target is missed; negative when it is. Without a point, minus the RPO."""
+        return self.newest_at + self.rpo - now if self.newest_at is not None else -self.rpo
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceExposure:
+    """How a device stands. `worst` None: no source of it is required."""
+
+    standing: Standing
+    worst: SourceExposure | None = None
+    source_count: int = 0
+
+
+def judge(newest_at: datetime | None, is_complete: bool, rpo: timedelta, now: datetime) -> Standing:
+    """Given the newest restore point of a source and its target, return how the source stands. Pure."""
+    if newest_at is None:
+        return Standing.NEVER
+    age = now - newest_at
+    if age > rpo:
+        return Standing.OUTSIDE
+    if age > rpo * CLOSE:
+        return Standing.CLOSE
+    return Standing.WITHIN if is_complete else Standing.PARTIAL
+
+
+def judge_device(
+    sources: Iterable[SourceExposure], now: datetime, *, is_paused: bool = False
+) -> DeviceExposure:
+    """Given the required sources of a device, return how it stands: as its worst source. Pure."""
+    listed = list(sources)
+    if not listed:
+        return DeviceExposure(Standing.PAUSED if is_paused else Standing.UNPROTECTED)
+    worst = max(listed, key=lambda source: (source.standing, -source.left(now)))
+    return DeviceExposure(worst.standing, worst, len(listed))
+
+
+def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
+    """Given the server's time, return every required source, of some devices or of all. Runs one query."""
+    newest = RestorePoint.objects.filter(
+        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("path")
+    ).order_by("-made_at")
+    rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False).annotate(
+        path=F("policy__sources__path"),
+        newest_at=Subquery(newest.values("made_at")[:1]),
+        newest_complete=Subquery(newest.values("is_complete")[:1]),
+    )
+    if device_ids is not None:
+        rows = rows.filter(device_id__in=device_ids)
+    columns = rows.values_list(
+        "device_id", "policy_id", "path", "policy__rpo", "newest_at", "newest_complete"
+    )
+    return [
+        SourceExposure(device, policy, path, rpo, at, bool(complete), judge(at, bool(complete), rpo, now))
+        for device, policy, path, rpo, at, complete in columns
+    ]
+
+
+def judge_devices(now: datetime, device_ids: Collection[int]) -> dict[int, DeviceExposure]:
+    """Given the server's time and devices, return how each stands. Runs two queries for any number."""
+    paused = set(
+        PolicyDevice.objects.filter(policy__is_enabled=False).values_list("device_id", flat=True).distinct()
+    )
+    by_device: dict[int, list[SourceExposure]] = {device: [] for device in device_ids}
+    # SQLite takes 32,766 parameters at most, so a whole fleet is asked for without listing it.
+    few = device_ids if len(device_ids) <= 1000 else None
+    for source in list_sources(now, few):
+        if source.device_id in by_device:
+            by_device[source.device_id].append(source)
+    return {
+        device: judge_device(sources, now, is_paused=device in paused)
+        for device, sources in by_device.items()
+    }
