@@ -1,0 +1,69 @@
+"""`manage.py serve`: start everything, print one address, stop everything in order on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from backupsite import environment
+from backupsite.serve import lock, programs, web
+from backupsite.serve.prepare import prepare
+from backupsite.serve.supervisor import GivenUpError, StopRequested, Supervisor
+from backupsite.serve.valkey import NoValkeyError
+
+
+class Command(BaseCommand):
+    help = "Starts the console: Valkey, migrations, web, workers, tick. Ctrl-C stops all in order."
+    # The checks need the keys that the first start makes; `prepare` runs them after that.
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: object, **options: object) -> None:
+        home = settings.HOTFLEET_HOME
+        problem = environment.home_problem(home)
+        if problem:
+            raise CommandError(problem)
+        try:
+            lock.take(home, f"http://127.0.0.1:{settings.HOTFLEET_PORT}/")
+            self._run(Supervisor(self._say), web.reserve_port(settings.HOTFLEET_PORT))
+        except (lock.AlreadyRunningError, web.PortBusyError, NoValkeyError, GivenUpError) as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, supervisor: Supervisor, reserved: socket.socket) -> None:
+        try:
+            self._start(supervisor, reserved)
+            supervisor.watch()
+        except StopRequested:
+            pass
+        finally:
+            self._tell("Stopping ...")
+            supervisor.stop()
+        self._tell("Stopped.")
+
+    def _start(self, supervisor: Supervisor, reserved: socket.socket) -> None:
+        self._tell(f"Hotfleet starts. Its data is in {settings.HOTFLEET_HOME}")
+        if settings.VALKEY_SOCKET is not None:
+            supervisor.start(programs.own_valkey(settings.VALKEY_SOCKET))
+        first_page = self._prepare(supervisor)
+        programs.preload()
+        for queue in settings.HOTFLEET_WORKERS:
+            supervisor.start(programs.workers(queue))
+        supervisor.start(programs.web_server(reserved))
+        supervisor.start(programs.tick())
+        self._tell(f"\nReady. Open {first_page}\n\nCtrl-C stops everything.")
+
+    def _prepare(self, supervisor: Supervisor) -> str:
+        reading, writing = os.pipe()
+        supervisor.finish("prepare", lambda: prepare(writing))
+        os.close(writing)
+        with os.fdopen(reading, encoding="ascii") as answer:
+            return answer.read()
+
+    def _say(self, name: str, text: str) -> None:
+        self._tell(f"{name:>11} | {text}")
+
+    def _tell(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
