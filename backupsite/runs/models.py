@@ -71,6 +71,7 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["device", "-number"], name="runs_device_newest"),
             models.Index(fields=["state", "queued_at"], name="runs_state_queued"),
+            models.Index(fields=["ended_at"], name="runs_ended"),
         ]
         constraints = [
             # Two runs never work on one device at once: the database says so, not the code.
