@@ -1,0 +1,215 @@
+"""What restic is called with. Words hold no secret; passwords go by `environment`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.commands import Command, Secret, to_bytes
+
+_GLOB = re.compile(r"([\\*?\[\]])")
+_ID = re.compile(r"[0-9a-f]{64}")
+# Without it each new snapshot (another device number) would store every tree again (restic #3041).
+_FEATURES = "device-id-for-hardlinks=true"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much restic may take. Zero means: no limit of ours."""
+
+    upload_kib_s: int = 0
+    download_kib_s: int = 0
+    read_concurrency: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Restic:
+    """The program and what every call of it shares. Without `cache_dir` it keeps no cache."""
+
+    path: str
+    cache_dir: str = ""
+    retry_lock_s: int = 0
+    takes_locks: bool = True
+
+    def command(self, *words: str, stdin: bytes | None = None) -> Command:
+        """Return a call with these words after the options that all calls share."""
+        cache = ("--cache-dir", self.cache_dir) if self.cache_dir else ("--no-cache",)
+        lock = ("--retry-lock", f"{self.retry_lock_s}s") if self.retry_lock_s else ()
+        no_lock = () if self.takes_locks else ("--no-lock",)
+        return Command((self.path, *cache, *lock, *no_lock, *words), stdin)
+
+
+def backup(
+    restic: Restic,
+    paths: Sequence[str],
+    *,
+    host: str,
+    tags: Sequence[str] = (),
+    exclude_file: str = "",
+    limits: Limits | None = None,
+    scan: bool = True,
+    parent: str = "",
+    paths_file: str = "",
+) -> Command:
+    """Return a backup of `paths`: any byte but NUL may be in them. It reads them from stdin, or from
+    `paths_file`, which holds what `files_from_raw` makes of them.
+
+    The parent is the newest restore point of the same host and paths, unless `parent` says which.
+    """
+    words = ["backup", "--json", "--host", host, "--group-by", "host,paths"]
+    words += ["--files-from-raw", paths_file or "-"]
+    for tag in tags:
+        words += ["--tag", _checked_tag(tag)]
+    words += ["--exclude-file", exclude_file] if exclude_file else []
+    words += [] if scan else ["--no-scan"]
+    words += ["--parent", _checked_id(parent)] if parent else []
+    words += _limits(limits or Limits())
+    return restic.command(*words, stdin=None if paths_file else files_from_raw(paths))
+
+
+def backup_stream(
+    restic: Restic, producer: Sequence[str], *, name: str, host: str, tags: Sequence[str] = ()
+) -> Command:
+    """Return a backup of what `producer` prints, under the file name `name`. When the producer fails, restic
+    makes no restore point. The producer inherits restic's environment: start it under `env -i`."""
+    words = ["backup", "--json", "--host", host, "--group-by", "host,paths", "--stdin-filename", name]
+    for tag in tags:
+        words += ["--tag", _checked_tag(tag)]
+    return restic.command(*words, "--stdin-from-command", "--", *producer)
+
+
+def restore(
+    restic: Restic,
+    snapshot_id: str,
+    target: str,
+    *,
+    folder: str = "/",
+    names: Sequence[str] = (),
+    limits: Limits | None = None,
+    sparse: bool = False,
+) -> Command:
+    """Return a restore of `folder` of a restore point into `target`, whole or only its entries `names`.
+
+    The content of `folder` lands directly in `target`. Nothing that exists is overwritten.
+    """
+    words = ["restore", "--json", "--overwrite", "never", "--target", target]
+    words += ["--sparse"] if sparse else []
+    words += [f"--include=/{literal_pattern(name)}" for name in names]
+    words += _limits(limits or Limits())
+    return restic.command(*words, "--", _point(snapshot_id, folder))
+
+
+def cat_tree(restic: Restic, snapshot_id: str, folder: str) -> Command:
+    """Return what prints the tree of one folder (see `trees`)."""
+    return restic.command("cat", "--", "tree", _point(snapshot_id, folder))
+
+
+def list_root(restic: Restic, snapshot_id: str) -> Command:
+    """Return what prints one restore point's record, then the entries of its root, as JSON lines."""
+    return restic.command("ls", "--json", "--", _checked_id(snapshot_id), "/")
+
+
+def list_snapshots(restic: Restic) -> Command:
+    """Return what prints all restore points as one JSON list."""
+    return restic.command("snapshots", "--json")
+
+
+def dump(restic: Restic, snapshot_id: str, path: str, *, archive: str = "tar") -> Command:
+    """Return what prints one file, or a folder as an archive (`tar` or `zip`)."""
+    return restic.command("dump", "--archive", archive, "--", _checked_id(snapshot_id), path)
+
+
+def check(restic: Restic, *, read_data: bool = False, part: tuple[int, int] | None = None) -> Command:
+    """Return a check of the repository; `part` = (n, of): read only that part of the packs."""
+    words = ["--read-data"] if read_data else []
+    words += [f"--read-data-subset={part[0]}/{part[1]}"] if part is not None else []
+    return restic.command("check", *words)
+
+
+def create(restic: Restic) -> Command:
+    """Return what creates a repository."""
+    return restic.command("init", "--json", "--repository-version", "2")
+
+
+def add_key(restic: Restic, password_file: str) -> Command:
+    """Return what adds a key whose password is in a file."""
+    return restic.command("key", "add", "--new-password-file", password_file)
+
+
+def unlock(restic: Restic) -> Command:
+    """Return what removes every lock. Only while nobody works on the repository."""
+    return restic.command("unlock", "--remove-all")
+
+
+def repair_index(restic: Restic) -> Command:
+    """Return what puts packs that no index knows into a new index."""
+    return restic.command("repair", "index")
+
+
+def environment(
+    repository_url: str, password: Secret, *, user: str = "", user_password: Secret | None = None
+) -> Mapping[str, str | Secret]:
+    """Return the variables that restic needs: where the repository is and what opens it."""
+    variables: dict[str, str | Secret] = {
+        "RESTIC_REPOSITORY": repository_url,
+        "RESTIC_PASSWORD": password,
+        "RESTIC_FEATURES": _FEATURES,
+        "RESTIC_PROGRESS_FPS": "1",
+    }
+    if user_password is not None:
+        variables |= {"RESTIC_REST_USERNAME": user, "RESTIC_REST_PASSWORD": user_password}
+    return variables
+
+
+def files_from_raw(paths: Sequence[str]) -> bytes:
+    """Given paths, return what `--files-from-raw` reads. Raise ValueError when one is not absolute."""
+    for path in paths:
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError(f"not an absolute path: {path!r}")
+    if not paths:
+        raise ValueError("a backup needs at least one path")
+    return b"".join(to_bytes(path) + b"\0" for path in paths)
+
+
+def exclude_lines(patterns: Sequence[str]) -> bytes:
+    """Given patterns, return the content of an exclude file. Raise ValueError for a pattern that restic would
+    read otherwise than it is written (it trims lines and takes `#` for a comment)."""
+    for pattern in patterns:
+        if (
+            pattern != pattern.strip()
+            or pattern.startswith("#")
+            or not pattern
+            or {"\n", "\0"} & set(pattern)
+        ):
+            raise ValueError(f"a pattern may not be empty, start with # or have outer blanks: {pattern!r}")
+    return b"".join(to_bytes(pattern.replace("$", "$$")) + b"\n" for pattern in patterns)
+
+
+def literal_pattern(name: str) -> str:
+    """Given a file name, return the pattern that matches it and nothing else."""
+    return _GLOB.sub(r"\\\1", name)
+
+
+def _point(snapshot_id: str, folder: str) -> str:
+    if not folder.startswith("/"):
+        raise ValueError(f"not an absolute folder: {folder!r}")
+    return f"{_checked_id(snapshot_id)}:{folder}"
+
+
+def _limits(limits: Limits) -> list[str]:
+    words = ["--limit-upload", str(limits.upload_kib_s)] if limits.upload_kib_s else []
+    words += ["--limit-download", str(limits.download_kib_s)] if limits.download_kib_s else []
+    return words + (["--read-concurrency", str(limits.read_concurrency)] if limits.read_concurrency else [])
+
+
+def _checked_id(snapshot_id: str) -> str:
+    if _ID.fullmatch(snapshot_id) is None:
+        raise ValueError(f"not a restic id: {snapshot_id!r}")
+    return snapshot_id
+
+
+def _checked_tag(tag: str) -> str:
+    if not tag or "," in tag:
+        raise ValueError(f"not a tag: {tag!r}")
+    return tag

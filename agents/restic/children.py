@@ -1,0 +1,113 @@
+"""restic as a child of this process: killed with it, nice, in an environment made from nothing.
+
+The kernel ties the parent-death signal to the THREAD that starts the child: a child of a thread that ends early
+dies with it. So each child is started, read and awaited by one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
+
+from agents.commands import Command, Result, Secret, to_bytes
+from agents.errors import ProtocolBroken, ResticFailed, ToolMissing
+from agents.restic.outcomes import judge
+
+_PREFIX = ("setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", "10", "--")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PIECE = 256 * 1024
+
+Variables = Mapping[str, str | Secret]
+
+
+def run(
+    command: Command,
+    variables: Variables,
+    *,
+    timeout_s: float,
+    limit_bytes: int = 64 * 1024 * 1024,
+    pass_fds: Sequence[int] = (),
+) -> Result:
+    """Run restic to its end and return how it ended; the status is not judged.
+
+    Raise ResticFailed when it takes too long, ProtocolBroken when it prints more than `limit_bytes`.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = _start(command, variables, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+        try:
+            status = child.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise ResticFailed(f"restic took more than {timeout_s:.0f} seconds") from error
+        finally:
+            _end(child)
+        if stdout.seek(0, os.SEEK_END) > limit_bytes:
+            raise ProtocolBroken(f"restic printed more than {limit_bytes} bytes")
+        stdout.seek(0)
+        seconds = time.monotonic() - began
+        return Result(command, _shell_status(status), stdout.read(), _tail(stderr), seconds)
+
+
+def stream(command: Command, variables: Variables) -> Iterator[bytes]:
+    """Run restic and return what it prints, piece by piece. Closing the iterator kills it.
+
+    Raise what `judge` says at the end when restic failed: whoever passes the pieces on must then cut its own
+    answer, because a part of a file must not look like the whole.
+    """
+    with tempfile.TemporaryFile() as stderr:
+        child = _start(command, variables, stdout=subprocess.PIPE, stderr=stderr, pass_fds=())
+        try:
+            while child.stdout is not None and (piece := os.read(child.stdout.fileno(), _PIECE)):
+                yield piece
+            status = child.wait()
+        finally:
+            _end(child)
+        judge(_shell_status(status), _tail(stderr).decode(errors="replace"))
+
+
+def _start(
+    command: Command,
+    variables: Variables,
+    *,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes],
+    pass_fds: Sequence[int],
+) -> subprocess.Popen[bytes]:
+    revealed = {
+        name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()
+    }
+    words = [to_bytes(word) for word in (*_PREFIX, *command.argv)]
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env={"PATH": _PATH, "HOME": "/nonexistent", **revealed},
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing("setpriv (util-linux) is missing on the console") from error
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.kill()
+    child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _shell_status(status: int) -> int:
+    return 128 - status if status < 0 else status
+
+
+def _tail(file: IO[bytes]) -> bytes:
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 4000))
+    return file.read()

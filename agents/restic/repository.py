@@ -1,0 +1,228 @@
+"""A repository on this machine, read and mended by the console itself.
+
+Opening a repository costs 0.5 to 0.7 s of scrypt in every start of restic. So we open the key once, in this
+process, and show restic a *view*: a private directory of links to the repository, whose `keys/` holds one run
+key. The password itself never reaches a child.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agents.commands import Command, Result, Secret
+from agents.errors import AgentError, ProtocolBroken, RepositoryBroken
+from agents.restic import arguments, children
+from agents.restic.arguments import Restic
+from agents.restic.binary import Binary
+from agents.restic.fields import Fields, parse_json
+from agents.restic.keys import MasterKey, RunKey, make_run_key, open_master_key
+from agents.restic.messages import BackupSummary, parse_backup_summary
+from agents.restic.outcomes import judge
+from agents.restic.trees import Node, parse_tree
+
+_FOLDERS = ("data", "index", "snapshots", "locks")
+_NAME = re.compile(r"[0-9a-f]{64}")
+_READ_TIMEOUT_S = 300.0
+
+
+class PathMissing(AgentError):
+    """The restore point holds no such path."""
+
+    code = "path-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """What restic recorded about one restore point. Texts come from the device."""
+
+    snapshot_id: str
+    time: datetime | None
+    tree: str
+    paths: tuple[str, ...]
+    hostname: str
+    tags: tuple[str, ...]
+    parent: str
+    program_version: str
+    summary: BackupSummary | None
+
+
+class Repository:
+    """An open repository. Threads may share it; each call is one child, started and awaited by its thread."""
+
+    def __init__(self, binary: Binary, master: MasterKey, path: Path, view: Path, key: RunKey) -> None:
+        """Use `open_repository`."""
+        self._master = master
+        self._path = path
+        self._reading = Restic(str(binary.path), takes_locks=False)
+        self._writing = Restic(str(binary.path), retry_lock_s=30)
+        self._variables = arguments.environment(str(view), key.password)
+
+    def make_run_key(self) -> RunKey:
+        """Return a new key for one run."""
+        return make_run_key(self._master)
+
+    def read_back(self, snapshot_id: str) -> SnapshotInfo:
+        """Return a restore point after reading its record and its root folder from the disk.
+
+        Raise RepositoryBroken when it is not there or not whole."""
+        result = self._run(arguments.list_root(self._reading, snapshot_id))
+        if not result.is_success:
+            raise RepositoryBroken("the restore point cannot be read back", detail=result.tail)
+        return parse_snapshot(Fields.parse(result.stdout.split(b"\n", 1)[0], "restore point"))
+
+    def list_snapshots(self) -> list[SnapshotInfo]:
+        """Return every restore point, in no order. Raise an AgentError when restic fails."""
+        result = self._judged(arguments.list_snapshots(self._reading))
+        records = parse_json(result.stdout, "list of restore points")
+        if not isinstance(records, list):
+            raise ProtocolBroken("restic's list of restore points is no list", detail=result.text[:500])
+        return [parse_snapshot(Fields(record, "restore point")) for record in records]
+
+    def list_folder(self, snapshot_id: str, folder: str) -> list[Node]:
+        """Return the entries of one folder ("/" is the root), names exact.
+
+        Raise PathMissing when there is no such folder."""
+        result = self._run(arguments.cat_tree(self._reading, snapshot_id, folder))
+        if result.status == 1 and (b"not found" in result.stderr or b"not a directory" in result.stderr):
+            raise PathMissing("the restore point holds no such folder", detail=result.tail)
+        judge(result.status, result.tail)
+        return parse_tree(result.stdout)
+
+    def dump_file(self, snapshot_id: str, path: str) -> Iterator[bytes]:
+        """Return the content of one file. Close the iterator when it is not read to its end.
+
+        Raise ResticFailed, perhaps after some pieces: then what was passed on is not the file."""
+        return children.stream(arguments.dump(self._reading, snapshot_id, path), self._variables)
+
+    def dump_tar(self, snapshot_id: str, folder: str) -> Iterator[bytes]:
+        """Return a folder as a tar archive. Same rules as `dump_file`."""
+        return children.stream(arguments.dump(self._reading, snapshot_id, folder), self._variables)
+
+    def adopt(self, lock_names: Sequence[str]) -> None:
+        """Make the packs of a run that was cut off part of the index, so that the next run does not send them
+        again: remove the locks that the run's journal names, then repair the index.
+
+        Only while nobody else works on the repository; raise RepositoryLocked when somebody does. May be
+        called twice."""
+        for name in lock_names:
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(f"not the name of a lock: {name!r}")
+            (self._path / "locks" / name).unlink(missing_ok=True)
+        self._judged(arguments.repair_index(self._writing), timeout_s=6 * 3600)
+
+    def check(self, *, read_data: bool = False, part: tuple[int, int] | None = None) -> None:
+        """Check the repository; with `read_data` or `part` = (n, of) the content of the packs too.
+
+        Raise RepositoryBroken with restic's words when something is wrong."""
+        command = arguments.check(self._writing, read_data=read_data, part=part)
+        result = self._run(command, timeout_s=24 * 3600)
+        if result.status == 1:
+            raise RepositoryBroken("the check of the repository found errors", detail=result.tail)
+        judge(result.status, result.tail)
+
+    def _judged(self, command: Command, *, timeout_s: float = _READ_TIMEOUT_S) -> Result:
+        result = self._run(command, timeout_s=timeout_s)
+        judge(result.status, result.tail)
+        return result
+
+    def _run(self, command: Command, *, timeout_s: float = _READ_TIMEOUT_S) -> Result:
+        return children.run(command, self._variables, timeout_s=timeout_s)
+
+
+@contextmanager
+def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Repository]:
+    """Open the repository in directory `path` (one scrypt) until the context ends.
+
+    Raise RepositoryBroken when it is not there or the password does not open it."""
+    master = open_master_key(path, password)
+    key = make_run_key(master)
+    with tempfile.TemporaryDirectory(prefix="hotfleet-view-") as folder:
+        view = Path(folder)
+        (view / "keys").mkdir()
+        (view / "keys" / key.name).write_bytes(key.content)
+        for name in (*_FOLDERS, "config"):
+            (view / name).symlink_to(path.resolve() / name)
+        yield Repository(binary, master, path, view, key)
+
+
+def create(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
+    """Create a repository in directory `path` (missing or empty) that both passwords open; return its id.
+
+    It gets its name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when
+    restic fails."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft.mkdir(mode=0o700)
+    try:
+        repository_id = _fill(draft, password, recovery_password, binary)
+        try:
+            draft.rename(path)
+        except OSError as error:
+            raise RepositoryBroken("the directory for the repository is in use", detail=str(error)) from error
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+    return repository_id
+
+
+def _fill(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
+    restic = Restic(str(binary.path))
+    variables = arguments.environment(str(path), password)
+    result = children.run(arguments.create(restic), variables, timeout_s=_READ_TIMEOUT_S)
+    judge(result.status, result.tail)
+    repository_id = Fields.parse(result.stdout, "answer to init").text("id")
+    if _NAME.fullmatch(repository_id) is None:
+        raise ProtocolBroken("restic did not name the repository that it made", detail=result.text[:500])
+    with _in_memory(recovery_password) as (fd, name):
+        command = arguments.add_key(restic, name)
+        result = children.run(command, variables, timeout_s=_READ_TIMEOUT_S, pass_fds=(fd,))
+    judge(result.status, result.tail)
+    return repository_id
+
+
+def parse_snapshot(fields: Fields) -> SnapshotInfo:
+    """Given a restore point's record, return it. Raise ProtocolBroken when it names no tree or id."""
+    info = SnapshotInfo(
+        snapshot_id=fields.text("id"),
+        time=fields.moment("time"),
+        tree=fields.text("tree"),
+        paths=fields.texts("paths"),
+        hostname=fields.text("hostname"),
+        tags=fields.texts("tags"),
+        parent=fields.text("parent"),
+        program_version=fields.text("program_version"),
+        summary=parse_backup_summary(fields.fields("summary")) if fields.has("summary") else None,
+    )
+    if _NAME.fullmatch(info.snapshot_id) is None or _NAME.fullmatch(info.tree) is None:
+        raise ProtocolBroken("restic's record of a restore point is not whole")
+    return info
+
+
+@contextmanager
+def _in_memory(secret: Secret) -> Iterator[tuple[int, str]]:
+    """Hold a secret in a file that no disk and no other process sees; return its descriptor and its name for
+    a child that inherits the descriptor."""
+    fd = os.memfd_create("secret")
+    try:
+        os.write(fd, secret.reveal().encode())
+        yield fd, f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
