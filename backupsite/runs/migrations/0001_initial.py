@@ -237,7 +237,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(fields=["state", "queued_at"], name="runs_state_queued"),
-models.Index(fields=["ended_at"], name="runs_ended"),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(fields=["ended_at"], name="runs_ended"),
         ),
         migrations.AddConstraint(
             model_name="run",
