@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ class Child:
     started_at: float
     code: int | None = None
     unfinished_line: bytes = field(default=b"", repr=False)
+    kept_lines: deque[str] | None = field(default=None, repr=False)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process (not to its group: a pool tells its workers itself)."""

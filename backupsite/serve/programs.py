@@ -39,6 +39,7 @@ def own_valkey(path: Path) -> Program:
         "valkey",
         valkey.run(valkey.find_binary(), configuration),
         stage=VALKEY,
+        is_talkative=True,
         is_ready=lambda: valkey.answers(path),
     )
 

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ GIVE_UP_AFTER = 5
 _SOON_S = 10.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_LINE = 65536
+_KEPT_LINES = 20
 
 
 class GivenUpError(Exception):
@@ -37,7 +39,10 @@ class StopRequested(Exception):
 
 @dataclass
 class Program:
-    """What has to run. Programs of one stage are stopped together."""
+    """What has to run. Programs of one stage are stopped together.
+
+    What a talkative one says is shown only when it ends by itself: its last lines.
+    """
 
     name: str
     main: Callable[[], object]
@@ -45,6 +50,7 @@ class Program:
     stop_after_s: float = 10.0
     is_ready: Callable[[], bool] = lambda: True
     ready_within_s: float = 30.0
+    is_talkative: bool = False
     child: Child | None = field(default=None, init=False)
     failures: int = field(default=0, init=False)
     start_again_at: float | None = field(default=None, init=False)
@@ -82,9 +88,13 @@ class Supervisor:
         until = time.monotonic() + program.ready_within_s
         while not program.is_ready():
             self._raise_if_stopped()
-            if program.child is None or program.child.reap():
-                raise GivenUpError(f"{program.name} ended while it started.")
+            if self._child(program).reap():
+                self._hang_up(self._child(program))
+                self._show_kept(self._child(program))
+                self._programs.remove(program)
+                raise GivenUpError(f"{program.name} ended while it started. What it said stands above.")
             if time.monotonic() > until:
+                self._show_kept(self._child(program))
                 raise GivenUpError(f"{program.name} was not ready within {program.ready_within_s:.0f} s.")
             self._listen(0.05)
 
@@ -93,15 +103,14 @@ class Supervisor:
         step = Program(name, main, stage=0)
         self._programs.append(step)
         self._fork(step)
-        if step.child is None:
-            raise GivenUpError(f"{name} did not start.")
-        while not step.child.reap():
+        child = self._child(step)
+        while not child.reap():
             self._raise_if_stopped()
             self._listen(0.2)
-        self._hang_up(step.child)
+        self._hang_up(child)
         self._programs.remove(step)
-        if step.child.code != 0:
-            raise GivenUpError(f"{name} failed (exit code {step.child.code}).")
+        if child.code != 0:
+            raise GivenUpError(f"{name} failed ({_describe(child.code)}). What it said stands above.")
 
     def watch(self) -> None:
         """Keep everything running. Return when somebody wants to stop; raise GivenUpError as told above."""
@@ -150,10 +159,12 @@ class Supervisor:
     def _fork(self, program: Program) -> None:
         program.start_again_at = None
         program.child = processes.start(program.name, program.main, time.monotonic())
+        program.child.kept_lines = deque(maxlen=_KEPT_LINES) if program.is_talkative else None
         self._selector.register(program.child.output, selectors.EVENT_READ, program.child)
 
     def _note_end(self, program: Program, child: Child) -> None:
         self._hang_up(child)
+        self._show_kept(child)
         program.child = None
         lived_s = time.monotonic() - child.started_at
         program.failures = program.failures + 1 if lived_s < _SOON_S else 1
@@ -189,8 +200,18 @@ class Supervisor:
         if child.unfinished_line and (not said or len(child.unfinished_line) > _LONGEST_LINE):
             lines, child.unfinished_line = [*lines, child.unfinished_line], b""
         for line in lines:
-            self._say(child.name, line.decode(errors="backslashreplace"))
+            self._show(child, line.decode(errors="backslashreplace"))
         return bool(said)
+
+    def _show(self, child: Child, line: str) -> None:
+        if child.kept_lines is None:
+            self._say(child.name, line)
+        else:
+            child.kept_lines.append(line)
+
+    def _show_kept(self, child: Child) -> None:
+        for line in child.kept_lines or ():
+            self._say(child.name, line)
 
     def _hang_up(self, child: Child) -> None:
         # What it said last is still in the pipe.

@@ -21,6 +21,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: object, **options: object) -> None:
+        os.umask(0o077)
         home = settings.HOTFLEET_HOME
         problem = environment.home_problem(home)
         if problem:
