@@ -16,13 +16,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. `is_superuser` is the administrator until roles come."""
-
-    THEMES = [("auto", "Like the system"), ("light", "Light"), ("dark", "Dark")]
+    """A person. `is_superuser` is the administrator until roles come. The theme is a cookie."""
 
     name = models.CharField(max_length=64, unique=True)
     time_zone = models.CharField(max_length=64, default="UTC")
-    theme = models.CharField(max_length=8, choices=THEMES, default="auto")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -44,8 +41,20 @@ class StoredSession(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
+class SignInAttempts(models.Model):
+    """How often somebody failed to sign in lately. `key` is SHA-256 of what is limited (see throttle.py)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    blocked_until = models.DateTimeField(null=True, blank=True)
+    last_at = models.DateTimeField(db_index=True)
+
+
 class AuditEvent(models.Model):
-    """Who did what, from where. Append-only (triggers refuse UPDATE and DELETE) and hash-chained."""
+    """Who did what, from where. Append-only (triggers refuse UPDATE and DELETE) and hash-chained.
+
+    `previous_hash` is unique: the database itself refuses a fork of the chain.
+    """
 
     at = models.DateTimeField()
     actor = models.CharField(max_length=64)
@@ -53,7 +62,7 @@ class AuditEvent(models.Model):
     verb = models.CharField(max_length=64)
     subject = models.CharField(max_length=200)
     detail = models.JSONField(default=dict)
-    previous_hash = models.CharField(max_length=64)
+    previous_hash = models.CharField(max_length=64, unique=True)
     hash = models.CharField(max_length=64, unique=True)
 
     class Meta:
