@@ -1,20 +1,12 @@
 """The supervisor of one run on a device.
 
-Words: a *step* is a command that ends soon; a *long program* runs for minutes in its own mount namespace; the *journal* holds the undo steps that are still *owed*; *heartbeats* of the console extend the *deadline*;
+Words: a *step* is a command that ends soon; a *long program* runs for minutes in its own mount namespace;
+the *journal* holds the undo steps that are still *owed*; *heartbeats* of the console extend the *deadline*;
 the *reaper* ends the run on the device when the deadline passed, the channel ended or the supervisor died.
 """
 
 from agents.binds import Bind, Limits
-from agents.runner.leftovers import Leftover, clean_leftovers, find_leftovers
 from agents.runner.program import SupervisedProgram
 from agents.runner.runner import Runner
 
-__all__ = [
-    "Bind",
-    "Leftover",
-    "Limits",
-    "Runner",
-    "SupervisedProgram",
-    "clean_leftovers",
-    "find_leftovers",
-]
+__all__ = ["Bind", "Limits", "Runner", "SupervisedProgram"]

@@ -121,7 +121,7 @@ def sort_binds(binds: Sequence[Bind]) -> list[Bind]:
 
 
 def escape_mount_point(path: str) -> bytes:
-    """Given a path, return it as /proc/self/mountinfo shows it (proc(5): octal for white space, backslash)."""
+    """Given a path, return it as /proc/self/mountinfo shows it (octal for white space, backslash)."""
     escaped = {0x20: b"\\040", 0x09: b"\\011", 0x0A: b"\\012", 0x5C: b"\\134"}
     return b"".join(escaped.get(byte, bytes([byte])) for byte in to_bytes(path))
 

@@ -146,7 +146,7 @@ class Runner:
             )
 
     def write_file(self, name: str, content: bytes | Secret) -> str:
-        """Write a file (0600) into the run's directory and return its path. The content is never an argument."""
+        """Write a file (0600) into the run's directory and return its path. The content is no argument."""
         if not _FILE.match(name) or name in _OWN_FILES:
             raise ValueError(f"{name!r} is not a name for a file of a run")
         path = f"{self.directory}/{name}"
