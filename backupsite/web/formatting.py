@@ -53,7 +53,8 @@ def format_duration(duration: timedelta | float | None) -> str:
     if seconds < 0:
         return f"−{format_duration(-seconds)}"
     if seconds < 9.95:
-        return f"{seconds:.2f}{NBSP}s" if 0 < seconds < 1 else f"{seconds:.1f}{NBSP}s"
+        digits = f"{seconds:.2f}" if 0 < seconds < 1 else f"{seconds:.1f}".removesuffix(".0")
+        return f"{digits}{NBSP}s"
     return _two_units(round(seconds))
 
 
