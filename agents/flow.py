@@ -38,7 +38,7 @@ class Unstoppable:
 
 @contextmanager
 def phase(tell: Tell, name: Phase) -> Iterator[None]:
-    """Tell that a phase starts, and when it ended well. A phase that fails is left open: that is where it stopped."""
+    """Tell that a phase starts, and when it ended well. A phase that fails is left open: it stopped there."""
     started = time.monotonic()
     tell(PhaseStarted(name))
     yield

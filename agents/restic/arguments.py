@@ -88,13 +88,16 @@ def restore(
     names: Sequence[str] = (),
     limits: Limits | None = None,
     sparse: bool = False,
+    verify: bool = False,
 ) -> Command:
     """Return a restore of `folder` of a restore point into `target`, whole or only its entries `names`.
 
-    The content of `folder` lands directly in `target`. Nothing that exists is overwritten.
+    The content of `folder` lands directly in `target`. Nothing that exists is overwritten. With `verify` each
+    file is read again and compared with the restore point at the end.
     """
     words = ["restore", "--json", "--overwrite", "never", "--target", target]
     words += ["--sparse"] if sparse else []
+    words += ["--verify"] if verify else []
     words += [f"--include=/{literal_pattern(name)}" for name in names]
     words += _limits(limits or Limits())
     return restic.command(*words, "--", _point(snapshot_id, folder))

@@ -1,0 +1,67 @@
+"""Looking into restore points and taking files out of them, on the console's side: no device is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents.errors import PlanRefused
+from agents.events import Moved, Tell
+from agents.flow import Control
+from agents.repositories import RepositoryPlace
+from agents.restic.binary import Binary
+from agents.restic.repository import open_repository
+from agents.restic.trees import Node
+
+
+def list_folder(place: RepositoryPlace, binary: Binary, restic_id: str, folder: str) -> list[Node]:
+    """Return what a folder of a restore point holds, folders first, every byte of a name exact.
+
+    Raise PathMissing when there is no such folder, RepositoryBroken when the repository does not open."""
+    with open_repository(place.path, place.password, binary) as repository:
+        nodes = repository.list_folder(restic_id, folder)
+    return sorted(nodes, key=lambda node: (not node.is_folder, node.name))
+
+
+def save_download(
+    place: RepositoryPlace,
+    binary: Binary,
+    restic_id: str,
+    path: str,
+    *,
+    is_folder: bool,
+    into: Path,
+    size_limit_bytes: int,
+    tell: Tell,
+    control: Control,
+) -> int:
+    """Write a file, or a folder as a tar archive, of a restore point to the new file `into`; return its size.
+
+    `into` appears only when it is whole. Raise PlanRefused when it grows over the limit, ResticFailed when
+    restic cannot read it, OSError when there is no space.
+    """
+    partial = into.with_suffix(".part")
+    with open_repository(place.path, place.password, binary) as repository:
+        read = repository.dump_tar if is_folder else repository.dump_file
+        try:
+            written = _write(read(restic_id, path), partial, size_limit_bytes, tell, control)
+            partial.rename(into)
+        finally:
+            partial.unlink(missing_ok=True)
+    return written
+
+
+def _write(pieces: Iterator[bytes], path: Path, limit: int, tell: Tell, control: Control) -> int:
+    written = 0
+    with path.open("xb") as file:
+        for piece in pieces:
+            control.raise_if_stopped()
+            written += len(piece)
+            if written > limit:
+                raise PlanRefused(
+                    f"The download is larger than {limit:,} bytes.",
+                    remedy="Restore it into a folder of a device instead, or pick a smaller folder.",
+                )
+            file.write(piece)
+            tell(Moved(bytes_done=written, files_done=0, stored_bytes=0, problems=0))
+        return written

@@ -1,0 +1,95 @@
+"""Where one device's repository lies on this machine, and its door for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.commands import Secret
+from agents.events import Said, Tell
+from agents.flow import Control
+from agents.gateway import Gateway, Journal, KeyFile, LocalStore, Rights, make_credentials, read_journal
+from agents.gateway.target import Kind
+from agents.restic import arguments
+from agents.restic.binary import Binary
+from agents.restic.repository import Repository, open_repository
+from agents.session import Door, Session
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPlace:
+    """A repository in a directory of this machine. `journals` is a directory beside it, one file a run."""
+
+    path: Path
+    journals: Path
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """What a restic on the device needs to reach the repository, and who serves it here."""
+
+    gateway: Gateway
+    environment: dict[str, str | Secret]
+
+
+@contextmanager
+def open_place(place: RepositoryPlace, binary: Binary, tell: Tell) -> Iterator[Repository]:
+    """Open the repository, first making what dead runs left useful: their packs are adopted, so that they are
+    not sent again. Raise RepositoryBroken when it does not open."""
+    place.journals.mkdir(mode=0o700, exist_ok=True)
+    with open_repository(place.path, place.password, binary) as repository:
+        _adopt(place, repository, tell)
+        yield repository
+
+
+def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:
+    journals = sorted(place.journals.glob("*.jsonl"))
+    entries = [entry for journal in journals for entry in read_journal(journal)]
+    if entries:
+        sent = sum(entry.size for entry in entries if entry.kind is Kind.DATA)
+        tell(Said(f"An earlier run was cut off after {sent:,} bytes: its data is made part of the index."))
+        repository.adopt([entry.name for entry in entries if entry.kind is Kind.LOCKS])
+    for journal in journals:
+        journal.unlink()
+
+
+@contextmanager
+def open_door(
+    session: Session,
+    place: RepositoryPlace,
+    repository: Repository,
+    *,
+    run_id: str,
+    rights: Rights,
+    control: Control,
+) -> Iterator[OpenDoor]:
+    """Open the gateway of one run and its way to the device; both are gone with the context.
+
+    The run's journal is removed only when the context ends well: otherwise the next run adopts its packs."""
+    credentials = make_credentials()
+    key = repository.make_run_key()
+    journal_path = place.journals / f"{run_id}.jsonl"
+    with LocalStore(place.path) as store, Journal(journal_path) as journal:
+        gateway = Gateway(
+            store,
+            credentials,
+            rights=rights,
+            journal=journal,
+            run_key=KeyFile(key.name, key.content),
+            is_current=control.is_current,
+        )
+        try:
+            with session.open_door(gateway.serve) as door:
+                yield OpenDoor(
+                    gateway, _environment(door, key.password, credentials.user, credentials.password)
+                )
+        finally:
+            gateway.close()
+    journal_path.unlink()
+
+
+def _environment(door: Door, password: Secret, user: str, user_password: Secret) -> dict[str, str | Secret]:
+    return dict(arguments.environment(door.repository_url, password, user=user, user_password=user_password))

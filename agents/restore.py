@@ -1,0 +1,172 @@
+"""The flow of a restore onto a device: into a folder that is safe to write to; what exists there is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+from agents.commands import Command
+from agents.errors import RestoreTargetRefused
+from agents.events import Phase, Said, Tell
+from agents.flow import Control, OpenSession, phase
+from agents.following import Followed, Follower
+from agents.gateway import Rights
+from agents.placing import place_restic
+from agents.repositories import RepositoryPlace, open_door, open_place
+from agents.restic import arguments
+from agents.restic.arguments import Restic
+from agents.restic.binary import Binary
+from agents.restic.outcomes import Outcome
+from agents.runner import Limits, Runner, SupervisedProgram
+
+# $1: the target. Each parent must be root's alone (or sticky), and no part may be a link: whoever may rename
+# a parent while root writes below it may send the files anywhere.
+_PREPARE = r"""
+path=$1
+check() {
+  [ ! -L "$1" ] || { printf 'link %s' "$1"; exit 3; }
+  [ -d "$1" ] || { printf 'file %s' "$1"; exit 3; }
+  set -- "$1" $(ls -ldn -- "$1" | { read -r mode _ owner _; echo "$mode" "$owner"; })
+  [ "$3" = 0 ] || { printf 'owner %s' "$1"; exit 3; }
+  case $2 in
+    d????????[tT]*) [ "$1" != "$path" ] || { printf 'writable %s' "$1"; exit 3; } ;;
+    d????w*|d???????w*) printf 'writable %s' "$1"; exit 3 ;;
+  esac
+}
+walked=
+rest=${path#/}
+check /
+while [ -n "$rest" ]; do
+  part=${rest%%/*}
+  case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+  walked=$walked/$part
+  [ -e "$walked" ] || [ -L "$walked" ] || mkdir -m 0700 -- "$walked" || exit 4
+  check "$walked"
+done
+df -Pk -- "$path" | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
+"""
+_REASONS = {
+    "link": "is a symbolic link",
+    "file": "is not a folder",
+    "owner": "does not belong to root",
+    "writable": "may be changed by others than root",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to restore where. `folder` is a folder of the restore point; without `names` all of it, else only
+    these entries of it. They land directly in `target`, an absolute folder of the device."""
+
+    console_id: str
+    run_id: str
+    place: RepositoryPlace
+    binary: Binary
+    is_local: bool
+    restic_id: str
+    folder: str
+    names: tuple[str, ...]
+    target: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOutcome:
+    """What came out. `kept_files` existed already and were not touched."""
+
+    files: int
+    bytes: int
+    kept_files: int
+    problem_count: int
+    is_complete: bool
+
+
+def restore(
+    request: RestoreRequest, open_session: OpenSession, *, tell: Tell, control: Control
+) -> RestoreOutcome:
+    """Restore onto the device. Every file is read again and compared with the restore point afterwards.
+
+    Raise RestoreTargetRefused when the folder is not safe, and any other AgentError when it failed: what was
+    written until then stays, so that a second try goes on.
+    """
+    with ExitStack() as stack:
+        with phase(tell, Phase.CONNECT):
+            session = stack.enter_context(closing(open_session()))
+            tell(Said(f"Connected: {session.label}."))
+            runner = stack.enter_context(
+                Runner(session, console_id=request.console_id, run_id=request.run_id, tell=tell)
+            )
+        with phase(tell, Phase.CHECK):
+            prepare_target(runner, request.target, request.size_bytes)
+            restic = place_restic(session, runner, request.binary, is_local=request.is_local)
+            repository = stack.enter_context(open_place(request.place, request.binary, tell))
+        with phase(tell, Phase.TRANSFER):
+            door = stack.enter_context(
+                open_door(
+                    session,
+                    request.place,
+                    repository,
+                    run_id=request.run_id,
+                    rights=Rights.RESTORE,
+                    control=control,
+                )
+            )
+            command = arguments.restore(
+                Restic(restic, takes_locks=False),
+                request.restic_id,
+                request.target,
+                folder=request.folder,
+                names=request.names,
+                verify=True,
+            )
+            control.raise_if_stopped()
+            program = runner.start(command, environment=door.environment, limits=Limits())
+            followed = Follower(tell, control, door.gateway).follow(
+                "restore", program, _stop(runner, program)
+            )
+        outcome = _outcome(followed)
+        tell(Said(f"{outcome.files:,} files were restored and compared, {outcome.kept_files:,} kept."))
+        with phase(tell, Phase.CLEAN_UP):
+            stack.close()
+    return outcome
+
+
+def prepare_target(runner: Runner, target: str, size_bytes: int) -> None:
+    """Make the folder when it is missing (0700), and check that nobody but root can redirect what is written.
+
+    Raise RestoreTargetRefused when it is not safe or too small, CommandFailed when it cannot be made."""
+    if not target.startswith("/") or ".." in target.split("/") or len(target) > 3000:
+        raise RestoreTargetRefused("The folder to restore into must be a plain absolute path.")
+    clean = "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+    if clean == "/":
+        raise RestoreTargetRefused("A restore into / itself is not done.", remedy="Name a folder of its own.")
+    result = runner.run(Command.of("sh", "-c", _PREPARE, "sh", clean), check=False)
+    word, _, rest = result.text.partition(" ")
+    if result.status == 3 and word in _REASONS:
+        raise RestoreTargetRefused(
+            f"{rest} {_REASONS[word]}: somebody else could send the files elsewhere while they are written.",
+            remedy="Restore into a folder whose parents belong to root, for example /var/restore.",
+        )
+    if not result.is_success or word != "free" or not rest.isdigit():
+        raise RestoreTargetRefused("The folder to restore into cannot be made.", detail=result.tail)
+    if int(rest) * 1024 < size_bytes:
+        raise RestoreTargetRefused(
+            f"The restore needs {size_bytes:,} bytes, and {int(rest) * 1024:,} are free there.",
+            remedy="Name a folder on a larger disk, or pick fewer files.",
+        )
+
+
+def _stop(runner: Runner, program: SupervisedProgram) -> Callable[[], None]:
+    return lambda: runner.stop(program)
+
+
+def _outcome(followed: Followed) -> RestoreOutcome:
+    files = sum(summary.files_restored for summary in followed.restores)
+    return RestoreOutcome(
+        files=files,
+        bytes=sum(summary.bytes_restored for summary in followed.restores),
+        kept_files=sum(summary.files_skipped for summary in followed.restores),
+        problem_count=followed.problem_count,
+        is_complete=followed.outcome is Outcome.SUCCESS,
+    )
