@@ -121,24 +121,21 @@ class Gateway:
             self._act(wire, request)
             return not request.is_last
         except StoreFailed as error:
-            return self._refuse(wire, request, Refused(403, error.reason, out_of_space=error.out_of_space))
-        except Refused as refused:
-            return self._refuse(wire, request, refused, skip_bytes=CAPS[Kind.DATA] if is_known else MIB)
+            refused = Refused(403, error.reason, out_of_space=error.out_of_space)
+        except Refused as error:
+            refused = error
+        return self._refuse(wire, request, refused, _skip_bytes(request) if is_known else MIB)
 
-    def _refuse(
-        self, wire: Wire, request: Request, refused: Refused, skip_bytes: int = CAPS[Kind.DATA]
-    ) -> bool:
+    def _refuse(self, wire: Wire, request: Request, refused: Refused, skip_bytes: int) -> bool:
         """Answer with a final no and keep the reason. Return whether the connection may go on."""
-        self._keep(
-            Refusal(request.method[:16], request.shown, refused.status, refused.reason, refused.out_of_space)
-        )
+        method = request.method[:16]
+        self._keep(Refusal(method, request.shown, refused.status, refused.reason, refused.out_of_space))
         may_go_on = wire.skip_body(request, skip_bytes) and not request.is_last
-        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        body = refused.reason.encode()
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
         if refused.status == 401:
             headers["WWW-Authenticate"] = 'Basic realm="run"'
-        body = refused.reason.encode()
-        headers["Content-Length"] = str(len(body))
-        wire.answer(refused.status, headers, b"" if request.method == "HEAD" else body, is_last=not may_go_on)
+        wire.answer(refused.status, headers, b"" if method == "HEAD" else body, is_last=not may_go_on)
         return may_go_on
 
     def _keep(self, refusal: Refusal) -> None:
@@ -270,6 +267,12 @@ class _MemoryReader:
 
     def close(self) -> None:
         return None
+
+
+def _skip_bytes(request: Request) -> int:
+    """Return how much of a refused body is read away: what restic may send, so that it hears the answer."""
+    target = parse_target(request.target)
+    return MIB if target is None else CAPS.get(target.kind, MIB)
 
 
 def _parse_range(value: bytes | None, size: int) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """restic as a child of this process: killed with it, nice, in an environment made from nothing.
 
-The kernel ties the parent-death signal to the THREAD that starts the child: a child of a thread that ends early
-dies with it. So each child is started, read and awaited by one thread.
+The kernel ties the parent-death signal to the THREAD that starts the child: a child of a thread that ends
+early dies with it. So each child is started, read and awaited by one thread.
 """
 
 from __future__ import annotations
