@@ -71,6 +71,16 @@ def _read(variable: str, name: str) -> list[bytes]:
         raise VaultError(f"keys/{name} holds something that is no key") from error
 
 
+def has_public_key() -> bool:
+    """Return True when this machine was given, or made, the key that seals."""
+    return bool(environment.read("HOTFLEET_WORKERS_PUBLIC_KEY")) or (_directory() / "workers.pub").exists()
+
+
+def has_private_key() -> bool:
+    """Return True when this machine was given, or made, the key that opens: it runs workers."""
+    return bool(environment.read("HOTFLEET_WORKERS_KEY")) or (_directory() / "workers").exists()
+
+
 def seal(owner: str, secret: Secret) -> bytes:
     """Given who owns a secret ("<app>.<model>:<id>:<field>"), return it sealed for the workers.
 
