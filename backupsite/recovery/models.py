@@ -48,3 +48,49 @@ class RestorePoint(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("point", args=[self.pk])
+
+
+class Listing(models.Model):
+    """What a folder of a restore point holds. A restore point never changes, so it is read once.
+
+    `folder_key` is the URL form of the folder's bytes (`recovery.folders`), hashed since it may be long.
+    """
+
+    point = models.ForeignKey(RestorePoint, on_delete=models.CASCADE, related_name="listings")
+    folder_key = models.CharField(max_length=64)
+    entry_count = models.PositiveIntegerField(default=0)
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["point", "folder_key"], name="recovery_listing_once")]
+
+
+class ListingPage(models.Model):
+    """A part of a listing, `PAGE_SIZE` entries as `recovery.folders` writes them."""
+
+    PAGE_SIZE = 500
+
+    listing = models.ForeignKey(Listing, on_delete=models.CASCADE, related_name="pages")
+    number = models.PositiveIntegerField()
+    entries = models.JSONField()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["listing", "number"], name="recovery_page_once")]
+
+
+class Download(models.Model):
+    """A file, or a folder as a tar archive, taken out of a restore point for a person's browser.
+
+    A worker writes it to the spool; it is offered only when it is whole, and removed after `expires_at`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    point = models.ForeignKey(RestorePoint, on_delete=models.CASCADE, related_name="downloads")
+    run = models.OneToOneField(Run, null=True, on_delete=models.SET_NULL, related_name="download")
+    requested_by = models.CharField(max_length=64)
+    path_key = models.TextField()
+    is_folder = models.BooleanField()
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    is_ready = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(db_index=True)

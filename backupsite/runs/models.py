@@ -20,11 +20,16 @@ class Run(models.Model):
     """
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
+    BROWSE, DOWNLOAD = "browse", "download"
+    # These work on the device itself; the others only read its repository, beside whatever runs.
+    KINDS_ON_DEVICE = [BACKUP, RESTORE, PROBE, SCAN]
     KINDS = [
         (BACKUP, "Backup"),
         (RESTORE, "Restore"),
         (PROBE, "Device check"),
         (SCAN, "Host key scan"),
+        (BROWSE, "Look into a restore point"),
+        (DOWNLOAD, "Download"),
     ]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -76,7 +81,9 @@ class Run(models.Model):
         constraints = [
             # Two runs never work on one device at once: the database says so, not the code.
             models.UniqueConstraint(
-                fields=["device"], condition=models.Q(state="running"), name="runs_one_running_a_device"
+                fields=["device"],
+                condition=models.Q(state="running", kind__in=["backup", "restore", "probe", "scan"]),
+                name="runs_one_running_a_device",
             ),
         ]
 
