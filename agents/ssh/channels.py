@@ -6,6 +6,7 @@ Here it is a constant short one, and each call keeps its own time.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -13,7 +14,7 @@ import paramiko
 
 from agents.commands import Command
 from agents.errors import ConnectionLost
-from agents.ssh.link import Link
+from agents.ssh.link import LOST, Link
 from agents.ssh.noise import Mark, NoiseFilter
 from agents.tail import Tail
 
@@ -22,6 +23,12 @@ _PIECE_BYTES = 32768
 EXEC_ANSWER_S = 30.0
 # A program that takes no input for so long hangs, and the caller with it.
 WRITE_STALL_S = 60.0
+
+
+def close_channel(channel: paramiko.Channel) -> None:
+    """Close a channel. Where the connection is gone already, there is nobody to tell."""
+    with contextlib.suppress(*LOST):
+        channel.close()
 
 
 class SshProcess:
@@ -44,7 +51,7 @@ class SshProcess:
         impatience.start()
         try:
             self._channel.exec_command(mark.line(command))
-        except (OSError, EOFError, paramiko.SSHException) as failure:
+        except LOST as failure:
             self.close()
             raise self._lost("the device did not start the command") from failure
         finally:
@@ -57,6 +64,8 @@ class SshProcess:
                 data = self._channel.recv_stderr(_PIECE_BYTES)
             except TimeoutError:
                 continue
+            except LOST:
+                return  # said by whoever reads stdout or waits
             if not data:
                 return
             self._tail.add(data)
@@ -75,7 +84,7 @@ class SshProcess:
                 if time.monotonic() - progress_at > WRITE_STALL_S:
                     raise self._lost("it takes no input") from None
                 continue
-            except (OSError, paramiko.SSHException) as failure:
+            except LOST as failure:
                 raise self._lost("it ended, or its input was closed") from failure
             if count == 0:
                 raise self._lost("it ended")
@@ -84,7 +93,7 @@ class SshProcess:
     def close_stdin(self) -> None:
         try:
             self._channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException) as failure:
+        except LOST as failure:
             raise self._lost("its input could not be closed") from failure
 
     def read(self, *, timeout_s: float) -> bytes:
@@ -103,6 +112,8 @@ class SshProcess:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("the command printed nothing in time") from None
                 continue
+            except LOST as failure:
+                raise self._lost("it cannot be read") from failure
             if not data and not self._ended_in_order():
                 raise self._lost("it was closed here")
             return data
@@ -124,7 +135,7 @@ class SshProcess:
 
     def close(self) -> None:
         self._is_closed = True
-        self._channel.close()
+        close_channel(self._channel)
 
 
 class ChannelStream:
@@ -135,16 +146,22 @@ class ChannelStream:
         self._channel = channel
 
     def recv(self, size: int) -> bytes:
-        data = self._channel.recv(size)
+        try:
+            data = self._channel.recv(size)
+        except (EOFError, paramiko.SSHException) as failure:
+            raise ConnectionResetError("the tunnel was cut") from failure
         if not data and not self._channel.eof_received and (self._channel.closed or not self._link.is_alive):
             raise ConnectionResetError("the tunnel was cut")
         return data
 
     def sendall(self, data: bytes) -> None:
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except (EOFError, paramiko.SSHException) as failure:
+            raise ConnectionResetError("the tunnel was cut") from failure
 
     def settimeout(self, seconds: float | None) -> None:
         self._channel.settimeout(seconds)
 
     def close(self) -> None:
-        self._channel.close()
+        close_channel(self._channel)

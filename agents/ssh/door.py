@@ -19,7 +19,7 @@ from agents.attendants import Attendants
 from agents.errors import ForwardingRefused
 from agents.session import Serve
 from agents.ssh.channels import ChannelStream
-from agents.ssh.link import Link
+from agents.ssh.link import LOST, Link
 
 _LOOPBACK = "127.0.0.1"
 # restic opens a handful. A device that opens more than this faster than we refuse them means harm.
@@ -73,7 +73,7 @@ class Dispatcher:
             try:
                 with self._link.global_requests:
                     port = self._link.transport.request_port_forward(_LOOPBACK, 0, self._arrive)
-            except (OSError, EOFError, paramiko.SSHException) as denied:
+            except LOST as denied:
                 failure = denied
                 continue
             if port:
@@ -92,7 +92,7 @@ class Dispatcher:
         if not self._link.is_alive:
             return  # the port went with the connection
         # Not cancel_port_forward(): it would take the handler away from the other doors.
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException), self._link.global_requests:
+        with contextlib.suppress(*LOST), self._link.global_requests:
             self._link.transport.global_request("cancel-tcpip-forward", (_LOOPBACK, port), wait=True)
 
     def _arrive(self, channel: paramiko.Channel, origin: tuple[str, int], server: tuple[str, int]) -> None:
@@ -108,8 +108,7 @@ class Dispatcher:
             with self._lock:
                 attendants = self._attendants.get(port)
             if attendants is None or not attendants.take(stream):
-                with contextlib.suppress(OSError, paramiko.SSHException):  # cut meanwhile: refused as well
-                    stream.close()
+                stream.close()
 
     def close(self) -> None:
         """End the dispatcher's thread. The connection must be closed already."""

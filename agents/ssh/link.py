@@ -15,6 +15,10 @@ ASK_EVERY_S = 5.0
 SILENCE_S = 15.0
 CHANNEL_OPEN_S = 30.0
 _TICK_S = 1.0
+# sshd gives the place of a channel that was just closed free a moment later.
+_PLACE_FREE_WITHIN_S = 2.0
+# How paramiko says that something did not reach the device.
+LOST = (OSError, EOFError, paramiko.SSHException)
 
 
 class Link:
@@ -39,7 +43,7 @@ class Link:
             try:
                 with self.global_requests:
                     self.transport.global_request("keepalive@openssh.com", wait=True)
-            except (OSError, EOFError, paramiko.SSHException) as failure:
+            except LOST as failure:
                 self.drop(f"sending failed: {failure}")
 
     def _watch(self) -> None:
@@ -81,14 +85,16 @@ class Link:
 
     def open_channel(self) -> paramiko.Channel:
         """Return a new session channel. Raise ConnectionLost, or CommandFailed when the device refuses it."""
-        try:
-            return self.transport.open_session(timeout=CHANNEL_OPEN_S)
-        except paramiko.ChannelException as failure:
-            raise self._no_channel(failure) from failure
-        except (OSError, EOFError, paramiko.SSHException) as failure:
-            if self.is_alive:
-                raise self._no_channel(failure) from failure
-            raise self.lost() from failure
+        deadline = time.monotonic() + _PLACE_FREE_WITHIN_S
+        while True:
+            try:
+                return self.transport.open_session(timeout=CHANNEL_OPEN_S)
+            except LOST as failure:
+                if not self.is_alive:
+                    raise self.lost() from failure
+                if time.monotonic() > deadline:
+                    raise self._no_channel(failure) from failure
+            self._ended.wait(0.1)
 
     def _no_channel(self, failure: Exception) -> AgentError:
         return CommandFailed(

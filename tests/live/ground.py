@@ -71,7 +71,7 @@ class Device:
         self.name = f"hfg{self.number}"
         self.directory = BASE / str(self.number)
         self.namespace = self.name
-        self._link_name = f"{self.name}h"
+        self._link_name, self._inner_name = f"{self.name}h", f"{self.name}d"
         high, low = divmod(self.number * 4, 256)
         self.console_address = f"10.213.{high}.{low + 1}"
         self.address = f"10.213.{high}.{low + 2}"
@@ -106,14 +106,24 @@ class Device:
     def _create(self) -> None:
         self.directory.mkdir(parents=True)
         (self.directory / "keys").mkdir()
-        inner = f"{self.name}d"
         command("ip", "netns", "add", self.namespace)
-        command("ip", "link", "add", self._link_name, "type", "veth", "peer", inner, "netns", self.namespace)
+        command(
+            "ip",
+            "link",
+            "add",
+            self._link_name,
+            "type",
+            "veth",
+            "peer",
+            self._inner_name,
+            "netns",
+            self.namespace,
+        )
         command("ip", "address", "add", f"{self.console_address}/30", "dev", self._link_name)
         command("ip", "link", "set", self._link_name, "up")
         for words in (
-            ("address", "add", f"{self.address}/30", "dev", inner),
-            ("link", "set", inner, "up"),
+            ("address", "add", f"{self.address}/30", "dev", self._inner_name),
+            ("link", "set", self._inner_name, "up"),
             ("link", "set", "lo", "up"),
         ):
             command("ip", "-n", self.namespace, *words)
@@ -226,10 +236,11 @@ class Device:
 
     def cut(self) -> None:
         """Cut the network: packets vanish, nothing is reset."""
-        command("ip", "link", "set", self._link_name, "down")
+        # At the device's end: with our end down its packets would take the default route.
+        command("ip", "-n", self.namespace, "link", "set", self._inner_name, "down")
 
     def heal(self) -> None:
-        command("ip", "link", "set", self._link_name, "up")
+        command("ip", "-n", self.namespace, "link", "set", self._inner_name, "up")
 
     # File systems and users
 
