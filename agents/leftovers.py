@@ -1,40 +1,19 @@
-"""What dead runs left on a device, found by name."""
+"""What dead runs left on a device, found by name and removed one by one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agents.commands import Command, to_text
-from agents.runner.runner import Runner
+from agents.commands import to_text
+from agents.facts import DeviceFacts
+from agents.runner import Runner
+from agents.snapshots import providers
+from agents.snapshots.traces import find_command, remove_command
 
 _NAME = re.compile(r"^\.?hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
-
-# One level below each place, by name only; names end with NUL, since a path may hold a newline.
-_FIND_SNAPSHOTS = """
-for place in "$@"; do
-  for found in "$place"/.hotfleet-*-*; do
-    [ -d "$found" ] && [ ! -L "$found" ] && printf '%s\\0' "$found"
-  done
-done
-exit 0
-"""
-
-# A directory of a run holds read-only snapshots; each is dropped by itself, the rest is an empty directory.
-REMOVE_SNAPSHOTS = """
-failed=0
-for each in "$1"/* "$1"; do
-  [ -d "$each" ] && [ ! -L "$each" ] || continue
-  if [ "$(ls -di -- "$each" | cut -d' ' -f1)" = 256 ]; then
-    btrfs subvolume delete --commit-after -- "$each" >/dev/null || failed=1
-  elif [ "$each" = "$1" ]; then
-    rmdir -- "$each" || failed=1
-  fi
-done
-exit "$failed"
-"""
 
 
 class LeftoverKind(StrEnum):
@@ -54,31 +33,26 @@ class Leftover:
     is_alive: bool
 
 
-def remove_snapshots_command(directory: str) -> Command:
-    """Given a directory of a run's btrfs snapshots, return the idempotent command that drops them and it."""
-    return Command.of("/bin/sh", "-c", REMOVE_SNAPSHOTS, "hotfleet", directory)
-
-
-def find_leftovers(runner: Runner, places: Iterable[str]) -> list[Leftover]:
-    """Given the places where plans put snapshots (the tops of btrfs subvolumes), return what other runs left.
-
-    Never what belongs to the runner's own run. Runs one request and one command."""
+def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
+    """Given a runner and facts, return what other runs left: their directories, and snapshots where a plan
+    would put them. Runs one request and one command."""
     runs = runner.list_runs()
-    found = [_make(runner, LeftoverKind.RUN, path, alive) for alive, path in runs]
-    alive_names = {path.rpartition("/")[2] for alive, path in runs if alive}
-    listed = runner.run(Command.of("/bin/sh", "-c", _FIND_SNAPSHOTS, "hotfleet", *sorted(set(places))))
-    for path in to_text(listed.stdout).split("\0"):
-        name = path.rpartition("/")[2].removeprefix(".")
-        if path and name != runner.name:
+    found = [_make(runner, LeftoverKind.RUN, path, is_alive) for is_alive, path in runs]
+    alive_names = {path.rpartition("/")[2] for is_alive, path in runs if is_alive}
+    places = sorted({place for each in providers().values() for place in each.leftover_places(facts)})
+    if places:
+        listed = runner.run(find_command(tuple(places)))
+        for path in to_text(listed.stdout).split("\0"):
+            name = path.rpartition("/")[2].removeprefix(".")
             found.append(_make(runner, LeftoverKind.SNAPSHOTS, path, name in alive_names))
-    return [leftover for leftover in found if leftover is not None]
+    return [each for each in found if each is not None]
 
 
 def clean_leftovers(runner: Runner, leftovers: Sequence[Leftover]) -> list[tuple[Leftover, str]]:
     """Given leftovers, remove one by one what dead runs of this console left: journals first, then snapshots.
 
-    Return those that stay, each with the reason: foreign, alive, or the error. Never raises for a single one,
-    but raises DeviceHealed or ConnectionLost when the runner itself is over."""
+    Return those that stay, each with the reason: foreign, alive, or the error. A single one never raises;
+    DeviceHealed and ConnectionLost mean that the runner itself is over."""
     stays: list[tuple[Leftover, str]] = []
     for leftover in sorted(leftovers, key=lambda each: each.kind is LeftoverKind.SNAPSHOTS):
         reason = _clean(runner, leftover)
@@ -94,13 +68,13 @@ def _clean(runner: Runner, leftover: Leftover) -> str | None:
         return "its run is alive"
     if leftover.kind is LeftoverKind.RUN:
         return None if runner.heal_run(leftover.path) else "an undo step of its journal failed"
-    result = runner.run(remove_snapshots_command(leftover.path), timeout_s=120, check=False)
+    result = runner.run(remove_command(leftover.path), timeout_s=120, check=False)
     return None if result.is_success else result.tail
 
 
 def _make(runner: Runner, kind: LeftoverKind, path: str, is_alive: bool) -> Leftover | None:
     match = _NAME.match(path.rpartition("/")[2])
-    if match is None:  # not a name of ours, whatever it is
+    if match is None or match[0].removeprefix(".") == runner.name:  # not a name of ours, or this very run
         return None
     console = match["console"]
     return Leftover(kind, path, console, match["run"], console != runner.console_id, is_alive)

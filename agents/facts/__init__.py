@@ -1,7 +1,7 @@
 """Facts: what was read from a device. A command and a parser of its output, one file a tool.
 
-Everything here comes from a device and may be hostile: a parser is pure and returns what it understood whole, or
-raises ProtocolBroken."""
+Everything here comes from a device and may be hostile: a parser is pure, and returns what it understood
+whole or raises ProtocolBroken."""
 
 from agents.facts.btrfs import BtrfsFacts, Subvolume
 from agents.facts.databases import DatabaseSeen

@@ -81,8 +81,8 @@ def from_json(text: str) -> DeviceFacts:
 
 
 def _read_btrfs(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[BtrfsFacts, ...]:
-    """A btrfs that the tool cannot list (a single file of it, bound into a container) has no facts: its provider
-    says so when a source lies there."""
+    """A btrfs that the tool cannot list (a file of it, bound into a container) has no facts: its provider
+    says that when a source lies there."""
     widest_last = sorted((mount for mount in seen if mount.kind == "btrfs"), key=lambda each: -len(each.root))
     by_device = {mount.device: mount for mount in widest_last}
     facts = []

@@ -77,7 +77,7 @@ NETWORK_KINDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of mountinfo. `root` is the part of the file system that is seen, `device` its "major:minor"."""
+    """One line of mountinfo. `root` is the part of the file system seen here, `device` its "major:minor"."""
 
     point: str
     kind: str

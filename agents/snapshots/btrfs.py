@@ -1,0 +1,134 @@
+"""Read-only btrfs snapshots. Atomic for each subvolume; a nested one is not in its parent's snapshot and gets
+its own (the parent's holds a placeholder with inode 2, which the bind of the nested one covers)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.binds import Bind
+from agents.commands import Command
+from agents.events import Consistency
+from agents.facts import DeviceFacts, Mount, Subvolume
+from agents.facts.btrfs import find_subvolume, path_in_file_system, path_on_device
+from agents.facts.mounts import find_mount, is_within
+from agents.snapshots.contract import Claim, Owes, Refusal, SnapshotProvider, Taken
+from agents.snapshots.traces import remove_command
+
+# inode 256 is the top of a subvolume: anything else was changed since the facts were read
+_TAKE = """
+set -eu
+umask 077
+directory=$1
+shift
+mkdir -- "$directory"
+number=0
+for top in "$@"; do
+  [ "$(stat -c %i -- "$top")" = 256 ] || { echo "$top is no subvolume any more" >&2; exit 1; }
+  btrfs subvolume snapshot -r -- "$top" "$directory/$number" >/dev/null
+  number=$((number + 1))
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One subvolume of a source: its `top` on the device, and what of it is seen at `true_path`."""
+
+    device: str
+    top: str
+    relative: str
+    true_path: str
+
+
+class Btrfs(SnapshotProvider):
+    name = "btrfs"
+    label = "btrfs snapshot"
+
+    def can_take(self, path: str, facts: DeviceFacts) -> Claim | Refusal:
+        mount = find_mount(path, facts.mounts)
+        if mount.kind != "btrfs":
+            return Refusal(f"{mount.point} is {mount.kind}, not btrfs")
+        if facts.tool("btrfs") is None:
+            return Refusal("the program btrfs is missing", "Install btrfs-progs on the device.")
+        if facts.btrfs_of(mount) is None:
+            return Refusal(f"btrfs does not list the subvolumes of {mount.point}")
+        layers = find_layers(path, facts)
+        if not layers:
+            return Refusal(
+                f"the top of the subvolume that holds {path} is not mounted writable",
+                "Mount the whole subvolume somewhere on the device.",
+            )
+        many = f", {len(layers)} subvolumes one after another" if len(layers) > 1 else ""
+        return Claim(
+            Consistency.CRASH,
+            f"{path} is on btrfs: a snapshot stops nothing and is atomic for each subvolume{many}",
+            cost="some milliseconds, and the space of what changes meanwhile",
+        )
+
+    def take(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts) -> Taken:
+        layers = [layer for path in paths for layer in find_layers(path, facts)]
+        binds: dict[str, Bind] = {}
+        keys = []
+        for device in dict.fromkeys(layer.device for layer in layers):
+            own = [layer for layer in layers if layer.device == device]
+            tops = list(dict.fromkeys(layer.top for layer in own))
+            directory = f"{tops[0].rstrip('/')}/.{runner.name}"
+            key = f"btrfs-{device.replace(':', '-')}"
+            runner.owe(key, remove_command(directory))
+            keys.append(key)
+            runner.run(Command.of("/bin/sh", "-c", _TAKE, "hotfleet", directory, *tops))
+            for layer in own:
+                snapshot = f"{directory}/{tops.index(layer.top)}{layer.relative}"
+                binds[layer.true_path] = Bind(snapshot, layer.true_path)
+        return Taken(self.name, Consistency.CRASH, tuple(binds.values()), tuple(keys))
+
+    def leftover_places(self, facts: DeviceFacts) -> tuple[str, ...]:
+        return visible_tops(facts)
+
+
+def find_layers(path: str, facts: DeviceFacts) -> list[Layer]:
+    """Given a real path on btrfs, return its subvolume and every nested one that is seen below it.
+
+    Empty when the top of its subvolume is seen nowhere on the device."""
+    mount = find_mount(path, facts.mounts)
+    known = facts.btrfs_of(mount)
+    if known is None:
+        return []
+    inner = path_in_file_system(path, mount)
+    holder = find_subvolume(inner, known)
+    top = _find_top(holder, mount, facts)
+    if top is None:
+        return []
+    relative = inner[len(holder.path.rstrip("/")) :].rstrip("/")
+    layers = [Layer(mount.device, top, relative, path)]
+    for nested in sorted(known.subvolumes, key=lambda each: each.path):
+        seen = path_on_device(nested.path, mount)
+        if seen is None or nested.path == inner or not is_within(nested.path, inner):
+            continue
+        if find_mount(seen, facts.mounts) == mount and "/.hotfleet-" not in nested.path:
+            layers.append(Layer(mount.device, seen, "", seen))
+    return layers
+
+
+def visible_tops(facts: DeviceFacts) -> tuple[str, ...]:
+    """Return where the top of each btrfs subvolume is seen on the device, without the runs' own snapshots."""
+    tops = set()
+    for mount in facts.mounts:
+        known = facts.btrfs_of(mount) if mount.kind == "btrfs" else None
+        for subvolume in known.subvolumes if known is not None else ():
+            seen = path_on_device(subvolume.path, mount)
+            hidden = "/.hotfleet-" in subvolume.path
+            if seen is not None and not hidden and find_mount(seen, facts.mounts) == mount:
+                tops.add(seen)
+    return tuple(sorted(tops))
+
+
+def _find_top(subvolume: Subvolume, mount: Mount, facts: DeviceFacts) -> str | None:
+    """The mount itself first; then any other of the same file system that shows the top."""
+    others = [each for each in facts.mounts if each.device == mount.device and each != mount]
+    for each in (mount, *others):
+        seen = path_on_device(subvolume.path, each)
+        if seen is not None and not each.is_read_only and find_mount(seen, facts.mounts) == each:
+            return seen
+    return None

@@ -1,0 +1,39 @@
+"""The names under which snapshots lie on a device, so that they are found again whatever died."""
+
+from __future__ import annotations
+
+from agents.commands import Command
+
+# What a backup never stores: the snapshots of any run of any console.
+TRACE_PATTERN = ".hotfleet-*-*"
+
+# One level below each place, by name only. NUL ends a name, since a path may hold a newline.
+_FIND = """
+for place in "$@"; do
+  for found in "$place"/.hotfleet-*-*; do
+    [ ! -d "$found" ] || [ -L "$found" ] || printf '%s\\0' "$found"
+  done
+done
+"""
+
+# The directory of a run holds snapshots: each goes by itself, then the empty directory. Nothing else does.
+_REMOVE = """
+failed=0
+for each in "$1"/*; do
+  [ -d "$each" ] && [ ! -L "$each" ] || continue
+  [ "$(stat -c %i -- "$each")" = 256 ] || continue
+  btrfs subvolume delete --commit-after -- "$each" >/dev/null || failed=1
+done
+if [ -d "$1" ]; then rmdir -- "$1" || failed=1; fi
+exit "$failed"
+"""
+
+
+def find_command(places: tuple[str, ...]) -> Command:
+    """Given directories, return the command that lists the traces of runs in them, each ended by NUL."""
+    return Command.of("/bin/sh", "-c", _FIND, "hotfleet", *places)
+
+
+def remove_command(directory: str) -> Command:
+    """Given a run's directory of snapshots, return the idempotent command that drops them and it."""
+    return Command.of("/bin/sh", "-c", _REMOVE, "hotfleet", directory)
