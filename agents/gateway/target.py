@@ -37,7 +37,9 @@ class Target:
         return self.name is None
 
     def __str__(self) -> str:
-        return f"/{self.kind}" if self.name == "" else f"/{self.kind}/{self.name or ''}"
+        if self.kind in (Kind.ROOT, Kind.CONFIG):
+            return f"/{self.kind}"
+        return f"/{self.kind}/{self.name or ''}"
 
 
 def parse_target(raw: bytes) -> Target | None:
