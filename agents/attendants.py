@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -34,7 +35,9 @@ class Attendants:
 
     def _attend(self, stream: Stream) -> None:
         try:
-            self._serve(stream)
+            # A cut connection is one of the ways in which each ends; what was served says what it got.
+            with contextlib.suppress(ConnectionError):
+                self._serve(stream)
         finally:
             stream.close()
             with self._lock:

@@ -1,0 +1,192 @@
+"""The console's own machine as a device."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.attendants import MOST_AT_ONCE
+from agents.commands import Command, Secret
+from agents.errors import ConnectionLost, ProtocolBroken
+from agents.local import LocalSession
+from agents.session import Stream
+from tests.live.ground import Device, wait_until
+
+CLIENT = Path(__file__).with_name("tunnel_client.py")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def session(live_ground: None) -> Iterator[LocalSession]:
+    session = LocalSession()
+    yield session
+    session.close()
+
+
+def echo(stream: Stream) -> None:
+    while data := stream.recv(65536):
+        stream.sendall(data)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_runs_a_command_with_its_input(session: LocalSession) -> None:
+    words = ("sh", "-c", 'cat; printf "%s" "$0"; echo noise >&2; exit 3', "a\n'\udcff")
+    result = session.run(Command.of(*words, stdin=Secret("word ")), timeout_s=10)
+    assert (result.status, result.text, result.stderr) == (3, "word a\n'\udcff", b"noise\n")
+
+
+def test_nothing_of_the_consoles_environment_is_inherited(
+    session: LocalSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTFLEET_CANARY", "secret")
+    other = LocalSession()
+    assert "CANARY" not in other.run(Command.of("env"), timeout_s=10).text
+    other.close()
+
+
+def test_a_missing_program_ends_as_over_ssh(session: LocalSession) -> None:
+    assert session.run(Command.of("no-such-program"), timeout_s=10).status == 127
+
+
+def test_a_killed_program_has_the_signal_as_status(session: LocalSession) -> None:
+    assert session.run(Command.of("sh", "-c", "kill -KILL $$"), timeout_s=10).status == 137
+
+
+def test_stdin_and_both_outputs_of_16_mb_do_not_block_each_other(session: LocalSession) -> None:
+    payload = os.urandom(16 * 1024 * 1024)
+    both = Command.of("sh", "-c", "tee /dev/stderr", stdin=payload)
+    result = session.run(both, timeout_s=60, limit_bytes=len(payload))
+    assert result.stdout == payload
+    assert result.stderr == payload[-64 * 1024 :]
+
+
+def test_output_over_the_limit_is_refused_and_the_program_ended(session: LocalSession) -> None:
+    printing = Command.of("sh", "-c", "echo $$; exec yes")
+    with pytest.raises(ProtocolBroken, match="more than 1000 bytes"):
+        session.run(printing, timeout_s=10, limit_bytes=1000)
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(
+    session: LocalSession, tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    with pytest.raises(TimeoutError):
+        session.run(Command.of("sh", "-c", f"sleep 60 & echo $! > {note}; wait"), timeout_s=1)
+    wait_until(lambda: not is_running(int(note.read_text())), what="the end of the child")
+
+
+def test_a_started_program_keeps_its_stdin(session: LocalSession) -> None:
+    process = session.start(Command.of("cat", stdin=b"one "))
+    assert process.read(timeout_s=10) == b"one "
+    with pytest.raises(TimeoutError):
+        process.read(timeout_s=0.3)
+    process.write(b"two")
+    assert process.read(timeout_s=10) == b"two"
+    process.close_stdin()
+    assert process.read(timeout_s=10) == b""
+    assert process.wait(timeout_s=10) == 0
+    with pytest.raises(ConnectionLost):
+        process.write(b"x")
+    process.close()
+    process.close()
+
+
+def test_a_program_outlives_the_thread_that_started_it(session: LocalSession) -> None:
+    started = []
+    thread = threading.Thread(target=lambda: started.append(session.start(Command.of("cat"))))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    started[0].write(b"alive")
+    assert started[0].read(timeout_s=10) == b"alive"
+    started[0].close()
+
+
+def test_a_killed_console_leaves_no_program_behind(live_ground: None) -> None:
+    script = (
+        "from agents.local import LocalSession; from agents.commands import Command; import time\n"
+        "process = LocalSession().start(Command.of('sh', '-c', 'echo $$; exec sleep 600'))\n"
+        "print(process.read(timeout_s=10).decode(), flush=True); time.sleep(600)"
+    )
+    console = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT)
+    assert console.stdout is not None
+    pid = int(console.stdout.readline())
+    assert is_running(pid)
+    console.kill()
+    console.wait()
+    console.stdout.close()
+    wait_until(lambda: not is_running(pid), what="the end of the program")
+
+
+def test_the_door_is_a_private_socket_and_gone_afterwards(session: LocalSession) -> None:
+    with session.open_door(echo) as door:
+        path = Path(door.repository_url.removeprefix("rest:http+unix://").removesuffix(":/"))
+        assert path.is_socket()
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        words = (sys.executable, str(CLIENT), str(path), "4", str(8 * 1024 * 1024))
+        assert session.run(Command.of(*words), timeout_s=60).text.split() == ["same"] * 4
+    assert not path.parent.exists()
+
+
+def test_at_most_sixteen_are_served_at_once(session: LocalSession) -> None:
+    with session.open_door(echo) as door:
+        path = door.repository_url.removeprefix("rest:http+unix://").removesuffix(":/")
+        connections = [socket.socket(socket.AF_UNIX) for _ in range(MOST_AT_ONCE + 1)]
+        for connection in connections:
+            connection.connect(path)
+            connection.settimeout(10)
+            connection.sendall(b"x")
+        assert [each.recv(1) for each in connections[:MOST_AT_ONCE]] == [b"x"] * MOST_AT_ONCE
+        with pytest.raises(ConnectionResetError):  # closed with our byte unread
+            connections[-1].recv(1)
+    # Closed from this side, though all were in the middle of a recv().
+    assert [each.recv(1) for each in connections[:MOST_AT_ONCE]] == [b""] * MOST_AT_ONCE
+    for connection in connections:
+        connection.close()
+
+
+def test_many_runs_leave_nothing_behind(session: LocalSession) -> None:
+    session.run(Command.of("true"), timeout_s=10)
+    before = (threading.active_count(), len(os.listdir("/proc/self/fd")))
+    for number in range(300):
+        assert session.run(Command.of("echo", str(number)), timeout_s=10).text == f"{number}\n"
+    wait_until(lambda: threading.active_count() <= before[0], what="the end of the threads")
+    assert len(os.listdir("/proc/self/fd")) <= before[1]
+
+
+WHO = """
+import os, sys
+from agents.errors import PrivilegeMissing
+from agents.local import LocalSession
+os.setgid(int(sys.argv[2])); os.setgroups([]); os.setuid(int(sys.argv[1]))
+try:
+    print(LocalSession().is_elevated)
+except PrivilegeMissing as refusal:
+    print(refusal.remedy)
+"""
+
+
+@pytest.mark.parametrize("may_sudo", [True, False])
+def test_a_console_that_is_not_root_needs_the_sudo_rule(device: Device, may_sudo: bool) -> None:
+    user = device.make_user(may_sudo=may_sudo)
+    ids = [subprocess.check_output(["id", option, user], text=True).strip() for option in ("-u", "-g")]
+    done = subprocess.run([sys.executable, "-c", WHO, *ids], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    if may_sudo:
+        assert done.stdout == "True\n"
+    else:
+        assert f"{user} ALL=(root) NOPASSWD: /bin/sh" in done.stdout

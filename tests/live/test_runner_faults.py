@@ -1,0 +1,198 @@
+"""Whatever dies, and whenever: within the deadline nothing of a run is left on the device."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.ground import command, wait_until
+
+SILENCE_S = 3
+STEPS = ("ready", "owed", "taken", "started", "ended", "dropped")
+CONSOLE = f"t{os.getpid()}"
+BASE = Path("/run/hotfleet") if command("stat", "-f", "-c", "%T", "/run").stdout.strip() == "tmpfs" else Path("/dev/shm/hotfleet")
+
+
+@pytest.fixture(scope="module")
+def source(live_ground: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A btrfs subvolume with a nested one, on a file system of its own."""
+    directory = tmp_path_factory.mktemp("btrfs")
+    image, mount_point = directory / "image", directory / "mnt"
+    command("truncate", "-s", "256M", image)
+    command("mkfs.btrfs", "-q", image)
+    mount_point.mkdir()
+    command("mount", "-o", "loop", image, mount_point)
+    data = mount_point / "data"
+    for subvolume in (data, data / "nested"):
+        command("btrfs", "subvolume", "create", subvolume)
+        (subvolume / "file").write_text("content\n")
+    yield data
+    command("umount", mount_point)
+    image.unlink()
+
+
+class Console:
+    """The child process, driven to a step."""
+
+    def __init__(self, shell: str, run_id: str, source: Path) -> None:
+        self.run_id = run_id
+        self.source = source
+        self.name = f"hotfleet-{CONSOLE}-{run_id}"
+        self.directory = BASE / self.name
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "tests.live.runner_child", shell, CONSOLE, run_id, source, str(SILENCE_S)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pids: set[int] = set()
+
+    def next_line(self) -> str:
+        assert self.child.stdout is not None
+        return self.child.stdout.readline().strip()
+
+    def proceed(self) -> None:
+        assert self.child.stdin is not None
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+
+    def reach(self, step: str) -> None:
+        """Let it work until it waits at `step`, then remember every process that the run recorded."""
+        while (line := self.next_line()) != f"step {step}":
+            assert line.startswith("step "), line
+            self.proceed()
+        time.sleep(0.1)
+        for record in [*self.directory.glob("groups/*"), *self.directory.glob("r*er"), self.directory / "listener"]:
+            if record.is_file():
+                words = record.read_text().split()
+                self.pids |= {int(word) for word in words[::2]}
+        self.pids.discard(self.child.pid)
+
+    def pid_of(self, record: str) -> int:
+        return int((self.directory / record).read_text().split()[0])
+
+    def finish(self) -> str:
+        """Let it work to its end and return what it said last."""
+        self.proceed()
+        while (line := self.next_line()).startswith("step "):
+            self.proceed()
+        self.child.wait(10)
+        return line
+
+    def traces(self) -> list[str]:
+        """Return everything of the run that is on the device now."""
+        found = [f"process {pid}" for pid in self.pids if is_running(pid)]
+        found += [f"process {pid} {words}" for pid, words in processes() if self.name in words]
+        found += [str(path) for path in (self.directory, *self.source.rglob(".hotfleet-*")) if path.exists()]
+        found += [line for line in Path("/proc/mounts").read_text().splitlines() if self.name in line]
+        listed = command("btrfs", "subvolume", "list", self.source).stdout
+        return found + [line for line in listed.splitlines() if ".hotfleet-" in line]
+
+    def wait_until_clean(self, timeout_s: float) -> None:
+        wait_until(lambda: not self.traces(), timeout_s=timeout_s, what=f"no trace (now: {self.traces()})")
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def processes() -> Iterator[tuple[int, str]]:
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (directory / "cmdline").read_bytes() + (directory / "environ").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        yield int(directory.name), words.decode(errors="replace")
+
+
+@pytest.fixture
+def start(source: Path, request: pytest.FixtureRequest) -> Iterator[object]:
+    consoles: list[Console] = []
+
+    def make(shell: str = "dash") -> Console:
+        consoles.append(Console(shell, f"r{time.monotonic_ns():x}", source))
+        return consoles[-1]
+
+    yield make
+    for console in consoles:
+        console.close()
+        console.wait_until_clean(20)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("shell", ["dash", "busybox"])
+def test_a_killed_console_leaves_nothing(start, shell: str, step: str) -> None:  # type: ignore[no-untyped-def]
+    console = start(shell)
+    console.reach(step)
+    assert console.traces()
+    os.kill(console.child.pid, signal.SIGKILL)
+    console.wait_until_clean(SILENCE_S + 5)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_stopped_console_is_reaped_and_learns_it(start, step: str) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach(step)
+    os.kill(console.child.pid, signal.SIGSTOP)
+    console.wait_until_clean(SILENCE_S + 6)
+    os.kill(console.child.pid, signal.SIGCONT)
+    assert console.finish().startswith(("failed device-healed", "failed connection-lost"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("record", ["runner", "listener"])
+def test_a_killed_supervisor_leaves_nothing(start, record: str, step: str) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach(step)
+    os.kill(console.pid_of(record), signal.SIGKILL)
+    console.wait_until_clean(SILENCE_S + 5)
+    assert console.finish().startswith(("failed device-healed", "failed connection-lost"))
+
+
+def test_a_killed_reaper_comes_back(start) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach("taken")
+    first = console.pid_of("reaper")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: console.pid_of("reaper") != first, timeout_s=5, what="a new reaper")
+    os.kill(console.child.pid, signal.SIGKILL)
+    console.wait_until_clean(SILENCE_S + 5)
+
+
+def test_a_killed_program_does_not_hurt_the_run(start) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach("started")
+    (group,) = console.directory.glob("groups/*")
+    os.kill(int(group.read_text().split()[0]), signal.SIGKILL)
+    assert console.finish() == "finished"
+    console.wait_until_clean(3)
+
+
+def test_a_program_does_not_outlive_what_holds_it(start) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach("started")
+    (group,) = console.directory.glob("groups/*")
+    pid, _, holder, _ = (int(word) for word in group.read_text().split())
+    os.kill(holder, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid), timeout_s=4, what="the end of the program")
+
+
+def test_a_run_that_nothing_happens_to_leaves_nothing(start) -> None:  # type: ignore[no-untyped-def]
+    console = start()
+    console.reach("ready")
+    assert console.finish() == "finished"
+    console.wait_until_clean(3)
