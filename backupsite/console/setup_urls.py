@@ -5,9 +5,14 @@ from __future__ import annotations
 from django.urls import path
 
 from backupsite.console.setup_admin import setup_admin
+from backupsite.console.setup_kit import setup_kit, setup_kit_download
 from backupsite.console.setup_progress import setup
+from backupsite.console.setup_storage import setup_storage
 
 urlpatterns = [
     path("setup/", setup, name="setup"),
     path("setup/admin/", setup_admin, name="setup-admin"),
+    path("setup/storage/", setup_storage, name="setup-storage"),
+    path("setup/kit/", setup_kit, name="setup-kit"),
+    path("setup/kit/download/", setup_kit_download, name="setup-kit-download"),
 ]

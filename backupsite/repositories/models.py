@@ -20,11 +20,15 @@ class Node(models.Model):
 
 
 class Storage(models.Model):
-    """A directory of a node under which repositories are made. `path` is absolute and was tested."""
+    """A directory of a node under which repositories are made. `path` is absolute and was tested.
+
+    `marker` stands in a file in it: without that file the disk is not mounted, and nothing is written.
+    """
 
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="storages")
     name = models.CharField(max_length=64, unique=True)
     path = models.CharField(max_length=1024, unique=True)
+    marker = models.CharField(max_length=64)
     total_bytes = models.BigIntegerField(null=True, blank=True)
     free_bytes = models.BigIntegerField(null=True, blank=True)
     tested_at = models.DateTimeField(null=True, blank=True)
@@ -38,10 +42,12 @@ class RecoveryPassword(models.Model):
     """The second key of every repository, printed in the recovery kit. One row; sealed for the workers.
 
     `fingerprint` is the first 8 hex digits of SHA-256 of the password, so that a printed kit can be matched.
+    `ending_hash` is a slow hash of its last 4 characters, kept only until a person has typed them.
     """
 
     sealed_password = models.BinaryField()
     fingerprint = models.CharField(max_length=16)
+    ending_hash = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     kit_downloaded_at = models.DateTimeField(null=True, blank=True)
     kit_confirmed_at = models.DateTimeField(null=True, blank=True)

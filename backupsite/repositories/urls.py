@@ -1,5 +1,12 @@
+"""Addresses of the repositories."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from backupsite.repositories import views
+
+urlpatterns = [
+    path("repositories/", views.repositories, name="repositories"),
+    path("repositories/list.txt", views.repositories_list, name="repositories-list"),
+]

@@ -1,0 +1,65 @@
+"""The page of the repositories and of the disks that they lie on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from agents.errors import AgentError
+from backupsite.repositories.kit import write_directory
+from backupsite.repositories.models import RecoveryPassword, Repository, Storage
+from backupsite.repositories.places import Space, measure_space
+from backupsite.repositories.storage import require_storage
+
+
+@dataclass(frozen=True)
+class StorageRow:
+    """A storage as it is now. `space` is None and `problem` says why when it is not there."""
+
+    storage: Storage
+    space: Space | None
+    problem: str
+    remedy: str
+
+    @property
+    def used_percent(self) -> int:
+        return (
+            0 if self.space is None else round(100 * self.space.used_bytes / max(self.space.total_bytes, 1))
+        )
+
+    @property
+    def tone(self) -> str:
+        return "bad" if self.used_percent >= 95 else "warn" if self.used_percent >= 85 else "good"
+
+
+@require_GET
+def repositories(request: HttpRequest) -> HttpResponse:
+    rows = Repository.objects.select_related("device", "storage").order_by("device__name")
+    context = {
+        "storages": [_look_at(storage) for storage in Storage.objects.order_by("id")],
+        "repositories": rows,
+        "kit": RecoveryPassword.objects.order_by("id").last(),
+    }
+    return render(request, "repositories/repositories.html", context)
+
+
+@require_GET
+def repositories_list(request: HttpRequest) -> HttpResponse:
+    """The restic commands of every repository as a text file. It holds no secret."""
+    response = HttpResponse(write_directory(), content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="hotfleet-repositories.txt"'
+    return response
+
+
+def _look_at(storage: Storage) -> StorageRow:
+    try:
+        require_storage(storage)
+        return StorageRow(storage, measure_space(Path(storage.path)), "", "")
+    except AgentError as error:
+        return StorageRow(storage, None, error.message, error.remedy)
+    except OSError as error:
+        return StorageRow(storage, None, f"{storage.path} cannot be read: {error.strerror}.", "")

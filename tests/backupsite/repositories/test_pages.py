@@ -1,0 +1,49 @@
+"""The page of the repositories."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from django.test import Client
+
+from backupsite.fleet.models import Device
+from backupsite.repositories.making import ensure_repository, measure_repository, open_repository
+from backupsite.repositories.models import Repository, Storage
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_stranger_is_sent_away(stranger: Client, storage: Storage) -> None:
+    for path in ("/repositories/", "/repositories/list.txt"):
+        assert stranger.get(path).status_code == 302
+
+
+def test_it_shows_the_real_space_and_each_repository(
+    operator: Client, storage: Storage, device: Device
+) -> None:
+    repository = ensure_repository(device)
+    text = operator.get("/repositories/").content.decode()
+    assert storage.path in text and str(repository.uuid) in text
+    assert "not measured yet" in text
+    opened = open_repository(repository)
+    opened.path.mkdir()
+    (opened.path / "pack").write_bytes(b"x" * 100_000)
+    measure_repository(repository)
+    assert Repository.objects.get().used_bytes >= 100_000
+    assert "not measured yet" not in operator.get("/repositories/").content.decode()
+
+
+def test_it_says_when_the_disk_is_gone(operator: Client, storage: Storage) -> None:
+    shutil.rmtree(storage.path)
+    assert "is not there" in operator.get("/repositories/").content.decode()
+
+
+def test_it_is_never_changed_by_a_post(operator: Client) -> None:
+    assert operator.post("/repositories/").status_code == 405
+
+
+def test_a_hostile_name_is_escaped(operator: Client, storage: Storage, device: Device) -> None:
+    Device.objects.update(name="<script>alert(1)</script>")
+    ensure_repository(device)
+    assert "<script>alert" not in operator.get("/repositories/").content.decode()
