@@ -8,13 +8,14 @@ The order of what is undone matters, so it is one ExitStack, unwound from the en
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 from agents.binds import Bind
 from agents.commands import Command, to_text
-from agents.errors import FreezeTooLong, RepositoryBroken
+from agents.errors import CommandFailed, FreezeTooLong, RepositoryBroken
 from agents.events import Consistency, FileProblem, Froze, Level, Phase, Said, Tell
 from agents.facts import DeviceFacts, read_facts
 from agents.flow import Control, OpenSession, phase
@@ -35,7 +36,7 @@ from agents.session import Session
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
 
-# How many files that changed under a live walk are listed: they are found by name, in at most this many bytes.
+# The files that changed under a live walk are listed in at most so many bytes of names.
 _CHANGED_BYTES = 256 * 1024
 _CHANGED_SCRIPT = 'find "$1" -xdev -type f -cnewer "$2" -print0 2>/dev/null | head -c "$3"'
 
@@ -77,10 +78,11 @@ class BackupOutcome:
 
     points: tuple[Point, ...]
     facts: DeviceFacts
+    is_clean: bool = True
 
     @property
     def is_complete(self) -> bool:
-        return all(point.is_complete for point in self.points)
+        return self.is_clean and all(point.is_complete for point in self.points)
 
 
 def back_up(
@@ -111,8 +113,18 @@ def back_up(
             for point in points:
                 _read_back(repository, point, tell)
         with phase(tell, Phase.CLEAN_UP):
-            stack.close()
-    return BackupOutcome(tuple(points), facts)
+            is_clean = _clean_up(stack, tell)
+    return BackupOutcome(tuple(points), facts, is_clean)
+
+
+def _clean_up(stack: ExitStack, tell: Tell) -> bool:
+    """Undo everything. The data is safe by now: what cannot be undone is a warning, and the device goes on."""
+    try:
+        stack.close()
+    except CommandFailed as error:
+        tell(Said(f"{error.message}: {error.detail}", Level.ERROR))
+        return False
+    return True
 
 
 class _Work:
@@ -149,18 +161,21 @@ class _Work:
         taken: list[Taken] = []
         for method, paths in plan.paths_by_method().items():
             self._control.raise_if_stopped()
+            started = time.monotonic()
             taken.append(providers()[method].take(self._runner, paths, facts))
-            self._check_freeze(taken[-1])
+            self._check_freeze(taken[-1], (time.monotonic() - started) * 1000)
         yield taken
         for each in reversed(taken):
             providers()[each.method].drop(self._runner, each)
 
-    def _check_freeze(self, taken: Taken) -> None:
+    def _check_freeze(self, taken: Taken, took_ms: float) -> None:
+        """A snapshot without a quiesced application may hold writers for as long as it took, and no longer."""
         limit = self._request.freeze_limit_ms
-        self._tell(Froze(taken.method, taken.froze_ms, limit))
-        if taken.froze_ms > limit:
+        held_ms = taken.froze_ms or (took_ms if taken.keys else 0.0)
+        self._tell(Froze(providers()[taken.method].label, held_ms, limit))
+        if held_ms > limit:
             raise FreezeTooLong(
-                f"The application was held for {taken.froze_ms:.0f} ms; the policy allows {limit:.0f} ms.",
+                f"Writers were held for up to {held_ms:.0f} ms; the policy allows {limit:.0f} ms.",
                 remedy="Back up when the device is less busy, or allow a longer freeze in the policy.",
             )
 
@@ -265,7 +280,5 @@ def _read_back(repository: Repository, point: Point, tell: Tell) -> None:
             remedy="Do not trust this device until you know why.",
         )
     tell(
-        Said(
-            f"{point.source}: {point.file_count:,} files, restore point {point.restic_id[:8]} was read back."
-        )
+        Said(f"{point.source}: {point.file_count:,} files, read back as restore point {point.restic_id[:8]}.")
     )
