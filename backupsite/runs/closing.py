@@ -1,0 +1,154 @@
+"""The end of a run: one final state, its results, its retry and its notice, in one transaction."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from agents.errors import AgentError, Cancelled, LeaseLost
+from backupsite.policies.models import PolicyDevice
+from backupsite.runs import bell, kinds, requests
+from backupsite.runs.models import Run, RunPhase
+from backupsite.runs.states import State
+from backupsite.runs.texts import make_storable
+
+# How long before the next attempt, by the number of the one that failed. There is none after the last.
+BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5))
+# A lost worker's device heals itself within 20 s of silence; the retry comes after that.
+LOST_WAIT = timedelta(seconds=25)
+DETAIL_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a closed run says."""
+
+    state: State
+    code: str = ""
+    text: str = ""
+    remedy: str = ""
+    detail: str = ""
+    is_retryable: bool = False
+
+
+def outcome_of(error: AgentError) -> Outcome:
+    """Given an error that we understand, return how the run ends."""
+    state = State.CANCELLED if isinstance(error, Cancelled) else State.FAILED
+    return Outcome(state, error.code, error.message, error.remedy, error.detail, error.retryable)
+
+
+def outcome_of_bug(error: BaseException) -> Outcome:
+    """Given an exception that nobody expected, return how the run ends: errored, with the traceback's end."""
+    lines = "".join(traceback.format_exception(error))
+    return Outcome(
+        State.ERRORED,
+        "fault",
+        f"A fault in Hotfleet ended this run: {type(error).__name__}.",
+        "Please report it with the details below.",
+        lines[-DETAIL_BYTES:],
+    )
+
+
+LOST = Outcome(
+    State.LOST,
+    "worker-lost",
+    "The worker of this run stopped answering, so nobody knows how far it came.",
+    "The device cleans up by itself. A backup is tried once more.",
+)
+STOPPED = Outcome(
+    State.LOST,
+    "worker-stopped",
+    "Hotfleet was stopped while this run was working. Its steps on the device were undone.",
+    "A backup is tried once more.",
+)
+
+
+def close(held: QuerySet[Run], outcome: Outcome, results: Sequence[Callable[[], None]] = ()) -> Run:
+    """Given the run as a query that names who holds it, end it. Return the run as it is stored now.
+
+    Raise LeaseLost when the query is empty: somebody else ended it. When a callback of `results` raises,
+    nothing is written and its exception passes through.
+    """
+    with transaction.atomic():
+        run = held.select_related("device", "policy").select_for_update(of=("self",)).first()
+        now = timezone.now()
+        if run is None or not held.update(
+            state=outcome.state,
+            ended_at=now,
+            lease_until=None,
+            sequence=F("sequence") + 1,
+            error_code=outcome.code,
+            error_text=make_storable(outcome.text),
+            error_remedy=make_storable(outcome.remedy),
+            error_detail=make_storable(outcome.detail, DETAIL_BYTES),
+        ):
+            raise LeaseLost("The run was ended by somebody else.")
+        RunPhase.objects.filter(run=run, ended_at=None).update(ended_at=now)
+        for write in results:
+            write()
+        run.refresh_from_db()
+        retry = request_retry(run, outcome)
+        if retry is None:
+            tell_failure(run)
+        if run.kind == Run.BACKUP and run.policy_id is not None and outcome.state.is_good:
+            assigned = PolicyDevice.objects.filter(policy=run.policy_id, device=run.device_id)
+            assigned.update(succeeded_at=run.started_at, overdue_told_at=None)
+        bell.ring_on_commit(run)
+    return run
+
+
+def request_retry(run: Run, outcome: Outcome) -> Run | None:
+    """Given a run that has just ended, ask for another attempt if that can help. Return it, or None."""
+    wait = find_wait(run, outcome)
+    if wait is None:
+        return None
+    try:
+        may_retry = kinds.find(run.kind).may_retry
+    except LookupError:
+        return None
+    if not may_retry or run.cancel_requested_at is not None:
+        return None
+    return requests.request_run(
+        run.kind,
+        run.device,
+        policy=run.policy,
+        request=run.request,
+        requested_by=run.requested_by,
+        retry_of=run,
+        not_before=timezone.now() + wait,
+    )
+
+
+def find_wait(run: Run, outcome: Outcome) -> timedelta | None:
+    """Return how long to wait before the next attempt, None when there is none: two more attempts after an
+    error that may pass, one after a lost worker (a run that kills its worker must not do so for ever)."""
+    if run.attempt > len(BACK_OFF):
+        return None
+    if outcome.state == State.LOST:
+        before = run.retry_of
+        return None if before is not None and before.state == State.LOST else LOST_WAIT
+    if outcome.state == State.FAILED and outcome.is_retryable:
+        return BACK_OFF[run.attempt - 1]
+    return None
+
+
+def tell_failure(run: Run) -> None:
+    """Write the notice of a backup that failed for good. Cancelled by a person is no news."""
+    state = State(run.state)
+    if run.kind != Run.BACKUP or state.is_good or state == State.CANCELLED:
+        return
+    from backupsite.alerts import notices
+
+    notices.tell(
+        "backup-failed",
+        key=f"run-{run.pk}",
+        title=f"{run.device.name}: backup failed",
+        text="\n".join(part for part in (run.error_text, run.error_remedy) if part),
+        url=run.get_absolute_url(),
+    )

@@ -1,0 +1,113 @@
+"""A worker's right to a run: taken, renewed and asked for. The database decides who holds it.
+
+1. `take` makes the run RUNNING by a conditional UPDATE under a fresh token.
+2. `renew` moves lease_until while the row still carries the token and reads the cancel column.
+3. Who writes for the run names the token in its WHERE; when no row matches, another one decided meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from agents.errors import Cancelled, LeaseLost
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+RENEW_S = 5.0
+BUSY_WAIT = timedelta(seconds=10)
+
+
+class Lease:
+    """The lease of one run in this process. Implements `kinds.Control`."""
+
+    def __init__(self, run_id: uuid.UUID, token: str, good_until: float) -> None:
+        self.run_id = run_id
+        self.token = token
+        self.stop_event = threading.Event()
+        self.callbacks: list[Callable[[], None]] = []
+        self.is_cancelled = False
+        self.is_lost = False
+        self._good_until = good_until
+
+    def raise_if_stopped(self) -> None:
+        if self.is_lost:
+            raise LeaseLost("Another worker may hold this run now.")
+        if self.is_cancelled:
+            raise Cancelled("The run was cancelled.")
+
+    def is_current(self) -> bool:
+        return not self.is_lost and time.monotonic() < self._good_until
+
+    def in_transaction(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+    def rows(self) -> QuerySet[Run]:
+        """Return the run as a query that is empty once this worker does not hold it any more."""
+        return Run.objects.filter(pk=self.run_id, state=State.RUNNING, lease_token=self.token)
+
+    def renew(self) -> None:
+        """Extend the lease and learn of a cancel. Runs two queries; raises DatabaseError, then try again."""
+        # Counted from before the UPDATE: what is_current promises may only end too early, never too late.
+        started = time.monotonic()
+        if not self.rows().update(lease_until=timezone.now() + LEASE):
+            self.mark_lost()
+            return
+        self._good_until = started + LEASE.total_seconds()
+        if self.rows().filter(cancel_requested_at__isnull=False).exists():
+            self.is_cancelled = True
+            self.stop_event.set()
+
+    def mark_lost(self) -> None:
+        """Remember that the run is somebody else's: nothing may be written any more."""
+        self.is_lost = True
+        self.stop_event.set()
+
+
+def name_worker(pid: int) -> str:
+    """Return how this machine's process is named in a run."""
+    return f"{socket.gethostname()[:48]}:{pid}"
+
+
+def take(run_id: uuid.UUID) -> Lease | None:
+    """Claim a queued run for this process. Return None when it is not to be had: it is not queued any more,
+    its time has not come, or another run works on its device (then it is put back for a while)."""
+    token = secrets.token_hex(16)
+    started, now = time.monotonic(), timezone.now()
+    waiting = Run.objects.filter(pk=run_id, state=State.QUEUED)
+    ready = waiting.filter(Q(not_before=None) | Q(not_before__lte=now))
+    try:
+        with transaction.atomic():
+            taken = ready.update(
+                state=State.RUNNING,
+                lease_token=token,
+                lease_until=now + LEASE,
+                started_at=now,
+                worker=name_worker(os.getpid()),
+                sequence=F("sequence") + 1,
+            )
+    except IntegrityError:
+        # The unique constraint of the table: one running run a device.
+        waiting.update(not_before=now + BUSY_WAIT, enqueued_at=None)
+        log.info("Run %s waits: another run works on its device.", run_id)
+        return None
+    return Lease(run_id, token, started + LEASE.total_seconds()) if taken else None
+
+
+def expire(run_id: uuid.UUID, worker: str) -> None:
+    """Let the lease of a worker end now because its process is known to be dead. The sweep does the rest."""
+    Run.objects.filter(pk=run_id, state=State.RUNNING, worker=worker).update(lease_until=timezone.now())

@@ -1,0 +1,191 @@
+"""The way of a run's id to a worker. With `worker.py` the only module that knows RQ.
+
+A job is a wake-up and nothing else: it carries the id of a run, the claim in the database decides, a lost or
+doubled job does no harm. What lies in Redis is not trusted: whoever can write there must not be able to name
+a function, a callback or a URL that a worker then uses.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django_rq.queues import DjangoRQ
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from backupsite.runs import kinds
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+
+log = logging.getLogger(__name__)
+
+RUN = "run"
+NOTICES = "notices"
+INTERACTIVE: kinds.QueueName = "interactive"
+BULK: kinds.QueueName = "bulk"
+NAMES = (INTERACTIVE, BULK)
+# More waiting jobs than this are pointless: the database knows the others, the sweep brings them in time.
+LONGEST = 1000
+# Longer than a worker blocks for a job (45 s); redis-py gives up after 5 s by default.
+WORKER_WAIT_S = 70
+
+
+class RefusedJob(Exception):
+    """A job names something that is not in the table of functions."""
+
+
+class RunJob(Job):
+    """RQ's job without anything that data in Redis could steer."""
+
+    functions: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType({})
+
+    def __init__(
+        self, id: str | None = None, connection: Redis | None = None, serializer: Any = None
+    ) -> None:
+        """Make a job that speaks JSON whatever the caller says: RQ's default, pickle, runs what it reads."""
+        base: Any = super()
+        base.__init__(id, connection, JSONSerializer)
+
+    @property
+    def func(self) -> Callable[..., None]:
+        """Return the function that the job names. Raise RefusedJob; never import what Redis says."""
+        name = self.func_name
+        if not isinstance(name, str) or name not in self.functions:
+            raise RefusedJob(f"A job asks for {str(name)[:80]!r}.")
+        return self.functions[name]
+
+    success_callback = None
+    failure_callback = None
+    stopped_callback = None
+    should_retry = False
+
+    def send_webhooks(self, *_: Any, **__: Any) -> None:
+        """Never call a URL that was found in Redis."""
+
+    def restore(self, raw_data: Any) -> None:
+        """Read the hash. Never raises on a broken one: this runs in the worker itself, which would die of it.
+
+        Such a job has no readable function and is refused by `func` inside of the work horse.
+        """
+        try:
+            super().restore(raw_data)
+        except NoSuchJobError:
+            raise
+        except Exception:  # noqa: BLE001 (whatever somebody wrote there; the job is refused, and logged then)
+            self.data = b""
+        self.timeout, self.result_ttl, self.failure_ttl, self.ttl = -1, 0, 60, None
+        self.retries_left = self.repeats_left = self.number_of_retries = None
+        self.rate_limit_key = self.group_id = None
+        self.webhooks, self.meta, self.description = [], {}, ""
+        self._dependency_ids = []
+
+
+class RunQueue(DjangoRQ):
+    """A queue that forces our job class and JSON, whatever the caller or a command line says."""
+
+    forced_job_class: ClassVar[type[RunJob]] = RunJob
+
+    def __init__(self, name: str, connection: Redis, **given: Any) -> None:
+        given |= {"job_class": self.forced_job_class, "serializer": JSONSerializer, "commit_mode": "auto"}
+        given["default_timeout"] = -1
+        base: Any = super()
+        base.__init__(name, connection=connection, **given)
+
+    def push(self, function: str, *arguments: str, job_id: str, pipeline: Any = None) -> None:
+        """Add a wake-up. Raise RedisError."""
+        untyped: Any = self
+        untyped.enqueue_call(
+            function, args=arguments, job_id=job_id, description=function, pipeline=pipeline,
+            timeout=-1, result_ttl=0, failure_ttl=60,
+        )  # fmt: skip
+
+
+def connect(*, is_worker: bool = False) -> Redis:
+    """Return a client of Redis. Only a worker waits long: a click in the browser must not."""
+    if is_worker:
+        return Redis.from_url(settings.REDIS_URL, socket_timeout=WORKER_WAIT_S)
+    return Redis.from_url(
+        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1)
+    )
+
+
+@cache
+def _client(url: str) -> Redis:
+    return connect()
+
+
+def find_queue(name: str) -> RunQueue:
+    """Return the queue of this name on this process's own connection."""
+    return RunQueue(name, connection=_client(settings.REDIS_URL))
+
+
+def enqueue_on_commit(run: Run) -> None:
+    """Wake a worker for this run on commit. Never raises: the sweep repeats what is lost."""
+    transaction.on_commit(lambda: enqueue([run]), robust=True)
+
+
+def enqueue(runs: Iterable[Run]) -> int:
+    """Wake a worker for each of these queued runs; return how many. Without Redis: 0, and a warning."""
+    count = 0
+    for name, ids in _by_queue(runs).items():
+        queue = find_queue(name)
+        try:
+            with queue.connection.pipeline() as pipeline:
+                for run_id in ids:
+                    job_id = f"{run_id.hex}-{secrets.token_hex(4)}"
+                    queue.push(RUN, str(run_id), job_id=job_id, pipeline=pipeline)
+                pipeline.execute()
+        except RedisError as error:
+            log.warning("Redis does not answer, %d runs wait in the database: %s", len(ids), error)
+            continue
+        Run.objects.filter(pk__in=ids, state=State.QUEUED).update(enqueued_at=timezone.now())
+        count += len(ids)
+    return count
+
+
+def _by_queue(runs: Iterable[Run]) -> dict[str, list[uuid.UUID]]:
+    ids: dict[str, list[uuid.UUID]] = {}
+    for run in runs:
+        ids.setdefault(queue_of(run.kind), []).append(run.pk)
+    return ids
+
+
+def queue_of(kind: str) -> kinds.QueueName:
+    """Given a run's kind, return its queue. An unknown kind goes to bulk, where it ends errored."""
+    try:
+        return kinds.find(kind).queue
+    except LookupError:
+        return BULK
+
+
+def list_waiting(name: str) -> set[uuid.UUID]:
+    """Return the runs that have a job waiting in this queue. Raise RedisError."""
+    found = set()
+    queue: Any = find_queue(name)
+    for raw in queue.connection.lrange(queue.key, 0, -1):
+        try:
+            found.add(uuid.UUID(hex=raw.partition(b"-")[0].decode("ascii")))
+        except ValueError:
+            continue
+    return found
+
+
+def enqueue_notices() -> None:
+    """Have a worker send what is unsent. Only one such job waits at a time. Raise RedisError."""
+    queue = find_queue(INTERACTIVE)
+    if queue.connection.lpos(queue.key, NOTICES) is None:
+        queue.push(NOTICES, job_id=NOTICES)

@@ -1,0 +1,89 @@
+"""Puts right what went wrong: runs whose worker vanished, wake-ups that Redis lost; and thins old samples."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q
+from redis.exceptions import RedisError
+
+from agents.errors import LeaseLost
+from backupsite.runs import queue
+from backupsite.runs.closing import LOST, close
+from backupsite.runs.models import Run, TickLease
+from backupsite.runs.progress import thin_samples
+from backupsite.runs.states import State
+
+log = logging.getLogger(__name__)
+
+# A run that was enqueued this recently may be on its way from the queue to its lease.
+ON_ITS_WAY = timedelta(seconds=15)
+THIN_AFTER = timedelta(days=7)
+THIN = "thin"
+OLD_SAMPLES = 60
+THIN_BATCH = 50
+
+
+def end_lost(now: datetime) -> int:
+    """End the runs whose lease ran out, each in its own transaction; return how many."""
+    count = 0
+    for run in Run.objects.filter(state=State.RUNNING, lease_until__lt=now):
+        # Both conditions again: it may have been renewed, or ended, since it was read.
+        held = Run.objects.filter(
+            pk=run.pk, state=State.RUNNING, lease_token=run.lease_token, lease_until__lt=now
+        )
+        try:
+            close(held, LOST)
+        except LeaseLost:
+            continue
+        log.warning("Run %d lost its worker %s.", run.number, run.worker)
+        count += 1
+    return count
+
+
+def wake_queued(now: datetime) -> int:
+    """Enqueue the queued runs that have no job, oldest first, up to what a queue should hold.
+
+    They were put back, or their time has come, or Redis lost their job. Return how many.
+    """
+    on_its_way = Q(enqueued_at__gt=now - ON_ITS_WAY)
+    is_time = Q(not_before=None) | Q(not_before__lte=now)
+    queued = list(
+        Run.objects.filter(is_time, state=State.QUEUED)
+        .exclude(on_its_way)
+        .order_by("number")
+        .only("pk", "kind")[: 20 * queue.LONGEST]
+    )
+    if not queued:
+        return 0
+    try:
+        waiting = {name: queue.list_waiting(name) for name in queue.NAMES}
+    except RedisError as error:
+        log.warning("Redis does not answer, %d runs wait in the database: %s", len(queued), error)
+        return 0
+    missing = []
+    room = {name: queue.LONGEST - len(ids) for name, ids in waiting.items()}
+    for run in queued:
+        name = queue.queue_of(run.kind)
+        if run.pk not in waiting[name] and room[name] > 0:
+            room[name] -= 1
+            missing.append(run)
+    return queue.enqueue(missing)
+
+
+def thin_old(now: datetime) -> None:
+    """Thin the samples of runs that ended a week ago, a few at a time.
+
+    How far this came is a row of TickLease: its `ticked_at` is the end of the last run that was looked at.
+    """
+    mark, _ = TickLease.objects.get_or_create(name=THIN)
+    ended = Run.objects.filter(ended_at__lt=now - THIN_AFTER)
+    if mark.ticked_at is not None:
+        ended = ended.filter(ended_at__gt=mark.ticked_at)
+    batch = list(ended.annotate(samples_kept=Count("samples")).order_by("ended_at")[:THIN_BATCH])
+    for run in batch:
+        if run.samples_kept > OLD_SAMPLES:
+            thin_samples(run, -(-run.samples_kept // OLD_SAMPLES))
+    if batch:
+        TickLease.objects.filter(name=THIN).update(ticked_at=batch[-1].ended_at)

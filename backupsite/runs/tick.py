@@ -1,0 +1,84 @@
+"""The clock of the console: one tick every ten seconds, by whichever process holds the tick's lease."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from datetime import timedelta
+from types import FrameType
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Q
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from backupsite.alerts.models import Notice
+from backupsite.runs import due, queue, sweep
+from backupsite.runs.models import TickLease
+
+log = logging.getLogger(__name__)
+
+NAME = "tick"
+PACE_S = 10.0
+# A tick that takes longer than this may meet another one; every step of it is claimed by itself anyway.
+LEASE = timedelta(seconds=60)
+
+
+def name_holder() -> str:
+    """Return how this process is named in the lease."""
+    return f"{socket.gethostname()[:48]}:{os.getpid()}"
+
+
+def run() -> None:
+    """Tick until SIGTERM or SIGINT. An error of one tick is logged; the next one tries again."""
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    holder = name_holder()
+    while not stop.is_set():
+        try:
+            tick(holder)
+        except (DatabaseError, InterfaceError):
+            log.exception("The database refused a tick; the next one is in %.0f s.", PACE_S)
+            connection.close_if_unusable_or_obsolete()
+        stop.wait(PACE_S)
+    release(holder)
+
+
+def tick(holder: str) -> bool:
+    """Do everything that is due. Return False when another process holds the tick's lease."""
+    now = timezone.now()
+    if not take(holder):
+        return False
+    due.start_due(now)
+    due.tell_overdue(now)
+    sweep.end_lost(now)
+    sweep.wake_queued(now)
+    sweep.thin_old(now)
+    if Notice.objects.filter(sent_at=None).exists():
+        try:
+            queue.enqueue_notices()
+        except RedisError as error:
+            log.warning("Notices wait until Redis answers: %s", error)
+    TickLease.objects.filter(name=NAME, holder=holder).update(ticked_at=timezone.now())
+    return True
+
+
+def take(holder: str) -> bool:
+    """Take or extend the lease. The conditional UPDATE decides between two that try at once."""
+    now = timezone.now()
+    TickLease.objects.get_or_create(name=NAME)
+    free = Q(until=None) | Q(until__lt=now) | Q(holder=holder)
+    return bool(TickLease.objects.filter(free, name=NAME).update(holder=holder, until=now + LEASE))
+
+
+def release(holder: str) -> None:
+    """Give the lease back, so that another process need not wait for its end."""
+    TickLease.objects.filter(name=NAME, holder=holder).update(until=None)
