@@ -50,7 +50,9 @@ def work(shell: str, console_id: str, run_id: str, source: str, silence_s: float
         taken = providers()[method].take(runner, paths, facts)
         pause("taken")
         program = runner.start(
-            Command.of("sh", "-c", 'cat "$1/file"; sleep 300', "long", source), environment={}, binds=taken.binds
+            Command.of("sh", "-c", 'cat "$1/file"; sleep 300', "long", source),
+            environment={},
+            binds=taken.binds,
         )
         pause("started")
         runner.stop(program)

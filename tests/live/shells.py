@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from agents.commands import Command
 from agents.local import LocalSession
 from agents.local_process import LocalProcess
-from agents.commands import Command
 
 SHELLS = ("dash", "busybox")
 # Only processes of this session see the other /bin/sh.

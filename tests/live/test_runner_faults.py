@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from tests.live.ground import command, wait_until
 SILENCE_S = 3
 STEPS = ("ready", "owed", "taken", "started", "ended", "dropped")
 CONSOLE = f"t{os.getpid()}"
-BASE = Path("/run/hotfleet") if command("stat", "-f", "-c", "%T", "/run").stdout.strip() == "tmpfs" else Path("/dev/shm/hotfleet")
+# where the runner looks first; /run is a plain directory in some containers
+BASE = Path("/run/hotfleet" if " /run tmpfs " in Path("/proc/mounts").read_text() else "/dev/shm/hotfleet")
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,8 @@ class Console:
             assert line.startswith("step "), line
             self.proceed()
         time.sleep(0.1)
-        for record in [*self.directory.glob("groups/*"), *self.directory.glob("r*er"), self.directory / "listener"]:
-            if record.is_file():
+        for pattern in ("groups/*", "runner", "reaper", "listener"):
+            for record in self.directory.glob(pattern):
                 words = record.read_text().split()
                 self.pids |= {int(word) for word in words[::2]}
         self.pids.discard(self.child.pid)
@@ -119,8 +120,11 @@ def processes() -> Iterator[tuple[int, str]]:
         yield int(directory.name), words.decode(errors="replace")
 
 
+Start = Callable[..., Console]
+
+
 @pytest.fixture
-def start(source: Path, request: pytest.FixtureRequest) -> Iterator[object]:
+def start(source: Path) -> Iterator[Start]:
     consoles: list[Console] = []
 
     def make(shell: str = "dash") -> Console:
@@ -135,7 +139,7 @@ def start(source: Path, request: pytest.FixtureRequest) -> Iterator[object]:
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("shell", ["dash", "busybox"])
-def test_a_killed_console_leaves_nothing(start, shell: str, step: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_console_leaves_nothing(start: Start, shell: str, step: str) -> None:
     console = start(shell)
     console.reach(step)
     assert console.traces()
@@ -144,7 +148,7 @@ def test_a_killed_console_leaves_nothing(start, shell: str, step: str) -> None: 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_stopped_console_is_reaped_and_learns_it(start, step: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_stopped_console_is_reaped_and_learns_it(start: Start, step: str) -> None:
     console = start()
     console.reach(step)
     os.kill(console.child.pid, signal.SIGSTOP)
@@ -155,7 +159,7 @@ def test_a_stopped_console_is_reaped_and_learns_it(start, step: str) -> None:  #
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("record", ["runner", "listener"])
-def test_a_killed_supervisor_leaves_nothing(start, record: str, step: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_supervisor_leaves_nothing(start: Start, record: str, step: str) -> None:
     console = start()
     console.reach(step)
     os.kill(console.pid_of(record), signal.SIGKILL)
@@ -163,7 +167,7 @@ def test_a_killed_supervisor_leaves_nothing(start, record: str, step: str) -> No
     assert console.finish().startswith(("failed device-healed", "failed connection-lost"))
 
 
-def test_a_killed_reaper_comes_back(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_reaper_comes_back(start: Start) -> None:
     console = start()
     console.reach("taken")
     first = console.pid_of("reaper")
@@ -173,7 +177,7 @@ def test_a_killed_reaper_comes_back(start) -> None:  # type: ignore[no-untyped-d
     console.wait_until_clean(SILENCE_S + 5)
 
 
-def test_a_killed_program_does_not_hurt_the_run(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_program_does_not_hurt_the_run(start: Start) -> None:
     console = start()
     console.reach("started")
     (group,) = console.directory.glob("groups/*")
@@ -182,7 +186,7 @@ def test_a_killed_program_does_not_hurt_the_run(start) -> None:  # type: ignore[
     console.wait_until_clean(3)
 
 
-def test_a_program_does_not_outlive_what_holds_it(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_program_does_not_outlive_what_holds_it(start: Start) -> None:
     console = start()
     console.reach("started")
     (group,) = console.directory.glob("groups/*")
@@ -191,7 +195,7 @@ def test_a_program_does_not_outlive_what_holds_it(start) -> None:  # type: ignor
     wait_until(lambda: not is_running(pid), timeout_s=4, what="the end of the program")
 
 
-def test_a_run_that_nothing_happens_to_leaves_nothing(start) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_that_nothing_happens_to_leaves_nothing(start: Start) -> None:
     console = start()
     console.reach("ready")
     assert console.finish() == "finished"
