@@ -40,11 +40,14 @@ class Child:
             os.killpg(self.process, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Return True when the process has ended; `code` is then its exit code, or minus its signal."""
-        if self.code is None:
-            process, status = os.waitpid(self.process, os.WNOHANG)
-            if process:
-                self.code = os.waitstatus_to_exitcode(status)
+        """Return True when the process has ended; `code` is then its exit code, or minus its signal.
+
+        What it left behind in its group is killed.
+        """
+        if self.code is None and os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            # Before its id is given back: afterwards the group's number could be somebody else's.
+            os.killpg(self.process, signal.SIGKILL)
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         return self.code is not None
 
     @property

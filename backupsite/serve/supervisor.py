@@ -143,7 +143,11 @@ class Supervisor:
                     killed.add(program.name)
             self._listen(0.2)
         for program in running:
-            self._hang_up(self._child(program))
+            child = self._child(program)
+            self._hang_up(child)
+            if not child.ended_well and program.name not in killed:
+                self._show_kept(child)
+                self._say(program.name, f"ended with {_describe(child.code)}")
             program.child = None
 
     @staticmethod
