@@ -6,152 +6,260 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('fleet', '0001_initial'),
-        ('policies', '0001_initial'),
+        ("fleet", "0001_initial"),
+        ("policies", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Counter',
+            name="Counter",
             fields=[
-                ('name', models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ('value', models.PositiveBigIntegerField(default=0)),
+                ("name", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("value", models.PositiveBigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='TickLease',
+            name="TickLease",
             fields=[
-                ('name', models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ('holder', models.CharField(blank=True, max_length=64)),
-                ('until', models.DateTimeField(blank=True, null=True)),
-                ('ticked_at', models.DateTimeField(blank=True, null=True)),
+                ("name", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("holder", models.CharField(blank=True, max_length=64)),
+                ("until", models.DateTimeField(blank=True, null=True)),
+                ("ticked_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveBigIntegerField(unique=True)),
-                ('kind', models.CharField(choices=[('backup', 'Backup'), ('restore', 'Restore'), ('probe', 'Device check'), ('scan', 'Host key scan'), ('browse', 'Look into a restore point'), ('download', 'Download')], max_length=8)),
-                ('request', models.JSONField(default=dict)),
-                ('requested_by', models.CharField(max_length=64)),
-                ('attempt', models.PositiveSmallIntegerField(default=1)),
-                ('not_before', models.DateTimeField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('queued', 'Waiting'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('warnings', 'Completed with warnings'), ('failed', 'Failed'), ('errored', 'Stopped by a fault in Hotfleet'), ('cancelled', 'Cancelled'), ('lost', 'Lost its worker')], db_index=True, default='queued', max_length=12)),
-                ('phase', models.CharField(blank=True, max_length=12)),
-                ('queued_at', models.DateTimeField()),
-                ('enqueued_at', models.DateTimeField(blank=True, null=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('cancel_requested_by', models.CharField(blank=True, max_length=64)),
-                ('lease_token', models.CharField(blank=True, max_length=32)),
-                ('lease_until', models.DateTimeField(blank=True, db_index=True, null=True)),
-                ('worker', models.CharField(blank=True, max_length=64)),
-                ('sequence', models.PositiveIntegerField(default=0)),
-                ('bytes_done', models.BigIntegerField(default=0)),
-                ('bytes_total', models.BigIntegerField(blank=True, null=True)),
-                ('files_done', models.BigIntegerField(default=0)),
-                ('files_total', models.BigIntegerField(blank=True, null=True)),
-                ('stored_bytes', models.BigIntegerField(default=0)),
-                ('problem_count', models.PositiveIntegerField(default=0)),
-                ('freeze_ms', models.FloatField(blank=True, null=True)),
-                ('freeze_limit_ms', models.FloatField(blank=True, null=True)),
-                ('error_code', models.CharField(blank=True, max_length=40)),
-                ('error_text', models.TextField(blank=True)),
-                ('error_remedy', models.TextField(blank=True)),
-                ('error_detail', models.TextField(blank=True)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='runs', to='fleet.device')),
-                ('policy', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='policies.policy')),
-                ('retry_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='retries', to='runs.run')),
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                ("number", models.PositiveBigIntegerField(unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("backup", "Backup"),
+                            ("restore", "Restore"),
+                            ("probe", "Device check"),
+                            ("scan", "Host key scan"),
+                            ("browse", "Look into a restore point"),
+                            ("download", "Download"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("request", models.JSONField(default=dict)),
+                ("requested_by", models.CharField(max_length=64)),
+                ("attempt", models.PositiveSmallIntegerField(default=1)),
+                ("not_before", models.DateTimeField(blank=True, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Waiting"),
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("warnings", "Completed with warnings"),
+                            ("failed", "Failed"),
+                            ("errored", "Stopped by a fault in Hotfleet"),
+                            ("cancelled", "Cancelled"),
+                            ("lost", "Lost its worker"),
+                        ],
+                        db_index=True,
+                        default="queued",
+                        max_length=12,
+                    ),
+                ),
+                ("phase", models.CharField(blank=True, max_length=12)),
+                ("queued_at", models.DateTimeField()),
+                ("enqueued_at", models.DateTimeField(blank=True, null=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                ("cancel_requested_by", models.CharField(blank=True, max_length=64)),
+                ("lease_token", models.CharField(blank=True, max_length=32)),
+                ("lease_until", models.DateTimeField(blank=True, db_index=True, null=True)),
+                ("worker", models.CharField(blank=True, max_length=64)),
+                ("sequence", models.PositiveIntegerField(default=0)),
+                ("bytes_done", models.BigIntegerField(default=0)),
+                ("bytes_total", models.BigIntegerField(blank=True, null=True)),
+                ("files_done", models.BigIntegerField(default=0)),
+                ("files_total", models.BigIntegerField(blank=True, null=True)),
+                ("stored_bytes", models.BigIntegerField(default=0)),
+                ("problem_count", models.PositiveIntegerField(default=0)),
+                ("freeze_ms", models.FloatField(blank=True, null=True)),
+                ("freeze_limit_ms", models.FloatField(blank=True, null=True)),
+                ("error_code", models.CharField(blank=True, max_length=40)),
+                ("error_text", models.TextField(blank=True)),
+                ("error_remedy", models.TextField(blank=True)),
+                ("error_detail", models.TextField(blank=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="runs", to="fleet.device"
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to="policies.policy",
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="retries",
+                        to="runs.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.CreateModel(
-            name='RunCheck',
+            name="RunCheck",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64)),
-                ('state', models.CharField(max_length=8)),
-                ('text', models.TextField()),
-                ('remedy', models.TextField(blank=True)),
-                ('at', models.DateTimeField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='runs.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=64)),
+                ("state", models.CharField(max_length=8)),
+                ("text", models.TextField()),
+                ("remedy", models.TextField(blank=True)),
+                ("at", models.DateTimeField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="checks", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='RunLine',
+            name="RunLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sequence', models.PositiveIntegerField()),
-                ('at', models.DateTimeField()),
-                ('kind', models.CharField(choices=[('line', 'Line'), ('command', 'Command'), ('file', 'File')], default='line', max_length=8)),
-                ('level', models.CharField(default='info', max_length=8)),
-                ('text', models.TextField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='runs.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sequence", models.PositiveIntegerField()),
+                ("at", models.DateTimeField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("line", "Line"), ("command", "Command"), ("file", "File")],
+                        default="line",
+                        max_length=8,
+                    ),
+                ),
+                ("level", models.CharField(default="info", max_length=8)),
+                ("text", models.TextField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['sequence'],
+                "ordering": ["sequence"],
             },
         ),
         migrations.CreateModel(
-            name='RunPhase',
+            name="RunPhase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=12)),
-                ('started_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='phases', to='runs.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=12)),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="phases", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='RunSample',
+            name="RunSample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField()),
-                ('bytes_done', models.BigIntegerField()),
-                ('stored_bytes', models.BigIntegerField()),
-                ('files_done', models.BigIntegerField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='samples', to='runs.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("bytes_done", models.BigIntegerField()),
+                ("stored_bytes", models.BigIntegerField()),
+                ("files_done", models.BigIntegerField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="samples", to="runs.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['device', '-number'], name='runs_device_newest'),
+            model_name="run",
+            index=models.Index(fields=["device", "-number"], name="runs_device_newest"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['state', 'queued_at'], name='runs_state_queued'),
+            model_name="run",
+            index=models.Index(fields=["state", "queued_at"], name="runs_state_queued"),
         ),
         migrations.AddIndex(
-            model_name='run',
-            index=models.Index(fields=['ended_at'], name='runs_ended'),
+            model_name="run",
+            index=models.Index(fields=["ended_at"], name="runs_ended"),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind__in', ['backup', 'restore', 'probe', 'scan']), ('state', 'running')), fields=('device',), name='runs_one_running_a_device'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("kind__in", ["backup", "restore", "probe", "scan"]), ("state", "running")
+                ),
+                fields=("device",),
+                name="runs_one_running_a_device",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='runcheck',
-            constraint=models.UniqueConstraint(fields=('run', 'name'), name='runs_check_once'),
+            model_name="runcheck",
+            constraint=models.UniqueConstraint(fields=("run", "name"), name="runs_check_once"),
         ),
         migrations.AddConstraint(
-            model_name='runline',
-            constraint=models.UniqueConstraint(fields=('run', 'sequence'), name='runs_line_once'),
+            model_name="runline",
+            constraint=models.UniqueConstraint(fields=("run", "sequence"), name="runs_line_once"),
         ),
     ]
