@@ -13,10 +13,12 @@
 //   6. data-live-title="63 % · db-01" on a region sets the tab's title.
 //
 // SOCKET CONTRACT (backupsite/runs/consumers.py)
-//   connect:    <body data-socket="/ws/">  ->  GET /ws/?topic=run:42&topic=fleet  (authorised once, at connect; the
-//               client never sends anything; other topics mean a new connection)
-//   messages:   {"t":"beat"} every 5 s;   {"topic":"run:42","id":"42","seq":17} is a hint; others are ignored
-//   close code: 4401 signed out, 4403 not allowed, 4404 unknown topic: never retried. All others are.
+//   connect:    <body data-socket="/ws/live/">  ->  GET /ws/live/?topic=run:42&topic=fleet  (authorised once, at
+//               connect; the client never sends anything; other topics mean a new connection)
+//   messages:   {"t":"beat"} at once and every 5 s; {"t":"hint","topic":"run:42","id":…,"seq":17}; others are ignored
+//   close code: 4401 signed out, 4403 not allowed, 4404 unknown topic: never retried. 4429 too many sockets: the page
+//               only polls. All others are retried, ever more slowly.
+//   The server accepts before it decides, so a socket counts as live at its first message, not when it opens.
 import { Backoff, every, LiveView } from "./live_view.js";
 
 const BEAT_MISSED_MS = 11_000;
@@ -35,6 +37,8 @@ class Live {
     this.topics = "";
     this.lastSeen = Date.now();
     this.isOver = false;
+    this.isAdmitted = false;
+    this.isPolling = false;
     /** @type {number | undefined} */
     this.retryTimer = undefined;
     /** @type {Set<string>} topics that wait for one merged refresh */
@@ -74,6 +78,7 @@ class Live {
   connect() {
     this.drop();
     if (!this.topics) this.lastSeen = Date.now();
+    this.isAdmitted = this.isPolling = false;
     this.topics = readTopics();
     if (!this.topics || this.isOver) {
       this.view.showState("off");
@@ -84,23 +89,20 @@ class Live {
     const socket = new WebSocket(`${scheme}://${location.host}${this.path}?${query}`);
     this.socket = socket;
     this.startedAt = Date.now();
-    socket.addEventListener("open", () => socket === this.socket && this.opened());
     socket.addEventListener("message", (event) => socket === this.socket && this.heard(String(event.data)));
     socket.addEventListener("close", (event) => socket === this.socket && this.closed(event.code));
-  }
-
-  opened() {
-    this.lastSeen = Date.now();
-    this.backoff.reset();
-    this.view.showLive();
-    // Hints may have been missed while there was no socket.
-    this.refreshAll();
   }
 
   /** @param {string} data */
   heard(data) {
     this.lastSeen = Date.now();
     this.view.showLive();
+    if (!this.isAdmitted) {
+      this.isAdmitted = true;
+      this.backoff.reset();
+      // Hints may have been missed while there was no socket.
+      this.refreshAll();
+    }
     const message = parseMessage(data);
     if (typeof message?.topic !== "string") return;
     this.rung.add(message.topic);
@@ -119,6 +121,10 @@ class Live {
     if (code === 4401) return this.end(() => this.view.showSignedOut());
     if (code === 4403) return this.end(() => this.view.showRefused("Your role does not allow to watch this."));
     if (code === 4404) return this.end(() => this.view.showRefused("What it shows is no longer there."));
+    if (code === 4429) {
+      this.isPolling = true;
+      return this.view.showRefused("Too many pages of yours are open. This one looks for news every half minute.");
+    }
     this.retryIn(this.backoff.next());
   }
 
@@ -146,7 +152,7 @@ class Live {
 
   /** Once a second: has the server gone quiet? */
   tick() {
-    if (this.isOver || !this.topics) return;
+    if (this.isOver || this.isPolling || !this.topics) return;
     const silence = Date.now() - this.lastSeen;
     if (silence > STALE_MS) this.view.showStale(this.lastSeen, this.isOpen() ? undefined : this.nextTry);
     else if (silence > BEAT_MISSED_MS) this.view.showState("connecting");

@@ -22,6 +22,8 @@ export class LiveView {
   showLive() {
     this.showState("live");
     this.hideStale();
+    const refused = document.getElementById("live-refused");
+    if (refused) refused.hidden = true;
   }
 
   hideStale() {
