@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from backupsite.console import device_list, device_page, device_removal, enrolment, fleet_page, policy_pages
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("backupsite.console.setup_urls")),
+    path("", fleet_page.fleet, name="fleet"),
+    path("devices/", device_list.devices, name="devices"),
+    path("devices/<slug:slug>/", device_page.device, name="device"),
+    path("devices/<slug:slug>/connect/", enrolment.device_connect, name="device-connect"),
+    path("devices/<slug:slug>/scan/", enrolment.device_scan, name="device-scan"),
+    path("devices/<slug:slug>/check/", enrolment.device_check, name="device-check"),
+    path("devices/<slug:slug>/hostkey/", enrolment.device_hostkey, name="device-hostkey"),
+    path("devices/<slug:slug>/delete/", device_removal.device_delete, name="device-delete"),
+    path("policies/preview/", policy_pages.policy_preview, name="policy-preview"),
+    path("policies/new/", policy_pages.policy_new, name="policy-new"),
+    path("policies/<slug:slug>/", policy_pages.policy, name="policy"),
 ]

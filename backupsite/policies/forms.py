@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from datetime import time, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
 from backupsite.policies.durations import parse_duration, show_duration
 from backupsite.policies.models import Policy
+from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
 
 # The segmented control: (value, words, schedule of the model, minutes when it is "every").
 WHEN = (
@@ -24,7 +24,6 @@ WHEN = (
     ("cron", "Cron", Policy.CRON, 60),
     ("manual", "By hand", Policy.MANUAL, 60),
 )
-WEEKDAYS = list(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
 SHORTEST_RPO = timedelta(minutes=5)
 LONGEST_RPO = timedelta(days=366)
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
@@ -46,7 +45,7 @@ class PolicyForm(forms.Form):
         widget=forms.RadioSelect,
     )
     at_time = forms.CharField(max_length=20, required=False, initial="02:00", label="At")
-    weekday = forms.TypedChoiceField(coerce=int, choices=WEEKDAYS, initial=6, label="On")
+    weekday = forms.TypedChoiceField(coerce=int, choices=list(enumerate(WEEKDAYS)), initial=6, label="On")
     cron = forms.CharField(
         max_length=120,
         required=False,
@@ -56,7 +55,7 @@ class PolicyForm(forms.Form):
     time_zone = forms.CharField(max_length=64, initial="UTC", label="Time zone")
     rpo = forms.CharField(
         max_length=40,
-        initial="2 h",
+        initial="3 h",
         label="Target (RPO)",
         help_text="The newest restore point must never be older than this, for example 2 h or 26 h.",
     )
@@ -79,9 +78,10 @@ class PolicyForm(forms.Form):
 
     def clean_time_zone(self) -> str:
         name = str(self.cleaned_data["time_zone"]).strip()
-        if name not in zoneinfo.available_timezones():
-            raise forms.ValidationError("This time zone is not known. Write it like Europe/Berlin or UTC.")
-        return name
+        try:
+            return find_zone(name).key
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
 
     def clean_rpo(self) -> timedelta:
         try:
@@ -100,6 +100,21 @@ class PolicyForm(forms.Form):
         if match is None:
             raise forms.ValidationError("Write the time like 02:00 or 23:30.")
         return time(int(match[1]), int(match[2]))
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if {"when", "time_zone", "at_time", "weekday", "cron"} <= data.keys():
+            try:
+                self.schedule.check()
+            except ValueError as error:
+                self.add_error("cron" if data["when"] == Policy.CRON else "when", str(error))
+        return data
+
+    @property
+    def schedule(self) -> Schedule:
+        """What was typed about when. Only when none of its fields was refused."""
+        fields = self.schedule_fields
+        return Schedule(kind=fields.pop("schedule"), **fields)
 
     def cleaned_data_of(self, field: str) -> str:
         """Return a field that was checked before, "" when it was refused."""

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from backupsite.policies import views
+
+urlpatterns = [
+    path("policies/", views.policies, name="policies"),
+    path("policies/<slug:slug>/delete/", views.policy_delete, name="policy-delete"),
+]

@@ -48,3 +48,7 @@ search?.addEventListener("input", () => {
     /** @type {HTMLElement} */ (label).hidden = !label.textContent?.toLowerCase().includes(words);
   }
 });
+// Enter in the search must not save the policy.
+search?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") event.preventDefault();
+});

@@ -1,0 +1,156 @@
+"""The page of one device: how it stands, what can be restored, what is protected, what ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import F, Max
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from backupsite.console.coverage import find_gaps, read_known_facts
+from backupsite.console.run_words import run_status
+from backupsite.console.standings import next_dues, unmended_failures, waiting_host_keys
+from backupsite.fleet.models import Device, HostKey
+from backupsite.policies.models import Policy
+from backupsite.recovery.exposure import SourceExposure, Standing, judge_device, list_sources
+from backupsite.recovery.models import RestorePoint
+from backupsite.repositories.models import Repository
+from backupsite.runs.models import Run
+from backupsite.runs.requests import ACTIVE
+from backupsite.web.charts import Point, draw_timeline
+from backupsite.web.status import Status
+from backupsite.web.visible import make_visible
+
+RECENT_RUNS = 8
+# The timeline merges near points; more than these say nothing more on one screen.
+MOST_POINTS = 500
+CONSISTENCIES = {
+    "application": Status("Application-consistent", "good", "good"),
+    "file-system": Status("File-system-consistent", "good", "good"),
+    "crash": Status("Crash-consistent", "neutral", "info"),
+    "none": Status("No consistency", "warn", "warn"),
+}
+
+
+@dataclass(frozen=True)
+class Protected:
+    """One required source: its exposure, its newest restore point and whose policy it is."""
+
+    exposure: SourceExposure
+    policy: Policy
+    point: RestorePoint | None
+
+    @property
+    def consistency(self) -> Status | None:
+        if self.point is None:
+            return None
+        return CONSISTENCIES.get(self.point.consistency, Status("Not known", "off", "help"))
+
+
+@require_safe
+def device(request: HttpRequest, slug: str) -> HttpResponse:
+    shown = get_object_or_404(Device, slug=slug)
+    now = timezone.now()
+    is_live_part = request.GET.get("part") == "live"
+    context = {"device": shown, "tabs": make_tabs(shown, "device"), **_live_context(shown, now)}
+    if not is_live_part:
+        context |= {"crumbs": [("Devices", reverse("devices")), (shown.name, "")]}
+    return render(request, "console/device_live.html" if is_live_part else "console/device.html", context)
+
+
+def make_tabs(device: Device, current: str) -> list[tuple[str, str, bool]]:
+    """Given a device and a URL name, return its tabs."""
+    pages = (
+        ("Overview", "device"),
+        ("Restore points", "device-points"),
+        ("Runs", "device-runs"),
+        ("Connection", "device-connect"),
+        ("Settings", "device-edit"),
+    )
+    return [(words, reverse(name, args=[device.slug]), name == current) for words, name in pages]
+
+
+def _live_context(device: Device, now: datetime) -> dict[str, Any]:
+    sources = list_sources(now, [device.pk])
+    is_paused = device.policies.filter(is_enabled=False).exists()
+    exposure = judge_device(sources, now, is_paused=is_paused)
+    facts = read_known_facts(device)
+    listed = (
+        Run.objects.filter(device=device)
+        .select_related("policy")
+        .annotate(took=F("ended_at") - F("started_at"))
+    )
+    runs = list(listed[:RECENT_RUNS])
+    left = exposure.worst.left(now) if exposure.worst is not None else timedelta(0)
+    return {
+        "exposure": exposure,
+        "spare": left,
+        "overdue": -left,
+        "failure": unmended_failures(now, [device.pk]).get(device.pk),
+        "is_missed": exposure.standing in (Standing.OUTSIDE, Standing.NEVER),
+        "protected": _list_protected(device, sources),
+        "facts": facts,
+        "gaps": find_gaps(facts.mounts, [s.path for s in sources]) if facts is not None else [],
+        "runs": [(run, run_status(run)) for run in runs],
+        "active": [run for run in runs if run.state in ACTIVE],
+        "next_due": next_dues([device.pk]).get(device.pk),
+        "repository": Repository.objects.filter(device=device).first(),
+        "longest_freeze_ms": _longest_freeze(device, now),
+        **_points_context(device, now),
+        **_key_context(device),
+    }
+
+
+def _key_context(device: Device) -> dict[str, Any]:
+    if device.is_local:
+        return {"key_is_approved": True, "key_has_changed": False}
+    return {
+        "key_is_approved": device.host_keys.filter(state=HostKey.APPROVED).exists(),
+        "key_has_changed": waiting_host_keys([device.pk]).get(device.pk, False),
+    }
+
+
+def _list_protected(device: Device, sources: list[SourceExposure]) -> list[Protected]:
+    policies = Policy.objects.in_bulk({source.policy_id for source in sources})
+    wanted = [source.newest_at for source in sources if source.newest_at is not None]
+    points: dict[tuple[int | None, str, datetime | None], RestorePoint] = {
+        (point.policy_id, point.source, point.made_at): point
+        for point in RestorePoint.objects.filter(device=device, made_at__in=wanted)
+    }
+    return [
+        Protected(
+            source, policies[source.policy_id], points.get((source.policy_id, source.path, source.newest_at))
+        )
+        for source in sorted(sources, key=lambda source: (source.path, source.policy_id))
+    ]
+
+
+def _longest_freeze(device: Device, now: datetime) -> float | None:
+    week = Run.objects.filter(device=device, freeze_ms__isnull=False, queued_at__gte=now - timedelta(days=7))
+    longest: float | None = week.aggregate(longest=Max("freeze_ms"))["longest"]
+    return longest
+
+
+def _points_context(device: Device, now: datetime) -> dict[str, Any]:
+    points = list(RestorePoint.objects.filter(device=device).order_by("-made_at")[:MOST_POINTS])
+    drawn = [
+        Point(
+            timezone.localtime(point.made_at),
+            point.get_absolute_url(),
+            lane=make_visible(point.source),
+            tone="good" if point.is_complete else "warn",
+            words="Restore point" if point.is_complete else "Restore point with warnings",
+        )
+        for point in points
+    ]
+    return {
+        "point_count": len(points),
+        "has_more_points": len(points) == MOST_POINTS,
+        "timeline": draw_timeline("restore-points", drawn, now),
+    }

@@ -1,0 +1,185 @@
+"""The first page: can everything be restored to a point inside its target?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models.functions import TruncDate
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from backupsite.console.attention import Item, make_item, rank_items
+from backupsite.console.checklist import make_checklist
+from backupsite.console.standings import UNSUCCESSFUL, unmended_failures, waiting_host_keys
+from backupsite.fleet.models import Device
+from backupsite.policies.models import PolicyDevice
+from backupsite.recovery.exposure import DeviceExposure, Standing, judge_devices
+from backupsite.repositories.models import Repository, Storage
+from backupsite.runs.models import Run
+from backupsite.runs.requests import ACTIVE
+from backupsite.runs.states import State
+from backupsite.web.charts import Day, Segment, draw_days, draw_legend, draw_segments
+from backupsite.web.formatting import format_ago
+from backupsite.web.status import Tone
+
+DAYS = 14
+MOST_ITEMS = 8
+MOST_RUNNING = 6
+MOST_NEXT = 5
+MISSED = (Standing.OUTSIDE, Standing.NEVER)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer in one sentence."""
+
+    tone: Tone
+    icon: str
+    title: str
+    text: str
+
+
+@require_safe
+def fleet(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    names = dict(Device.objects.values_list("pk", "name"))
+    if not names:
+        return render(request, "console/fleet_empty.html", {"checklist": make_checklist()})
+    exposures = judge_devices(now, list(names))
+    days = count_days(now)
+    template = "console/fleet.html" if request.GET.get("part") != "live" else "console/fleet_live.html"
+    context = {
+        **_standing_context(exposures, names, now),
+        **_attention_context(exposures, now),
+        **_activity_context(now),
+        **_storage_context(),
+        "days": draw_days("runs-per-day", days),
+        "today": days[-1],
+        "day_count": DAYS,
+        "checklist": make_checklist(),
+    }
+    return render(request, template, context)
+
+
+def make_verdict(counts: Counter[Standing], worst: str) -> Verdict:
+    """Given how many devices stand how, and words about the worst, return the page's first sentence. Pure."""
+    total = counts.total()
+    missed = sum(counts[standing] for standing in MISSED)
+    unprotected = counts[Standing.UNPROTECTED]
+    inside = sum(counts[standing] for standing in Standing if standing.meets_target)
+    share = f"{inside} of {total} can be restored to a point inside their target."
+    if missed:
+        title = _say(missed, "device is outside its target", "devices are outside their target")
+        return Verdict("bad", "bad", title, f"{share} {worst}".strip())
+    if unprotected:
+        title = _say(unprotected, "device is not protected", "devices are not protected")
+        return Verdict("warn", "warn", title, share)
+    if not inside:
+        return Verdict("off", "paused", "Every policy is paused", share)
+    if counts[Standing.PAUSED]:
+        title = _say(counts[Standing.PAUSED], "device is paused", "devices are paused")
+        return Verdict("warn", "paused", f"{title}, all others are within their target", share)
+    return Verdict("good", "good", "Every device is within its target", share)
+
+
+def _say(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _standing_context(
+    exposures: dict[int, DeviceExposure], names: dict[int, str], now: datetime
+) -> dict[str, Any]:
+    counts = Counter(exposure.standing for exposure in exposures.values())
+    segments = [
+        Segment(s.status.label.lower(), counts[s], s.status.tone, f"{reverse('devices')}?state={s.word}")
+        for s in Standing
+        if counts[s]
+    ]
+    missed = [pk for pk, exposure in exposures.items() if exposure.standing in MISSED]
+    review = Standing.OUTSIDE if counts[Standing.OUTSIDE] else Standing.NEVER
+    return {
+        "verdict": make_verdict(counts, _say_longest(exposures, names, now)),
+        "bar": draw_segments("standing", "Devices by standing", segments),
+        "legend": draw_legend(segments),
+        "device_count": len(exposures),
+        "inside_count": sum(exposure.standing.meets_target for exposure in exposures.values()),
+        "missed_count": len(missed),
+        "review_url": f"{reverse('devices')}?state={review.word}" if missed else "",
+    }
+
+
+def _say_longest(exposures: dict[int, DeviceExposure], names: dict[int, str], now: datetime) -> str:
+    points = [
+        (exposure.worst.newest_at, names[pk])
+        for pk, exposure in exposures.items()
+        if exposure.standing is Standing.OUTSIDE and exposure.worst and exposure.worst.newest_at
+    ]
+    if not points:
+        return ""
+    newest_at, name = min(points)
+    return f"Longest exposure: {name}, newest restore point {format_ago(newest_at, now)}."
+
+
+def _attention_context(exposures: dict[int, DeviceExposure], now: datetime) -> dict[str, Any]:
+    keys = waiting_host_keys()
+    failures = unmended_failures(now)
+    ids = {
+        pk
+        for pk, exposure in exposures.items()
+        if exposure.standing in (*MISSED, Standing.UNPROTECTED) or pk in keys or pk in failures
+    }
+    # The worst first, before the database is asked about each: a whole fleet in trouble is still one page.
+    picked = sorted(ids, key=lambda pk: (not keys.get(pk, False), -exposures[pk].standing))[: MOST_ITEMS * 4]
+    devices = Device.objects.in_bulk(picked)
+    items: list[Item] = rank_items(
+        make_item(devices[pk], exposures[pk], failures.get(pk), keys.get(pk), now)
+        for pk in picked
+        if pk in devices
+    )
+    return {"items": items[:MOST_ITEMS], "more_count": max(len(ids) - MOST_ITEMS, 0)}
+
+
+def _activity_context(now: datetime) -> dict[str, Any]:
+    active = Run.objects.filter(state__in=ACTIVE).select_related("device")
+    due = PolicyDevice.objects.filter(policy__is_enabled=True, next_due__isnull=False)
+    upcoming = due.values("policy__name", "policy__slug").annotate(at=Min("next_due"), devices=Count("pk"))
+    week = Run.objects.filter(freeze_ms__isnull=False, queued_at__gte=now - timedelta(days=7))
+    return {
+        "running": list(active.filter(state=State.RUNNING)[:MOST_RUNNING]),
+        "waiting_count": active.filter(state=State.QUEUED).count(),
+        "upcoming": list(upcoming.order_by("at")[:MOST_NEXT]),
+        "longest_freeze_ms": week.aggregate(longest=Max("freeze_ms"))["longest"],
+    }
+
+
+def _storage_context() -> dict[str, Any]:
+    space = Storage.objects.aggregate(free=Sum("free_bytes"), total=Sum("total_bytes"))
+    used = Repository.objects.aggregate(used=Sum("used_bytes"), measured=Max("measured_at"))
+    return {"space": space, "used": used}
+
+
+def count_days(now: datetime) -> list[Day]:
+    """Given the server's time, return how the backups of the last days ended, in the reader's time zone."""
+    today = timezone.localdate(now)
+    first = today - timedelta(days=DAYS - 1)
+    start = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
+        days=DAYS - 1
+    )
+    ended = Run.objects.filter(kind=Run.BACKUP, queued_at__gte=start).annotate(day=TruncDate("queued_at"))
+    rows = ended.values("day").annotate(
+        good=Count("pk", filter=Q(state=State.SUCCEEDED)),
+        warnings=Count("pk", filter=Q(state=State.WARNINGS)),
+        failed=Count("pk", filter=Q(state__in=UNSUCCESSFUL)),
+    )
+    by_day = {
+        row["day"]: Day(row["day"], row["good"], row["warnings"], row["failed"]) for row in rows.order_by()
+    }
+    days = [first + timedelta(days=number) for number in range(DAYS)]
+    return [by_day.get(day) or Day(day, 0, 0, 0) for day in days]

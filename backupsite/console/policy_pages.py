@@ -1,0 +1,174 @@
+"""The form of a policy: save it, or save it and back up at once, with a preview of what will happen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.db.models import Avg, F
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from backupsite.console.policy_preview import Preview, make_preview
+from backupsite.fleet.devices import actor_of
+from backupsite.fleet.models import Device
+from backupsite.policies.forms import PolicyForm, initial_of
+from backupsite.policies.models import Policy, Source
+from backupsite.policies.source_forms import (
+    PREFIX,
+    BaseSourceFormSet,
+    SourceFormSet,
+    change_rows,
+    make_source_forms,
+)
+from backupsite.policies.writing import save_policy
+from backupsite.runs.models import Run
+from backupsite.runs.requests import request_run
+from backupsite.runs.states import State
+
+# One click must not start a whole fleet at the same moment; the schedule spreads them.
+MOST_AT_ONCE = 20
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy_new(request: HttpRequest) -> HttpResponse:
+    return _edit(request, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def policy(request: HttpRequest, slug: str) -> HttpResponse:
+    return _edit(request, get_object_or_404(Policy, slug=slug))
+
+
+@require_POST
+def policy_preview(request: HttpRequest) -> HttpResponse:
+    """What will happen if the form is saved as it is now. Writes nothing."""
+    edited = Policy.objects.filter(slug=request.POST.get("policy", "")).first()
+    form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
+    return render(request, "policies/preview.html", {"preview": _preview(form, sources, edited)})
+
+
+def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
+    if request.method != "POST":
+        form, sources = _first_forms(request, edited)
+        return _show(request, edited, form, sources)
+    rows = change_rows(request.POST)
+    if rows is not None:
+        # Another row is wanted: nothing is checked yet, everything typed is shown again.
+        typed: dict[str, Any] = {name: request.POST.get(name) for name in PolicyForm.base_fields}
+        typed["devices"] = request.POST.getlist("devices")
+        return _show(request, edited, PolicyForm(initial=typed, policy=edited), make_source_forms(rows=rows))
+    form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
+    # Both are asked, so that every error is shown at once.
+    if form.is_valid() & sources.is_valid():
+        try:
+            return _save(request, edited, form, sources)
+        except IntegrityError:
+            form.add_error("name", "Another policy has this name.")
+    return _show(request, edited, form, sources, status=422)
+
+
+def _first_forms(request: HttpRequest, edited: Policy | None) -> tuple[PolicyForm, BaseSourceFormSet]:
+    if edited is not None:
+        return PolicyForm(initial=initial_of(edited), policy=edited), make_source_forms(policy=edited)
+    chosen = Device.objects.filter(slug__in=request.GET.getlist("device")).values_list("pk", flat=True)
+    zone = timezone.get_current_timezone_name()
+    path = request.GET.get("path", "")[:4096]
+    rows = [{"path": path, "excludes": "", "if_hot_impossible": Source.LIVE}] if path else []
+    return PolicyForm(initial={"devices": list(chosen), "time_zone": zone}), make_source_forms(rows=rows)
+
+
+def _save(
+    request: HttpRequest, edited: Policy | None, form: PolicyForm, sources: BaseSourceFormSet
+) -> HttpResponse:
+    devices = list(_chosen(form))
+    data = form.cleaned_data
+    fields = {
+        "name": data["name"],
+        "is_enabled": data["is_enabled"],
+        "rpo": data["rpo"],
+        **form.schedule_fields,
+    }
+    starts_now = request.POST.get("then") == "backup"
+    with transaction.atomic():
+        saved = save_policy(actor_of(request), edited, fields, devices, sources.drafts, timezone.now())
+        user = request.user.get_username()
+        runs = [
+            request_run(Run.BACKUP, device, policy=saved, request={}, requested_by=user)
+            for device in (devices[:MOST_AT_ONCE] if starts_now else [])
+        ]
+    if len(runs) == 1:
+        return redirect(runs[0])
+    if starts_now and len(devices) > MOST_AT_ONCE:
+        text = f"The first {MOST_AT_ONCE} of {len(devices)} devices start now, the others by the schedule."
+        messages.info(request, f"Saved. {text}")
+    else:
+        messages.success(request, f"The policy {saved.name} was saved.")
+    return redirect("runs" if runs else "policies")
+
+
+def _chosen(form: PolicyForm) -> Any:
+    return Device.objects.all() if form.cleaned_data["every_device"] else form.cleaned_data["devices"]
+
+
+def _show(
+    request: HttpRequest,
+    edited: Policy | None,
+    form: PolicyForm,
+    sources: BaseSourceFormSet,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "policy": edited,
+        "form": form,
+        "sources": sources,
+        "device_count": Device.objects.count(),
+        "preview": _preview(*_as_posted(form, sources), edited),
+        "crumbs": [("Policies", reverse("policies")), (edited.name if edited else "New policy", "")],
+    }
+    return render(request, "policies/policy.html", context, status=status)
+
+
+def _as_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm, BaseSourceFormSet]:
+    """Given forms that are shown for the first time, return them as if they had been posted like that."""
+    if form.is_bound:
+        return form, sources
+    typed = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    rows = [{"path": "", **(row.initial or {})} for row in sources.forms]
+    posted = {f"{PREFIX}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
+    count = {f"{PREFIX}-TOTAL_FORMS": str(len(rows)), f"{PREFIX}-INITIAL_FORMS": "0"}
+    return PolicyForm(typed, policy=form.policy), SourceFormSet(posted | count, prefix=PREFIX)
+
+
+def _preview(form: PolicyForm, sources: BaseSourceFormSet, edited: Policy | None) -> Preview:
+    # A field that is half typed is no error here: the rest is shown.
+    form.is_valid()
+    sources.is_valid()
+    data = form.cleaned_data
+    known = {"when", "time_zone", "at_time", "weekday", "cron"} <= data.keys()
+    devices = data.get("devices")
+    count = Device.objects.count() if data.get("every_device") else len(devices) if devices is not None else 0
+    return make_preview(
+        form.schedule if known else None,
+        data.get("rpo"),
+        count,
+        [path for row in sources.forms if (path := getattr(row, "cleaned_data", {}).get("path"))],
+        _usual_duration(edited),
+        timezone.now(),
+        is_enabled=bool(data.get("is_enabled")),
+    )
+
+
+def _usual_duration(edited: Policy | None) -> timedelta | None:
+    if edited is None:
+        return None
+    good = Run.objects.filter(policy=edited, kind=Run.BACKUP, state__in=(State.SUCCEEDED, State.WARNINGS))
+    newest = good.filter(started_at__isnull=False, ended_at__isnull=False).order_by("-number")[:20]
+    lasted = newest.annotate(lasted=F("ended_at") - F("started_at")).aggregate(usual=Avg("lasted"))
+    usual: timedelta | None = lasted["usual"]
+    return usual

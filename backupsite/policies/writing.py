@@ -1,0 +1,86 @@
+"""Storing a policy that was checked by its forms, and removing one. Each leaves an audit event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from backupsite.accounts import audit
+from backupsite.fleet.devices import Actor
+from backupsite.fleet.models import Device
+from backupsite.fleet.names import make_slug
+from backupsite.policies.models import Policy, PolicyDevice, Source
+from backupsite.policies.saving import plan_next
+
+
+@transaction.atomic
+def save_policy(
+    actor: Actor,
+    policy: Policy | None,
+    fields: Mapping[str, Any],
+    devices: Iterable[Device],
+    sources: Iterable[Mapping[str, str]],
+    now: datetime,
+) -> Policy:
+    """Given checked values, create a policy, or change the one that is given, and plan its next runs.
+
+    Sources and devices that stay keep their rows. Raise IntegrityError when the name is taken.
+    """
+    is_new = policy is None
+    if policy is None:
+        policy = Policy(slug=_free_slug(str(fields["name"])))
+    for name, value in fields.items():
+        setattr(policy, name, value)
+    policy.save()
+    _store_sources(policy, sources)
+    _store_devices(policy, devices)
+    plan_next(policy, now)
+    verb = "policy.add" if is_new else "policy.change"
+    audit.record(actor.name, verb, policy.name, _describe(policy), address=actor.address)
+    return policy
+
+
+@transaction.atomic
+def remove_policy(actor: Actor, policy: Policy) -> None:
+    """Remove a policy with its sources and schedule. Its restore points and runs stay."""
+    name, detail = policy.name, _describe(policy)
+    policy.delete()
+    audit.record(actor.name, "policy.remove", name, detail, address=actor.address)
+
+
+def _free_slug(name: str) -> str:
+    stem = make_slug(name, (), fallback="policy")
+    taken = set(Policy.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    return make_slug(name, taken, fallback="policy")
+
+
+def _store_sources(policy: Policy, sources: Iterable[Mapping[str, str]]) -> None:
+    wanted = {source["path"]: source for source in sources}
+    policy.sources.exclude(path__in=wanted).delete()
+    for path, source in wanted.items():
+        Source.objects.update_or_create(
+            policy=policy,
+            path=path,
+            defaults={"excludes": source["excludes"], "if_hot_impossible": source["if_hot_impossible"]},
+        )
+
+
+def _store_devices(policy: Policy, devices: Iterable[Device]) -> None:
+    wanted = {device.pk for device in devices}
+    present = set(policy.assignments.values_list("device_id", flat=True))
+    policy.assignments.filter(device_id__in=present - wanted).delete()
+    new = [PolicyDevice(policy=policy, device_id=pk) for pk in sorted(wanted - present)]
+    PolicyDevice.objects.bulk_create(new, batch_size=500)
+
+
+def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[int] | None]:
+    return {
+        "enabled": policy.is_enabled,
+        "schedule": policy.schedule,
+        "rpo_s": round(policy.rpo.total_seconds()),
+        "sources": [source.path for source in policy.sources.all()],
+        "device_count": policy.assignments.count(),
+    }
