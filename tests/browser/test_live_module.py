@@ -1,5 +1,6 @@
-"""The live module in a real browser against a real socket: what a reader sees when the server speaks,
-is silent or sends them away. The server is small and ours to cut; the pages are the real templates under the real CSP.
+"""The live module in a real browser against a real socket: the server speaks, is silent, sends them away.
+
+The server is small and ours to cut; the pages are the real templates under the real CSP.
 """
 
 from __future__ import annotations
