@@ -118,7 +118,7 @@ def back_up(
 
 
 def _clean_up(stack: ExitStack, tell: Tell) -> bool:
-    """Undo everything. The data is safe by now: what cannot be undone is a warning, and the device goes on."""
+    """Undo everything. The data is safe by now: what cannot be undone is a warning; the device goes on."""
     try:
         stack.close()
     except CommandFailed as error:
@@ -169,7 +169,7 @@ class _Work:
             providers()[each.method].drop(self._runner, each)
 
     def _check_freeze(self, taken: Taken, took_ms: float) -> None:
-        """A snapshot without a quiesced application may hold writers for as long as it took, and no longer."""
+        """A snapshot without a quiesced application may hold writers for as long as it took, no longer."""
         limit = self._request.freeze_limit_ms
         held_ms = taken.froze_ms or (took_ms if taken.keys else 0.0)
         self._tell(Froze(providers()[taken.method].label, held_ms, limit))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -87,6 +89,11 @@ def home_directory(base: Path) -> Path:
     return home
 
 
+def console_id(home: Path) -> str:
+    """Return the name of this console on devices (8 hex digits), made once and kept in the home."""
+    return _kept_once(home / "console-id", lambda: secrets.token_hex(4))
+
+
 def secret_key(home: Path) -> str:
     """Return Django's secret key: HOTFLEET_SECRET_KEY, or one that is made once and kept 0600 in the home."""
     given = read("HOTFLEET_SECRET_KEY")
@@ -94,15 +101,21 @@ def secret_key(home: Path) -> str:
         if len(given) < 32:
             raise ImproperlyConfigured("HOTFLEET_SECRET_KEY needs 32 characters or more.")
         return given
-    path = home / "secret-key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
-        file.flush()
-        os.fsync(file.fileno())
+    return _kept_once(home / "secret-key", lambda: secrets.token_urlsafe(48))
+
+
+def _kept_once(path: Path, make: Callable[[], str]) -> str:
+    """Return what a small private file holds; make it first when it is missing. Two starts at once agree."""
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text(encoding="ascii").strip()
 
 

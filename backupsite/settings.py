@@ -10,6 +10,7 @@ from backupsite import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOTFLEET_HOME = environment.home_directory(BASE_DIR)
 HOTFLEET_PORT = environment.read_port("HOTFLEET_PORT", 8700)
+CONSOLE_ID = environment.console_id(HOTFLEET_HOME)
 HOTFLEET_ORIGINS = environment.origins(HOTFLEET_PORT)
 
 DEBUG = False

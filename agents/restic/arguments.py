@@ -113,6 +113,11 @@ def list_root(restic: Restic, snapshot_id: str) -> Command:
     return restic.command("ls", "--json", "--", _checked_id(snapshot_id), "/")
 
 
+def cat_config(restic: Restic) -> Command:
+    """Return what prints the repository's own record as JSON."""
+    return restic.command("cat", "config")
+
+
 def list_snapshots(restic: Restic) -> Command:
     """Return what prints all restore points as one JSON list."""
     return restic.command("snapshots", "--json")

@@ -70,6 +70,11 @@ class Repository:
         """Return a new key for one run."""
         return make_run_key(self._master)
 
+    def read_id(self) -> str:
+        """Return the repository's own id. Raise an AgentError when its record cannot be read."""
+        result = self._judged(arguments.cat_config(self._reading))
+        return Fields.parse(result.stdout, "record of the repository").text("id")
+
     def read_back(self, snapshot_id: str) -> SnapshotInfo:
         """Return a restore point after reading its record and its root folder from the disk.
 

@@ -3,8 +3,8 @@
 
 undo() { # given a file of the journal: runs it (20 s at most) and strikes it when it succeeded
   myself
-  undo_id="undo-${1##*/}"
-  in_group "$undo_id" "$me $started" undo "$(cat "$1")" 5</dev/null >"$dir/undo.out" 2>"$dir/undo.err" 4<&- &
+  undo_id="undo-$me-${1##*/}" undo_said="$dir/undo-$me" # main and the reaper may undo the same step at once
+  in_group "$undo_id" "$me $started" undo "$(cat "$1")" 5</dev/null >"$undo_said.out" 2>"$undo_said.err" 4<&- &
   undo_pid=$!
   waited=0
   while look "$undo_pid" && [ "$state" != Z ]; do
@@ -85,7 +85,8 @@ force_due() { # undo steps with a cap of their own (a freeze) do not wait for th
     now
     [ "$now" -ge "${due:-0}" ] || continue
     key=${step##*/}
-    undo "$dir/owed/$key" && : >"$dir/overdue/${key#*.}"
+    : >"$dir/overdue/${key#*.}" # before the step, or who settles meanwhile would not learn it
+    undo "$dir/owed/$key"
   done
 }
 

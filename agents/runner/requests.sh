@@ -48,16 +48,15 @@ find_owed() {
 serve_settle() { # id, key
   found=$(find_owed "$2")
   status=0
-  if [ -e "$dir/overdue/$2" ]; then
-    status=75
-  elif [ -z "$found" ]; then
-    status=66
-  else
+  if [ -n "$found" ]; then
     undo "$found"
     status=$?
-    cat "$dir/undo.out" >"$dir/out"
-    cat "$dir/undo.err" >"$dir/err"
+    cat "$undo_said.out" >"$dir/out"
+    cat "$undo_said.err" >"$dir/err"
+  elif [ ! -e "$dir/overdue/$2" ]; then
+    status=66
   fi
+  [ "$status" = 0 ] && [ -e "$dir/overdue/$2" ] && status=75
   answer "$1" "$status"
 }
 
@@ -126,7 +125,7 @@ serve_close() { # id: settles what is owed, ends what runs, removes the director
     exit 0
   fi
   for step in "$dir"/owed/*; do [ -f "$step" ] && cat "$step"; done >"$dir/out"
-  cat "$dir/undo.err" >"$dir/err" 2>/dev/null
+  cat "$dir"/undo-*.err >"$dir/err" 2>/dev/null
   answer "$1" 1
   : >"$dir/gone" # the reaper goes on with it
   exit 1

@@ -5,3 +5,13 @@ class RecoveryConfig(AppConfig):
     name = "backupsite.recovery"
     label = "recovery"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from backupsite.recovery.backups import Backup
+        from backupsite.recovery.browsing import Browse
+        from backupsite.recovery.downloads import Fetch
+        from backupsite.recovery.restores import Restore
+        from backupsite.runs import kinds
+
+        for kind in (Backup(), Restore(), Browse(), Fetch()):
+            kinds.register(kind)

@@ -29,12 +29,13 @@ def request_run(
     retry_of: Run | None = None,
     not_before: datetime | None = None,
 ) -> Run:
-    """Make a run and wake a worker on commit. Return the active one of the same kind, device and policy when
-    there is one: a double click is one run. Raise LookupError when the kind is not known."""
+    """Make a run and wake a worker on commit. Return the active one that does the same when there is
+    one: a double click is one run. Raise LookupError when the kind is not known."""
     kinds.find(kind)
     with transaction.atomic():
         number = lock_numbers()
-        active = Run.objects.filter(kind=kind, device=device, policy=policy, state__in=ACTIVE).first()
+        same = Run.objects.filter(kind=kind, device=device, policy=policy, request=request)
+        active = same.filter(state__in=ACTIVE).first()
         if active is not None:
             return active
         run = Run.objects.create(

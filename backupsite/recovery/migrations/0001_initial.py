@@ -6,87 +6,166 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('fleet', '0001_initial'),
-        ('policies', '0001_initial'),
-        ('repositories', '0001_initial'),
-        ('runs', '0001_initial'),
+        ("fleet", "0001_initial"),
+        ("policies", "0001_initial"),
+        ("repositories", "0001_initial"),
+        ("runs", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RestorePoint',
+            name="RestorePoint",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(max_length=4096)),
-                ('restic_id', models.CharField(max_length=64)),
-                ('made_at', models.DateTimeField()),
-                ('method', models.CharField(max_length=32)),
-                ('consistency', models.CharField(max_length=16)),
-                ('is_complete', models.BooleanField(default=True)),
-                ('size_bytes', models.BigIntegerField()),
-                ('file_count', models.BigIntegerField()),
-                ('stored_bytes', models.BigIntegerField(default=0)),
-                ('problem_count', models.PositiveIntegerField(default=0)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='restore_points', to='fleet.device')),
-                ('policy', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='policies.policy')),
-                ('repository', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='restore_points', to='repositories.repository')),
-                ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='restore_points', to='runs.run')),
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                ("source", models.CharField(max_length=4096)),
+                ("restic_id", models.CharField(max_length=64)),
+                ("made_at", models.DateTimeField()),
+                ("method", models.CharField(max_length=32)),
+                ("consistency", models.CharField(max_length=16)),
+                ("is_complete", models.BooleanField(default=True)),
+                ("size_bytes", models.BigIntegerField()),
+                ("file_count", models.BigIntegerField()),
+                ("stored_bytes", models.BigIntegerField(default=0)),
+                ("problem_count", models.PositiveIntegerField(default=0)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="restore_points",
+                        to="fleet.device",
+                    ),
+                ),
+                (
+                    "policy",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="policies.policy",
+                    ),
+                ),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="restore_points",
+                        to="repositories.repository",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="restore_points",
+                        to="runs.run",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-made_at', 'source'],
+                "ordering": ["-made_at", "source"],
             },
         ),
         migrations.CreateModel(
-            name='Listing',
+            name="Listing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('folder_key', models.CharField(max_length=64)),
-                ('entry_count', models.PositiveIntegerField(default=0)),
-                ('made_at', models.DateTimeField(auto_now_add=True)),
-                ('point', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='listings', to='recovery.restorepoint')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("folder_key", models.CharField(max_length=64)),
+                ("entry_count", models.PositiveIntegerField(default=0)),
+                ("made_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "point",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="listings",
+                        to="recovery.restorepoint",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Download',
+            name="Download",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('requested_by', models.CharField(max_length=64)),
-                ('path_key', models.TextField()),
-                ('is_folder', models.BooleanField()),
-                ('size_bytes', models.BigIntegerField(blank=True, null=True)),
-                ('is_ready', models.BooleanField(default=False)),
-                ('expires_at', models.DateTimeField(db_index=True)),
-                ('run', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='download', to='runs.run')),
-                ('point', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='downloads', to='recovery.restorepoint')),
+                (
+                    "id",
+                    models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False),
+                ),
+                ("requested_by", models.CharField(max_length=64)),
+                ("path_key", models.TextField()),
+                ("is_folder", models.BooleanField()),
+                ("size_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("is_ready", models.BooleanField(default=False)),
+                ("expires_at", models.DateTimeField(db_index=True)),
+                (
+                    "run",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="download",
+                        to="runs.run",
+                    ),
+                ),
+                (
+                    "point",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="downloads",
+                        to="recovery.restorepoint",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ListingPage',
+            name="ListingPage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('entries', models.JSONField()),
-                ('listing', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pages', to='recovery.listing')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("entries", models.JSONField()),
+                (
+                    "listing",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="pages",
+                        to="recovery.listing",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['number'],
-                'constraints': [models.UniqueConstraint(fields=('listing', 'number'), name='recovery_page_once')],
+                "ordering": ["number"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("listing", "number"), name="recovery_page_once")
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='restorepoint',
-            index=models.Index(fields=['device', '-made_at'], name='recovery_device_newest'),
+            model_name="restorepoint",
+            index=models.Index(fields=["device", "-made_at"], name="recovery_device_newest"),
         ),
         migrations.AddConstraint(
-            model_name='restorepoint',
-            constraint=models.UniqueConstraint(fields=('repository', 'restic_id'), name='recovery_point_once'),
+            model_name="restorepoint",
+            constraint=models.UniqueConstraint(
+                fields=("repository", "restic_id"), name="recovery_point_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='listing',
-            constraint=models.UniqueConstraint(fields=('point', 'folder_key'), name='recovery_listing_once'),
+            model_name="listing",
+            constraint=models.UniqueConstraint(fields=("point", "folder_key"), name="recovery_listing_once"),
         ),
     ]

@@ -1,0 +1,110 @@
+"""Downloads: a worker takes a file or a folder out of a restore point, then a browser fetches it.
+
+The spool holds only whole files, so that a part of a file can never look like the whole.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from agents.browse import save_download
+from agents.errors import PlanRefused
+from agents.events import Said, Tell
+from backupsite.engine import console_restic
+from backupsite.recovery.folders import decode_folder, encode_path
+from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.places import place_of
+from backupsite.repositories.places import measure_space
+from backupsite.runs.kinds import Control, Ended, QueueName
+from backupsite.runs.models import Run
+from backupsite.runs.requests import request_run
+from backupsite.runs.states import State
+
+KEPT_FOR = timedelta(hours=6)
+# The console's own disk must never fill up because of a download.
+_RESERVE_BYTES = 1_000_000_000
+
+
+def spool() -> Path:
+    """Return the directory of the downloads that wait, made when it is missing."""
+    path = Path(settings.HOTFLEET_HOME) / "downloads"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def file_of(download: Download) -> Path:
+    """Given a download, return its file in the spool (there only when `is_ready`)."""
+    return spool() / download.pk.hex
+
+
+def file_name_of(download: Download) -> str:
+    """Given a download, return the name that the browser may give the file."""
+    name = decode_folder(download.path_key).rpartition("/")[2] or download.point.device.slug
+    return f"{name}.tar" if download.is_folder else name
+
+
+def ask_download(point: RestorePoint, path: str, *, is_folder: bool, requested_by: str) -> Download:
+    """Ask a worker to prepare a download. The answer's run shows how far it is."""
+    with transaction.atomic():
+        download = Download.objects.create(
+            point=point,
+            requested_by=requested_by,
+            path_key=encode_path(path),
+            is_folder=is_folder,
+            expires_at=timezone.now() + KEPT_FOR,
+        )
+        download.run = request_run(
+            Run.DOWNLOAD,
+            point.device,
+            request={"download": str(download.pk), "point": str(point.pk)},
+            requested_by=requested_by,
+        )
+        download.save(update_fields=["run"])
+    return download
+
+
+class Fetch:
+    """Takes a file, or a folder as a tar archive, out of a restore point."""
+
+    name = Run.DOWNLOAD
+    queue: QueueName = "interactive"
+    may_retry = False
+
+    def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        remove_expired()
+        download = Download.objects.select_related("point__repository__storage").filter(run=run).first()
+        if download is None:
+            raise PlanRefused("The download is gone.", remedy="Ask for it again.")
+        free = measure_space(spool()).free_bytes - _RESERVE_BYTES
+        size = save_download(
+            place_of(download.point.repository),
+            console_restic(),
+            download.point.restic_id,
+            decode_folder(download.path_key),
+            is_folder=download.is_folder,
+            into=file_of(download),
+            size_limit_bytes=max(0, free),
+            tell=tell,
+            control=control,
+        )
+        tell(Said(f"Ready to download: {size:,} bytes, kept for {KEPT_FOR.seconds // 3600} hours."))
+        control.in_transaction(lambda: _offer(download, size))
+        return Ended(State.SUCCEEDED)
+
+
+def _offer(download: Download, size_bytes: int) -> None:
+    Download.objects.filter(pk=download.pk).update(is_ready=True, size_bytes=size_bytes)
+
+
+def remove_expired() -> None:
+    """Remove the downloads whose time is over, and files that no row knows."""
+    Download.objects.filter(expires_at__lt=timezone.now()).delete()
+    known = {pk.hex for pk in Download.objects.values_list("pk", flat=True)}
+    for file in spool().iterdir():
+        if file.name.partition(".")[0] not in known:
+            file.unlink(missing_ok=True)
