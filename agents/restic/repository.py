@@ -165,6 +165,8 @@ def create(path: Path, password: Secret, recovery_password: Secret, binary: Bina
     It gets its name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when
     restic fails."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and any(path.iterdir())):
+        raise RepositoryBroken("the directory for the repository is in use")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     draft.mkdir(mode=0o700)
     try:
