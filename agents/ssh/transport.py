@@ -32,8 +32,8 @@ DIGESTS = (
     "hmac-sha2-256",
     "hmac-sha2-512",
 )
-# paramiko logs each error that it also raises; without a handler Python prints them on stderr.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# paramiko logs, with a traceback, each error that it also raises: they are all said by our own errors.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 _channel_handlers: dict[int, Callable[..., None]] = vars(paramiko.Transport)["_channel_handler_table"]
 

@@ -29,7 +29,7 @@ from agents.ssh import HostKey, KeyPair, Target, authorized_keys_line, connect, 
 from agents.ssh.session import SshSession
 
 BASE = Path("/var/lib/hotfleet-ground")
-TOOLS = ("ip", "nsenter", "setpriv", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", "useradd", "sudo")
+TOOLS = ("ip", "nsenter", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", "useradd", "sudo")
 HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 _MOST_DEVICES = 4096
 
@@ -153,7 +153,7 @@ class Device:
         config = self.directory / "sshd_config"
         config.write_text(self._sshd_config())
         # Not `ip netns exec`: that makes a mount namespace too, and snapshots would be invisible out here.
-        words = ["setpriv", "--pdeathsig", "TERM", "nsenter", f"--net=/run/netns/{self.namespace}"]
+        words = ["nsenter", f"--net=/run/netns/{self.namespace}"]
         words += ["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.directory / "sshd.log")]
         self._sshd = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         wait_until(self._greets, what=f"a greeting of sshd on {self.name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.attendants import MOST_AT_ONCE
-from agents.commands import Command, Secret
-from agents.errors import ConnectionLost, ProtocolBroken
+from agents.commands import Command
 from agents.local import LocalSession
 from agents.session import Stream
 from tests.live.ground import Device, wait_until
@@ -43,12 +40,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_it_runs_a_command_with_its_input(session: LocalSession) -> None:
-    words = ("sh", "-c", 'cat; printf "%s" "$0"; echo noise >&2; exit 3', "a\n'\udcff")
-    result = session.run(Command.of(*words, stdin=Secret("word ")), timeout_s=10)
-    assert (result.status, result.text, result.stderr) == (3, "word a\n'\udcff", b"noise\n")
-
-
 def test_nothing_of_the_consoles_environment_is_inherited(
     session: LocalSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,28 +49,6 @@ def test_nothing_of_the_consoles_environment_is_inherited(
     other.close()
 
 
-def test_a_missing_program_ends_as_over_ssh(session: LocalSession) -> None:
-    assert session.run(Command.of("no-such-program"), timeout_s=10).status == 127
-
-
-def test_a_killed_program_has_the_signal_as_status(session: LocalSession) -> None:
-    assert session.run(Command.of("sh", "-c", "kill -KILL $$"), timeout_s=10).status == 137
-
-
-def test_stdin_and_both_outputs_of_16_mb_do_not_block_each_other(session: LocalSession) -> None:
-    payload = os.urandom(16 * 1024 * 1024)
-    both = Command.of("sh", "-c", "tee /dev/stderr", stdin=payload)
-    result = session.run(both, timeout_s=60, limit_bytes=len(payload))
-    assert result.stdout == payload
-    assert result.stderr == payload[-64 * 1024 :]
-
-
-def test_output_over_the_limit_is_refused_and_the_program_ended(session: LocalSession) -> None:
-    printing = Command.of("sh", "-c", "echo $$; exec yes")
-    with pytest.raises(ProtocolBroken, match="more than 1000 bytes"):
-        session.run(printing, timeout_s=10, limit_bytes=1000)
-
-
 def test_a_command_that_takes_too_long_is_killed_with_its_children(
     session: LocalSession, tmp_path: Path
 ) -> None:
@@ -87,22 +56,6 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(
     with pytest.raises(TimeoutError):
         session.run(Command.of("sh", "-c", f"sleep 60 & echo $! > {note}; wait"), timeout_s=1)
     wait_until(lambda: not is_running(int(note.read_text())), what="the end of the child")
-
-
-def test_a_started_program_keeps_its_stdin(session: LocalSession) -> None:
-    process = session.start(Command.of("cat", stdin=b"one "))
-    assert process.read(timeout_s=10) == b"one "
-    with pytest.raises(TimeoutError):
-        process.read(timeout_s=0.3)
-    process.write(b"two")
-    assert process.read(timeout_s=10) == b"two"
-    process.close_stdin()
-    assert process.read(timeout_s=10) == b""
-    assert process.wait(timeout_s=10) == 0
-    with pytest.raises(ConnectionLost):
-        process.write(b"x")
-    process.close()
-    process.close()
 
 
 def test_a_program_outlives_the_thread_that_started_it(session: LocalSession) -> None:
@@ -140,23 +93,6 @@ def test_the_door_is_a_private_socket_and_gone_afterwards(session: LocalSession)
         words = (sys.executable, str(CLIENT), str(path), "4", str(8 * 1024 * 1024))
         assert session.run(Command.of(*words), timeout_s=60).text.split() == ["same"] * 4
     assert not path.parent.exists()
-
-
-def test_at_most_sixteen_are_served_at_once(session: LocalSession) -> None:
-    with session.open_door(echo) as door:
-        path = door.repository_url.removeprefix("rest:http+unix://").removesuffix(":/")
-        connections = [socket.socket(socket.AF_UNIX) for _ in range(MOST_AT_ONCE + 1)]
-        for connection in connections:
-            connection.connect(path)
-            connection.settimeout(10)
-            connection.sendall(b"x")
-        assert [each.recv(1) for each in connections[:MOST_AT_ONCE]] == [b"x"] * MOST_AT_ONCE
-        with pytest.raises(ConnectionResetError):  # closed with our byte unread
-            connections[-1].recv(1)
-    # Closed from this side, though all were in the middle of a recv().
-    assert [each.recv(1) for each in connections[:MOST_AT_ONCE]] == [b""] * MOST_AT_ONCE
-    for connection in connections:
-        connection.close()
 
 
 def test_many_runs_leave_nothing_behind(session: LocalSession) -> None:

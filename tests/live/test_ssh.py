@@ -21,7 +21,6 @@ from agents.errors import (
     KeyRefused,
     PlatformRefused,
     PrivilegeMissing,
-    ProtocolBroken,
 )
 from agents.ssh import Target, connect, fetch_host_keys, make_key_pair, sudoers_line
 from agents.ssh.session import SshSession
@@ -227,51 +226,6 @@ def test_words_arrive_as_they_are(device: Device, shell: str) -> None:
     result = session.run(Command.of("printf", "%s\\0", *WORDS), timeout_s=10)
     assert result.text.split("\0")[:-1] == WORDS
     session.close()
-
-
-def test_stdin_and_both_outputs_of_16_mb_do_not_block_each_other(session: SshSession) -> None:
-    payload = os.urandom(16 * 1024 * 1024)
-    both = Command.of("sh", "-c", "tee /dev/stderr", stdin=payload)
-    result = session.run(both, timeout_s=60, limit_bytes=len(payload))
-    assert result.stdout == payload
-    assert result.stderr == payload[-64 * 1024 :]
-
-
-def test_a_program_that_ignores_its_input_ends_well(session: SshSession) -> None:
-    result = session.run(Command.of("true", stdin=b"x" * 8_000_000), timeout_s=20)
-    assert result.status == 0
-
-
-def test_output_over_the_limit_is_refused(session: SshSession) -> None:
-    with pytest.raises(ProtocolBroken, match="more than 1000 bytes"):
-        session.run(Command.of("yes"), timeout_s=10, limit_bytes=1000)
-    assert session.run(Command.of("echo", "on"), timeout_s=10).stdout == b"on\n"
-
-
-def test_a_command_that_takes_too_long(session: SshSession) -> None:
-    with pytest.raises(TimeoutError):
-        session.run(Command.of("sleep", "30"), timeout_s=1)
-
-
-@pytest.mark.parametrize(("name", "status"), [("KILL", 137), ("TERM", 143)])
-def test_a_killed_program_has_the_signal_as_status(session: SshSession, name: str, status: int) -> None:
-    assert session.run(Command.of("sh", "-c", f"kill -{name} $$"), timeout_s=10).status == status
-
-
-def test_a_started_program_keeps_its_stdin(session: SshSession) -> None:
-    process = session.start(Command.of("cat", stdin=b"one "))
-    assert process.read(timeout_s=10) == b"one "
-    with pytest.raises(TimeoutError):
-        process.read(timeout_s=0.3)
-    process.write(b"two")
-    assert process.read(timeout_s=10) == b"two"
-    process.close_stdin()
-    assert process.read(timeout_s=10) == b""
-    assert process.wait(timeout_s=10) == 0
-    with pytest.raises(ConnectionLost):
-        process.write(b"x")
-    process.close()
-    process.close()
 
 
 def test_a_cut_network_ends_a_long_command(session: SshSession, device: Device) -> None:

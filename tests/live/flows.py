@@ -1,0 +1,153 @@
+"""The flows as the tests drive them: one console, one repository a device, everything real."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.backup import BackupOutcome, BackupRequest, back_up
+from agents.commands import Secret
+from agents.events import Event, FileProblem, Said
+from agents.flow import Control, Unstoppable
+from agents.plan import SourceRequest
+from agents.probe import ProbeRequest, probe
+from agents.repositories import RepositoryPlace
+from agents.restic.binary import Binary, find_binary
+from agents.restic.repository import create, open_repository
+from agents.restore import RestoreOutcome, RestoreRequest, restore
+from agents.session import Session
+from tests.live.ground import Device
+
+VENV_BIN = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+
+
+class Console:
+    """A console with one device's repository. Keeps every event."""
+
+    def __init__(self, device: Device, folder: Path, *, user: str = "root") -> None:
+        self.device = device
+        self.user = user
+        self.id = f"t{secrets.token_hex(4)}"
+        self.binary: Binary = find_binary([VENV_BIN])
+        self.password = Secret(secrets.token_hex(16))
+        self.recovery_password = Secret(secrets.token_hex(16))
+        self.place = RepositoryPlace(folder / "repository", folder / "journals", self.password)
+        create(self.place.path, self.password, self.recovery_password, self.binary)
+        self.events: list[Event] = []
+        self.told = threading.Event()
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.told.set()
+
+    def open_session(self) -> Session:
+        return self.device.connect(self.user)
+
+    def back_up(
+        self,
+        *paths: str | Path,
+        fallback: str = "fail",
+        excludes: Sequence[str] = (),
+        control: Control | None = None,
+    ) -> BackupOutcome:
+        sources = tuple(
+            SourceRequest(
+                str(path), tuple(excludes), "hot", "accept-live" if fallback == "accept-live" else "fail"
+            )
+            for path in paths
+        )
+        request = BackupRequest(
+            self.id, secrets.token_hex(16), self.device.name, sources, self.place, self.binary
+        )
+        return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
+
+    def restore(
+        self, restic_id: str, folder: str | Path, target: str | Path, *, names: Sequence[str] = ()
+    ) -> RestoreOutcome:
+        request = RestoreRequest(
+            self.id,
+            secrets.token_hex(16),
+            self.place,
+            self.binary,
+            False,
+            restic_id,
+            str(folder),
+            tuple(names),
+            str(target),
+            0,
+        )
+        return restore(request, self.open_session, tell=self.tell, control=Unstoppable())
+
+    def probe(self) -> None:
+        request = ProbeRequest(self.id, secrets.token_hex(16), self.binary)
+        probe(request, self.open_session, tell=self.tell, control=Unstoppable())
+
+    @property
+    def sentences(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Said)]
+
+    @property
+    def problems(self) -> list[FileProblem]:
+        return [event for event in self.events if isinstance(event, FileProblem)]
+
+    def repository_bytes(self) -> int:
+        return sum(file.stat().st_size for file in (self.place.path / "data").rglob("*") if file.is_file())
+
+    def count_restore_points(self) -> int:
+        with open_repository(self.place.path, self.place.password, self.binary) as repository:
+            return len(repository.list_snapshots())
+
+    def check_repository(self) -> None:
+        """Read every byte of the repository. Raise RepositoryBroken when something is wrong."""
+        with open_repository(self.place.path, self.place.password, self.binary) as repository:
+            repository.check(read_data=True)
+
+
+def assert_device_is_clean(console: Console) -> None:
+    """Nothing of this console is on the device: no process, mount, snapshot or directory."""
+    device = console.device
+    assert device.session_pids() == []
+    name = f"hotfleet-{console.id}-"
+    for place in ("/run/hotfleet", "/dev/shm/hotfleet"):
+        assert (
+            not [each for each in os.listdir(place) if each.startswith(name)]
+            if os.path.isdir(place)
+            else True
+        )
+    listed = subprocess.run(
+        ["btrfs", "subvolume", "list", str(device.btrfs)], capture_output=True, text=True, check=True
+    )
+    assert ".hotfleet-" not in listed.stdout
+    assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def picture_of(root: Path) -> dict[bytes, tuple[object, ...]]:
+    """Given a folder, return everything about each file in it that a restore must bring back."""
+    picture: dict[bytes, tuple[object, ...]] = {}
+    top = os.fsencode(root)
+    for folder, folders, files in os.walk(top):
+        for name in [*folders, *files]:
+            path = os.path.join(folder, name)
+            picture[os.path.relpath(path, top)] = _facts_of(path)
+    return picture
+
+
+def _facts_of(path: bytes) -> tuple[object, ...]:
+    facts = os.lstat(path)
+    content: object = None
+    if os.path.islink(path):
+        content = os.readlink(path)
+    elif os.path.isfile(path):
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    attributes = {
+        name: os.getxattr(path, name, follow_symlinks=False)
+        for name in sorted(os.listxattr(path, follow_symlinks=False))
+    }
+    links = facts.st_nlink if os.path.isfile(path) else 1
+    return facts.st_mode, facts.st_uid, facts.st_gid, facts.st_mtime_ns, links, content, attributes
