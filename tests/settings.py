@@ -16,8 +16,9 @@ for _name in ("REDIS_URL", "HOTFLEET_ORIGIN", "HOTFLEET_PORT"):
     os.environ.pop(_name, None)
 
 from backupsite.settings import *  # noqa: E402, F403 (the environment has to be set before this import)
-from backupsite.settings import HOTFLEET_HOME, STORAGES  # noqa: E402
+from backupsite.settings import HOTFLEET_HOME, STATIC_ROOT, STORAGES  # noqa: E402
 
+STATIC_ROOT.mkdir()  # WhiteNoise warns when it is missing
 _owner = os.getpid()
 
 
