@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_the_commands_of_the_kit_restore_with_stock_restic(
     password = read_password(kit)
     confirm_kit(password[-4:])
     opened = open_repository(ensure_repository(device))
-    binary = find_binary()
+    binary = find_binary([Path(sys.executable).parent / "restic"])
     create(opened.path, opened.password, recovery_password(), binary)
     (tmp_path / "letter").write_text("dear diary")
     restic = ["restic", "-r", str(opened.path)]
