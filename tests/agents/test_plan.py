@@ -1,0 +1,156 @@
+"""What a plan chooses, leaves out and refuses, before anything is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.errors import PlanRefused, SourceMissing
+from agents.events import Consistency
+from agents.facts import DeviceFacts, PathFact
+from agents.plan import PlannedSource, SourceRequest, escape_pattern, make_plan
+from tests.agents.facts.samples import make_facts, make_mount
+
+
+def plan_one(facts: DeviceFacts, path: str, *excludes: str, live: bool = True, **more: str) -> PlannedSource:
+    request = SourceRequest(path, excludes, "hot", "accept-live" if live else "fail")
+    (planned,) = make_plan(facts, [request], **more).sources
+    return planned
+
+
+def test_btrfs_is_snapshotted_and_says_why() -> None:
+    planned = plan_one(make_facts(paths=("/data",)), "/data", live=False)
+    assert [(part.path, part.method) for part in planned.parts] == [("/data", "btrfs")]
+    assert planned.consistency is Consistency.CRASH
+    assert "2 subvolumes" in planned.parts[0].reason
+
+
+def test_what_runs_left_is_never_stored() -> None:
+    planned = plan_one(make_facts(paths=("/data",)), "/data")
+    assert planned.excludes == ("/data/.hotfleet-*-*", "/data/nested/.hotfleet-*-*")
+
+
+def test_a_file_system_without_snapshots_is_read_live_only_when_the_policy_accepts_it() -> None:
+    facts = make_facts(paths=("/etc",))
+    planned = plan_one(facts, "/etc")
+    assert (planned.methods, planned.consistency) == (("live",), Consistency.NONE)
+    assert "ext4" in planned.parts[0].reason
+    with pytest.raises(PlanRefused, match="does not accept live") as refused:
+        plan_one(facts, "/etc", live=False)
+    assert refused.value.remedy
+
+
+def test_a_missing_tool_is_named_with_its_remedy() -> None:
+    with pytest.raises(PlanRefused, match="btrfs is missing") as refused:
+        plan_one(make_facts(paths=("/data",), tools=()), "/data", live=False)
+    assert "btrfs-progs" in refused.value.remedy
+
+
+def test_another_file_system_inside_is_a_part_of_its_own_and_the_worst_part_counts() -> None:
+    facts = make_facts(make_mount("/data/disk", "xfs", "8:17"), paths=("/data",))
+    planned = plan_one(facts, "/data")
+    assert [(part.path, part.method) for part in planned.parts] == [
+        ("/data", "btrfs"),
+        ("/data/disk", "live"),
+    ]
+    assert planned.consistency is Consistency.NONE
+    with pytest.raises(PlanRefused, match="/data/disk"):
+        plan_one(facts, "/data", live=False)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay", "proc", "nfs4", "cifs", "fuse.sshfs"])
+def test_what_is_no_data_of_this_device_is_left_out_with_a_reason(kind: str) -> None:
+    facts = make_facts(
+        make_mount("/data/o*er", kind, "0:70"), make_mount("/data/o*er/in", "xfs", "8:17"), paths=("/data",)
+    )
+    planned = plan_one(facts, "/data", live=False)
+    assert [each.path for each in planned.left_out] == ["/data/o*er"]
+    assert kind in planned.left_out[0].reason
+    assert "/data/o\\*er/*" in planned.excludes
+
+
+def test_a_mount_that_the_policy_excludes_is_not_read() -> None:
+    facts = make_facts(make_mount("/data/disk", "xfs", "8:17"), paths=("/data",))
+    planned = plan_one(facts, "/data", "/data/disk", "*.tmp", live=False)
+    assert planned.left_out[0].reason == "the policy excludes it"
+    assert planned.excludes[:2] == ("/data/disk", "*.tmp")
+
+
+@pytest.mark.parametrize("kind", ["missing", "unreadable"])
+def test_a_source_that_is_not_there_ends_the_plan(kind: str) -> None:
+    facts = make_facts(others=(PathFact("/gone", kind, 0, 0, False, ""),))
+    with pytest.raises(SourceMissing, match="/gone"):
+        plan_one(facts, "/gone")
+
+
+@pytest.mark.parametrize(("source", "point"), [("/srv", "/srv"), ("/srv/a", "/srv"), ("/srv", "/srv/a")])
+def test_an_expected_mount_that_is_not_there_ends_the_plan(source: str, point: str) -> None:
+    facts = make_facts(paths=(source,), expected=(point,))
+    with pytest.raises(SourceMissing, match="should be mounted"):
+        plan_one(facts, source)
+    mounted = make_facts(make_mount(point, "ext4", "8:17"), paths=(source,), expected=(point,))
+    assert plan_one(mounted, source).parts
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "why"),
+    [
+        ("/link", "link", "symbolic link to /real"),
+        ("/dev/null", "other", "neither"),
+        ("relative", "directory", "absolute"),
+        ("/a/../b", "directory", "absolute"),
+        ("//a", "directory", "absolute"),
+        ("/a/", "directory", "absolute"),
+        ("/proc/self", "directory", "kernel"),
+        ("/run/hotfleet/x", "directory", "Hotfleet"),
+    ],
+)
+def test_these_sources_are_refused(path: str, kind: str, why: str) -> None:
+    resolved = "/real" if kind == "link" else path
+    facts = make_facts(others=(PathFact(path, kind, 1, 1, False, resolved),))
+    with pytest.raises(PlanRefused, match=why):
+        plan_one(facts, path)
+
+
+def test_the_whole_of_root_is_refused_with_what_to_do() -> None:
+    with pytest.raises(PlanRefused) as refused:
+        plan_one(make_facts(paths=("/",)), "/")
+    assert "/etc" in refused.value.remedy
+
+
+def test_a_repository_never_holds_itself() -> None:
+    facts = make_facts(paths=("/data", "/data/backups/one"))
+    planned = plan_one(facts, "/data", repository_path="/data/backups")
+    assert "/data/backups" in planned.excludes
+    assert [each.path for each in planned.left_out] == ["/data/backups"]
+    with pytest.raises(PlanRefused, match="repository"):
+        plan_one(facts, "/data/backups/one", repository_path="/data/backups")
+
+
+def test_a_source_behind_a_symbolic_link_is_taken_where_it_really_is() -> None:
+    facts = make_facts(others=(PathFact("/link/x", "directory", 1, 1, False, "/data/x"),))
+    planned = plan_one(facts, "/link/x", live=False)
+    assert (planned.path, planned.parts[0].path) == ("/link/x", "/data/x")
+
+
+def test_an_empty_source_is_said() -> None:
+    facts = make_facts(others=(PathFact("/data/e", "directory", 1, 1, True, "/data/e"),))
+    assert plan_one(facts, "/data/e").warnings == ("/data/e is empty.",)
+
+
+def test_a_policy_without_a_source_or_facts_without_the_path_are_refused() -> None:
+    with pytest.raises(PlanRefused, match="no source"):
+        make_plan(make_facts(), [])
+    with pytest.raises(PlanRefused, match="nothing was read"):
+        plan_one(make_facts(), "/etc")
+
+
+def test_sources_are_grouped_by_provider_once_each() -> None:
+    facts = make_facts(make_mount("/data/disk", "xfs", "8:17"), paths=("/data", "/data/disk"))
+    requests = [SourceRequest(path, (), "hot", "accept-live") for path in ("/data", "/data/disk")]
+    plan = make_plan(facts, requests)
+    assert plan.paths_by_method() == {"btrfs": ("/data",), "live": ("/data/disk",)}
+    assert all(sentence.endswith(".") for sentence in plan.sentences)
+
+
+def test_patterns_match_only_the_path_that_they_were_made_of() -> None:
+    assert escape_pattern("/a*[b]?\\c") == "/a\\*\\[b]\\?\\\\c"
