@@ -56,6 +56,7 @@ class Live {
     });
     document.addEventListener("htmx:afterSettle", () => this.followTopics());
     document.addEventListener("htmx:beforeSwap", (event) => this.guardSwap(/** @type {CustomEvent} */ (event)));
+    document.addEventListener("htmx:responseError", (event) => this.explainRefusal(/** @type {CustomEvent} */ (event)));
     window.addEventListener("online", () => this.retryNow());
     window.addEventListener("pagehide", () => this.drop());
     window.addEventListener("pageshow", (event) => {
@@ -100,6 +101,7 @@ class Live {
     if (!this.isAdmitted) {
       this.isAdmitted = true;
       this.backoff.reset();
+      this.view.hideRefused();
       // Hints may have been missed while there was no socket.
       this.refreshAll();
     }
@@ -123,7 +125,7 @@ class Live {
     if (code === 4404) return this.end(() => this.view.showRefused("What it shows is no longer there."));
     if (code === 4429) {
       this.isPolling = true;
-      return this.view.showRefused("Too many pages of yours are open. This one looks for news every half minute.");
+      return this.view.showRefused("Too many pages of yours are open. This one looks every half minute.");
     }
     this.retryIn(this.backoff.next());
   }
@@ -185,6 +187,17 @@ class Live {
     event.detail.shouldSwap = false;
     this.drop();
     this.end(() => this.view.showSignedOut());
+  }
+
+  /**
+   * A region that may not be fetched any more stays as it was: say that it is old.
+   * @param {CustomEvent} event
+   */
+  explainRefusal(event) {
+    const { xhr, elt } = event.detail;
+    if (!(elt instanceof Element) || !elt.closest("[data-live-topic]")) return;
+    if (xhr.status === 403) this.view.showRefused("You may no longer see this.");
+    if (xhr.status === 404) this.view.showRefused("What it shows is no longer there.");
   }
 }
 

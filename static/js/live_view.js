@@ -22,8 +22,6 @@ export class LiveView {
   showLive() {
     this.showState("live");
     this.hideStale();
-    const refused = document.getElementById("live-refused");
-    if (refused) refused.hidden = true;
   }
 
   hideStale() {
@@ -49,6 +47,11 @@ export class LiveView {
     this.showState("signed-out");
     const banner = document.getElementById("live-signed-out");
     if (banner) banner.hidden = false;
+  }
+
+  hideRefused() {
+    const banner = document.getElementById("live-refused");
+    if (banner) banner.hidden = true;
   }
 
   /** @param {string} reason */

@@ -46,7 +46,7 @@ class Console:
     def __init__(self) -> None:
         self.count = 0
         self.close_code: int | None = None
-        self.is_signed_out = self.refuses = False
+        self.is_signed_out = self.is_gone = self.refuses = False
         self.sockets: set[ServerConnection] = set()
         self.asked: list[str] = []
         self.page = b""
@@ -99,6 +99,8 @@ class Console:
         if where == "/ws/live/":
             return Response(503, "", Headers(), b"") if self.refuses else None
         if where == "/fragment/":
+            if self.is_gone:
+                return Response(404, "", Headers({"Content-Length": "0"}), b"")
             if self.is_signed_out:
                 return Response(302, "", Headers({"Location": "/login/", "Content-Length": "0"}), b"")
             return respond(REGION.format(count=self.count).encode(), "text/html; charset=utf-8")
@@ -229,6 +231,25 @@ def test_a_sign_in_page_never_lands_in_a_region(page: Page, console: Console) ->
     page.clock.run_for(1000)
     expect(page.locator("#live-signed-out")).to_be_visible()
     expect(page.locator("#count")).to_have_text("0")
+
+
+def test_a_region_that_is_gone_is_said_to_be_old(page: Page, console: Console) -> None:
+    expect(page.locator("#live-state")).to_have_text("Live")
+    console.is_gone = True
+    console.say({"t": "hint", "topic": "run:42", "seq": 1})
+    page.clock.run_for(1000)
+    expect(page.locator("#live-refused")).to_contain_text("no longer there")
+    expect(page.locator("#count")).to_have_text("0")
+
+
+def test_too_many_sockets_mean_polling(page: Page, console: Console) -> None:
+    expect(page.locator("#live-state")).to_have_text("Live")
+    console.cut(4429)
+    expect(page.locator("#live-refused")).to_contain_text("every half minute")
+    console.count = 9
+    page.clock.run_for(45_000)
+    expect(page.locator("#count")).to_have_text("9")
+    expect(page.locator("#live-stale")).to_be_hidden()
 
 
 def test_the_theme_changes_without_a_page_load(page: Page) -> None:
