@@ -22,6 +22,7 @@ from agents.session import Stream
 _V1 = "application/vnd.x.restic.rest.v1"
 _V2 = "application/vnd.x.restic.rest.v2"
 _RANGE = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{0,15})")
+_CLOSE_TIMEOUT_S = 60.0
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -48,6 +49,7 @@ class Gateway:
         self._is_current = is_current
         self._timeouts = timeouts or Timeouts()
         self._mutex = threading.Lock()
+        self._changed = threading.Condition(self._mutex)
         self._wires: set[Wire] = set()
         self._refusals: list[Refusal] = []
         self._sent_bytes = 0
@@ -89,19 +91,24 @@ class Gateway:
                 while is_open:
                     is_open = self._serve_next(wire)
         finally:
+            wire.close()
             with self._mutex:
                 self._wires.discard(wire)
-            wire.close()
+                self._changed.notify_all()
 
     def close(self) -> None:
-        """End every connection and remove the locks that this run left. May be called twice.
+        """End every connection, wait until nobody serves any more, then remove the locks that this run left.
 
-        Raise StoreFailed when a lock could not be removed."""
+        May be called twice. Close the store and the journal after it. Raise StoreFailed when an upload does
+        not end (a hanging disk) or a lock could not be removed."""
         with self._mutex:
             self._is_closed = True
             wires = tuple(self._wires)
         for wire in wires:
             wire.close()
+        with self._mutex:
+            if not self._changed.wait_for(lambda: not self._wires, _CLOSE_TIMEOUT_S):
+                raise StoreFailed("the repository's storage does not answer")
         self._uploads.remove_own_locks()
 
     def _serve_next(self, wire: Wire) -> bool:
@@ -154,9 +161,9 @@ class Gateway:
         with self._mutex:
             now = time.monotonic()
             is_fresh = now - self._checked_at < 1.0
+        if self._is_closed or not (is_fresh or self._is_current()):
+            raise Refused(403, "the run is over")
         if not is_fresh:
-            if self._is_closed or not self._is_current():
-                raise Refused(403, "the run is over")
             with self._mutex:
                 self._checked_at = now
 

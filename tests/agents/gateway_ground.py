@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -182,6 +183,18 @@ def make_layout(root: Path) -> Path:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "gateway-test", folder], check=False)
+    if made.returncode != 0:
+        pytest.skip("needs root to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
     made = Ground(make_layout(tmp_path / "repository"), tmp_path / "journal")
     yield made
@@ -198,16 +211,22 @@ def binary() -> Binary:
     return find_binary([Path(found)])
 
 
+_templates: dict[Path, Path] = {}
+
+
 @pytest.fixture(scope="session")
 def _template(binary: Binary, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "repository"
-    create(path, PASSWORD, RECOVERY, binary)
-    return path
+    """One repository for all modules: making one takes seconds of key derivation."""
+    if binary.path not in _templates:
+        path = tmp_path_factory.mktemp("template") / "repository"
+        create(path, PASSWORD, RECOVERY, binary)
+        _templates[binary.path] = path
+    return _templates[binary.path]
 
 
 @pytest.fixture
 def repository_path(_template: Path, tmp_path: Path) -> Path:
-    """A fresh real repository (a copy, because making one takes seconds of key derivation)."""
+    """A fresh real repository."""
     return Path(shutil.copytree(_template, tmp_path / "repository"))
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from agents.gateway import LocalStore, StoreFailed, Timeouts
-from tests.agents.gateway_ground import Client, Ground, ground, make_layout, name_of, request
+from tests.agents.gateway_ground import Client, Ground, ground, make_layout, name_of, request, small_disk
 
-__all__ = ["ground"]
+__all__ = ["ground", "small_disk"]
 
 CONTENT = os.urandom(700_000)
 NAME = name_of(CONTENT)
@@ -206,25 +204,13 @@ def test_the_answer_comes_after_file_name_and_journal_are_durable(
     assert rest == [f"link {name_of(b's')}", "fsync repository/snapshots", "fsync journal"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "gateway-test", folder], check=False)
-    if made.returncode != 0:
-        pytest.skip("needs root to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 def test_no_space_is_a_final_refusal_that_is_remembered(ground: Ground, small_disk: Path) -> None:
     root = make_layout(small_disk / "repository")
     with LocalStore(root) as store:
         gateway = ground.gateway(store=store)
         client = Client(gateway)
         assert client.ask("POST", TARGET, CONTENT).status == 200
-        content = os.urandom(900_000)
+        content = os.urandom(8_000_000)
         assert client.ask("POST", f"/data/{name_of(content)}", content).status == 403
         assert gateway.out_of_space and "no space" in gateway.refusals[0].reason
         assert os.listdir(root / "tmp") == []
@@ -240,7 +226,7 @@ def test_a_full_disk_is_remembered_after_a_hundred_other_refusals(ground: Ground
         client = Client(gateway)
         for number in range(120):
             client.ask("DELETE", f"/data/{number:064x}")
-        content = os.urandom(2_000_000)
+        content = os.urandom(9_000_000)
         client.ask("POST", f"/data/{name_of(content)}", content)
         assert gateway.out_of_space and len(gateway.refusals) == 100
         client.close()
@@ -269,3 +255,17 @@ def test_what_a_crash_left_can_be_removed(ground: Ground) -> None:
         (ground.root / "tmp" / "left").write_bytes(b"half")
         assert store.remove_temporary() == 1
     assert ground.files() == {"config"}
+
+
+def test_closing_waits_for_an_upload_to_go_away(ground: Ground) -> None:
+    gateway = ground.gateway()
+    client = Client(gateway)
+    before = ground.files()
+    client.send(request("POST", TARGET, CONTENT)[:-1])
+    deadline = time.monotonic() + 5
+    while not os.listdir(ground.root / "tmp"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gateway.close()
+    assert ground.files() == before
+    client.close()

@@ -31,10 +31,11 @@ from tests.agents.gateway_ground import (
     loopback,
     name_of,
     repository_path,
+    small_disk,
     unix_socket,
 )
 
-__all__ = ["_template", "binary", "repository_path"]
+__all__ = ["_template", "binary", "repository_path", "small_disk"]
 
 HOSTILE_NAMES = [
     b"new\nline",
@@ -295,6 +296,24 @@ def test_a_run_that_was_killed_is_adopted_and_hardly_anything_is_sent_again(
         again = bench.gateway.stored_bytes - max(0, missing)
         assert again < 0.2 * sent_before
         bench.repository.check(read_data=True)
+
+
+def test_a_full_repository_ends_a_backup_soon_and_leaves_the_old_points(
+    repository_path: Path, binary: Binary, tmp_path: Path, small_disk: Path
+) -> None:
+    path = Path(shutil.copytree(repository_path, small_disk / "repository"))
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "small").write_text("small")
+    with open_bench(path, binary, tmp_path / "journal", Rights.BACKUP) as bench:
+        good = bench.back_up(source)
+        (source / "large").write_bytes(os.urandom(40 << 20))
+        began = time.monotonic()
+        result = bench.run(arguments.backup(bench.restic, [str(source)], host="device"))
+        assert result.returncode == 1 and time.monotonic() - began < 60
+        assert bench.gateway.out_of_space
+        bench.repository.read_back(good.snapshot_id)
+        assert [point.snapshot_id for point in bench.repository.list_snapshots()] == [good.snapshot_id]
 
 
 def test_a_damaged_pack_is_found_by_reading_it(bench: Bench, source: Path) -> None:
