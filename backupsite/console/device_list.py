@@ -17,13 +17,15 @@ from django.views.decorators.http import require_safe
 from backupsite.console.run_words import run_status
 from backupsite.console.standings import newest_backups, next_dues
 from backupsite.fleet.models import Device
-from backupsite.recovery.exposure import DeviceExposure, Standing, judge_devices
+from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
 from backupsite.runs.models import Run
 from backupsite.web.status import Status
 
 PAGE_SIZE = 50
 NAME, EXPOSURE = "name", "-exposure"
 LONGEST_SEARCH = 100
+# What "?state=" may say.
+GROUPS = {"missed": frozenset(MISSED), **{standing.word: frozenset({standing}) for standing in Standing}}
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,24 @@ class Filter:
 
 @require_safe
 def devices(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
     search = request.GET.get("q", "")[:LONGEST_SEARCH].replace("\0", "")
     sort = NAME if request.GET.get("sort") == NAME else EXPOSURE
-    wanted = next((s for s in Standing if s.word == request.GET.get("state")), None)
+    wanted = GROUPS.get(request.GET.get("state", ""))
     found = list(_search(search).values_list("pk", "name"))
-    exposures = judge_devices(timezone.now(), [pk for pk, _ in found])
+    exposures = judge_devices(now, [pk for pk, _ in found])
     ids = _order(found, exposures, sort, wanted)
     page = Paginator(ids, PAGE_SIZE).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
         "page": page,
+        "now": now,
         "rows": _make_rows(list(page.object_list), exposures),
         "filters": _make_filters(request.GET, exposures, wanted),
         "search": search,
         "sort": sort,
         "sort_query": {name: _query(request.GET, sort=name) for name in (NAME, EXPOSURE)},
         "is_filtered": bool(search or wanted is not None),
-        "wanted": wanted.word if wanted is not None else "",
+        "wanted": request.GET.get("state", "") if wanted is not None else "",
     }
     return render(request, "console/devices.html", context)
 
@@ -80,9 +84,9 @@ def _order(
     found: list[tuple[int, str]],
     exposures: dict[int, DeviceExposure],
     sort: str,
-    wanted: Standing | None,
+    wanted: frozenset[Standing] | None,
 ) -> list[int]:
-    kept = [(pk, name) for pk, name in found if wanted is None or exposures[pk].standing is wanted]
+    kept = [(pk, name) for pk, name in found if wanted is None or exposures[pk].standing in wanted]
     if sort == NAME:
         return [pk for pk, _ in sorted(kept, key=lambda row: row[1].casefold())]
     return [pk for pk, name in sorted(kept, key=lambda row: (_rank(exposures[row[0]]), row[1].casefold()))]
@@ -104,14 +108,15 @@ def _make_rows(ids: list[int], exposures: dict[int, DeviceExposure]) -> list[Row
 
 
 def _make_filters(
-    given: QueryDict, exposures: dict[int, DeviceExposure], wanted: Standing | None
+    given: QueryDict, exposures: dict[int, DeviceExposure], wanted: frozenset[Standing] | None
 ) -> list[Filter]:
     counts = Counter(exposure.standing for exposure in exposures.values())
     filters = [Filter("All", len(exposures), _query(given, state=None), wanted is None)]
     for standing in sorted(Standing, reverse=True):
-        if counts[standing] or standing is wanted:
+        is_wanted = wanted is not None and standing in wanted
+        if counts[standing] or is_wanted:
             query = _query(given, state=standing.word)
-            filters.append(Filter(standing.status.label, counts[standing], query, standing is wanted))
+            filters.append(Filter(standing.status.label, counts[standing], query, is_wanted))
     return filters
 
 

@@ -18,7 +18,7 @@ from backupsite.console.run_words import run_status
 from backupsite.console.standings import next_dues, unmended_failures, waiting_host_keys
 from backupsite.fleet.models import Device, HostKey
 from backupsite.policies.models import Policy
-from backupsite.recovery.exposure import SourceExposure, Standing, judge_device, list_sources
+from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
@@ -28,6 +28,7 @@ from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
 RECENT_RUNS = 8
+PARTS = {"live": "console/device_live.html", "head": "console/device_head.html"}
 # The timeline merges near points; more than these say nothing more on one screen.
 MOST_POINTS = 500
 CONSISTENCIES = {
@@ -57,11 +58,15 @@ class Protected:
 def device(request: HttpRequest, slug: str) -> HttpResponse:
     shown = get_object_or_404(Device, slug=slug)
     now = timezone.now()
-    is_live_part = request.GET.get("part") == "live"
-    context = {"device": shown, "tabs": make_tabs(shown, "device"), **_live_context(shown, now)}
-    if not is_live_part:
-        context |= {"crumbs": [("Devices", reverse("devices")), (shown.name, "")]}
-    return render(request, "console/device_live.html" if is_live_part else "console/device.html", context)
+    part = PARTS.get(request.GET.get("part", ""))
+    context = {"device": shown, **_live_context(shown, now)}
+    if part is not None:
+        return render(request, part, context)
+    context |= {
+        "tabs": make_tabs(shown, "device"),
+        "crumbs": [("Devices", reverse("devices")), (shown.name, "")],
+    }
+    return render(request, "console/device.html", context)
 
 
 def make_tabs(device: Device, current: str) -> list[tuple[str, str, bool]]:
@@ -89,11 +94,12 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     runs = list(listed[:RECENT_RUNS])
     left = exposure.worst.left(now) if exposure.worst is not None else timedelta(0)
     return {
+        "now": now,
         "exposure": exposure,
         "spare": left,
         "overdue": -left,
         "failure": unmended_failures(now, [device.pk]).get(device.pk),
-        "is_missed": exposure.standing in (Standing.OUTSIDE, Standing.NEVER),
+        "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,
         "gaps": find_gaps(facts.mounts, [s.path for s in sources]) if facts is not None else [],

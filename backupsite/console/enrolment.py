@@ -107,9 +107,11 @@ def key_context(device: Device) -> dict[str, Any]:
 def make_paste_command(line: str) -> str:
     """Given a line for authorized_keys, return the command that adds it once. Pure."""
     quoted = shlex.quote(line)
+    file = "~/.ssh/authorized_keys"
+    # In a subshell: the umask of whoever pastes it stays. A file may lack its last line's end.
     return (
-        "umask 077 && mkdir -p ~/.ssh && touch ~/.ssh/authorized_keys && "
-        f"grep -qxF {quoted} ~/.ssh/authorized_keys || echo {quoted} >> ~/.ssh/authorized_keys"
+        f"(umask 077; mkdir -p ~/.ssh && touch {file} && "
+        f"{{ grep -qxF {quoted} {file} || printf '\\n%s\\n' {quoted} >> {file}; }})"
     )
 
 

@@ -20,7 +20,7 @@ from backupsite.console.checklist import make_checklist
 from backupsite.console.standings import UNSUCCESSFUL, unmended_failures, waiting_host_keys
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
-from backupsite.recovery.exposure import DeviceExposure, Standing, judge_devices
+from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -28,12 +28,12 @@ from backupsite.runs.states import State
 from backupsite.web.charts import Day, Segment, draw_days, draw_legend, draw_segments
 from backupsite.web.formatting import format_ago
 from backupsite.web.status import Tone
+from backupsite.web.visible import make_visible
 
 DAYS = 14
 MOST_ITEMS = 8
 MOST_RUNNING = 6
 MOST_NEXT = 5
-MISSED = (Standing.OUTSIDE, Standing.NEVER)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "days": draw_days("runs-per-day", days),
         "today": days[-1],
         "day_count": DAYS,
+        "now": now,
         "checklist": make_checklist(),
     }
     return render(request, template, context)
@@ -98,12 +99,11 @@ def _standing_context(
 ) -> dict[str, Any]:
     counts = Counter(exposure.standing for exposure in exposures.values())
     segments = [
-        Segment(s.status.label.lower(), counts[s], s.status.tone, f"{reverse('devices')}?state={s.word}")
+        Segment(s.words, counts[s], s.status.tone, f"{reverse('devices')}?state={s.word}")
         for s in Standing
         if counts[s]
     ]
     missed = [pk for pk, exposure in exposures.items() if exposure.standing in MISSED]
-    review = Standing.OUTSIDE if counts[Standing.OUTSIDE] else Standing.NEVER
     return {
         "verdict": make_verdict(counts, _say_longest(exposures, names, now)),
         "bar": draw_segments("standing", "Devices by standing", segments),
@@ -111,7 +111,7 @@ def _standing_context(
         "device_count": len(exposures),
         "inside_count": sum(exposure.standing.meets_target for exposure in exposures.values()),
         "missed_count": len(missed),
-        "review_url": f"{reverse('devices')}?state={review.word}" if missed else "",
+        "review_url": f"{reverse('devices')}?state=missed" if missed else "",
     }
 
 
@@ -124,7 +124,7 @@ def _say_longest(exposures: dict[int, DeviceExposure], names: dict[int, str], no
     if not points:
         return ""
     newest_at, name = min(points)
-    return f"Longest exposure: {name}, newest restore point {format_ago(newest_at, now)}."
+    return f"Longest exposure: {make_visible(name)}, newest restore point {format_ago(newest_at, now)}."
 
 
 def _attention_context(exposures: dict[int, DeviceExposure], now: datetime) -> dict[str, Any]:

@@ -14,24 +14,34 @@ from agents.ssh.names import check_address, check_port, check_user
 from backupsite.fleet.devices import Reach
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
+from backupsite.web.choices import Choice
 
 T = TypeVar("T")
 _PORT = re.compile(r"[0-9]{1,5}")
 _OWN_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
+REACHES = [
+    (Device.SSH, Choice("Over SSH", "A server. One line is pasted there, nothing is installed.")),
+    (Device.LOCAL, Choice("This machine, without SSH", "The machine that the console runs on.")),
+]
+
+
 class DeviceForm(forms.Form):
     """Name and way of a device. `device` is the one that is changed; its reach cannot change."""
 
-    reach = forms.ChoiceField(choices=Device.REACHES, initial=Device.SSH, widget=forms.RadioSelect)
+    reach = forms.ChoiceField(
+        choices=REACHES, initial=Device.SSH, label="How it is reached", widget=forms.RadioSelect
+    )
     name = forms.CharField(max_length=200, strip=False, help_text="As you call it, for example db-01.")
     address = forms.CharField(
-        max_length=300, required=False, help_text="Host name or IP address, for example 10.20.3.11."
+        max_length=300,
+        help_text="Host name or IP address, for example 10.20.3.11.",
+        error_messages={"required": "Give the host name or IP address, for example 10.20.3.11."},
     )
-    port = forms.CharField(max_length=20, required=False, initial="22")
+    port = forms.CharField(max_length=20, initial="22")
     user = forms.CharField(
         max_length=100,
-        required=False,
         initial="root",
         help_text="root, or a user who may use sudo without a password.",
     )
@@ -41,6 +51,9 @@ class DeviceForm(forms.Form):
         self.device = device
         if device is not None:
             del self.fields["reach"]
+        is_local = device.is_local if device is not None else self.data.get("reach") == Device.LOCAL
+        for name in ("address", "port", "user"):
+            self.fields[name].required = not is_local
 
     @property
     def wants_ssh(self) -> bool:
@@ -64,8 +77,6 @@ class DeviceForm(forms.Form):
         address = str(self.cleaned_data["address"]).strip().rstrip(".")
         if not self.wants_ssh:
             return ""
-        if not address:
-            raise forms.ValidationError("Give the host name or IP address, for example 10.20.3.11.")
         return _checked(check_address, address)
 
     def clean_port(self) -> int:

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from backupsite.fleet.devices import actor_of, change_device, create_device
@@ -30,6 +31,10 @@ def device_new(request: HttpRequest) -> HttpResponse:
     return render(request, "fleet/device_new.html", context, status=422 if form.errors else 200)
 
 
+def _crumbs(slug: str, name: str) -> list[tuple[str, str]]:
+    return [("Devices", reverse("devices")), (name, reverse("device", args=[slug])), ("Settings", "")]
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def device_edit(request: HttpRequest, slug: str) -> HttpResponse:
     device = get_object_or_404(Device, slug=slug)
@@ -45,5 +50,5 @@ def device_edit(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, "Saved.")
             moved = not device.is_local and old_way != (device.address, device.port)
             return redirect("device-connect" if moved else "device", device.slug)
-    context = {"form": form, "device": device}
+    context = {"form": form, "device": device, "crumbs": _crumbs(slug, typed["name"])}
     return render(request, "fleet/device_edit.html", context, status=422 if form.errors else 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from django import forms
 from django.forms import BaseFormSet, formset_factory
@@ -17,9 +17,14 @@ MOST_SOURCES = 50
 
 
 class SourceForm(forms.Form):
-    """One path. An empty row is left out."""
+    """One path."""
 
-    path = forms.CharField(max_length=5000, strip=False, required=False, label="Path")
+    path = forms.CharField(
+        max_length=5000,
+        strip=False,
+        label="Path",
+        error_messages={"required": "Give a path, for example /etc or /srv/www, or remove the row."},
+    )
     excludes = forms.CharField(
         max_length=60_000,
         strip=False,
@@ -33,11 +38,8 @@ class SourceForm(forms.Form):
     )
 
     def clean_path(self) -> str:
-        text = str(self.cleaned_data["path"])
-        if not text.strip(" "):
-            return ""
         try:
-            return check_path(text)
+            return check_path(str(self.cleaned_data["path"]))
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -47,14 +49,15 @@ class SourceForm(forms.Form):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
-    def clean(self) -> dict[str, Any]:
-        data = self.cleaned_data
-        if data.get("excludes") and data.get("path") == "":
-            self.add_error("path", "These patterns belong to no path. Give the path, or remove the row.")
-        return data
+
+if TYPE_CHECKING:
+    _Rows = BaseFormSet[SourceForm]
+else:
+    # Django's class takes no parameter while it runs.
+    _Rows = BaseFormSet
 
 
-class BaseSourceFormSet(BaseFormSet[SourceForm]):
+class BaseSourceFormSet(_Rows):
     def clean(self) -> None:
         seen: set[str] = set()
         for form in self.forms:
@@ -62,8 +65,6 @@ class BaseSourceFormSet(BaseFormSet[SourceForm]):
             if path and path in seen:
                 form.add_error("path", "This path is in the policy already.")
             seen.add(path)
-        if not any(self.errors) and not seen - {""}:
-            self.forms[0].add_error("path", "Give at least one path, for example /etc or /srv.")
 
     @property
     def drafts(self) -> list[dict[str, str]]:

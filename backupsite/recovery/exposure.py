@@ -38,6 +38,12 @@ class Standing(IntEnum):
         return self.name.lower()
 
     @property
+    def words(self) -> str:
+        """The label inside of a sentence."""
+        label = self.status.label
+        return label[0].lower() + label[1:]
+
+    @property
     def status(self) -> Status:
         return STATUSES[self]
 
@@ -46,6 +52,8 @@ class Standing(IntEnum):
         return self in (Standing.WITHIN, Standing.PARTIAL, Standing.CLOSE)
 
 
+# What makes a device one that misses its target.
+MISSED = (Standing.OUTSIDE, Standing.NEVER)
 STATUSES = {
     Standing.WITHIN: Status("Within RPO", "good", "good"),
     Standing.PARTIAL: Status("Within RPO, with warnings", "warn", "warn"),
