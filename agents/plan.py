@@ -158,11 +158,6 @@ def _find_real_path(facts: DeviceFacts, request: SourceRequest) -> str:
     path = request.path
     if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
         raise PlanRefused(f"{path!r} is not a plain absolute path", remedy="Write it without // or ..")
-    if path == "/":
-        raise PlanRefused(
-            "the whole of / cannot be one source yet: its snapshot cannot be shown over the running system",
-            remedy="Name the directories that matter, such as /etc, /home, /root, /srv and /var.",
-        )
     fact = _require_fact(facts, path)
     if fact.kind == "missing":
         raise SourceMissing(

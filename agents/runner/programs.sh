@@ -49,10 +49,18 @@ hold() { # given what and a place: a place that stays reachable when the origina
   mount -o bind -- "$1" "$2" || refuse bind "$1 cannot be held"
 }
 
-cover() { # given what, the true path and its form in mountinfo
-  mount -o bind -- "$1" "$2" || refuse bind "$2 cannot be covered"
-  mount -o remount,bind,ro -- "$2" || refuse bind "$2 cannot be made read-only"
-  is_read_only "$3" || refuse bind "$2 is not read-only"
+cover() { # given what, the true path and its form in mountinfo; $root is before both
+  place=$root${2%/} point=$root${3%/}
+  mount -o bind -- "$1" "$place" || refuse bind "$2 cannot be covered"
+  mount -o remount,bind,ro -- "$place" || refuse bind "$2 cannot be made read-only"
+  is_read_only "$point" || refuse bind "$2 is not read-only"
+}
+
+furnish() { # a root of its own shows the devices, the processes and the run, as a left-out part has them
+  for place in /proc /dev /run; do
+    case $place in /run) case $dir in /run/*) ;; *) continue ;; esac ;; esac
+    mount -o rbind -- "$place" "$root$place" || refuse bind "$place cannot be shown in a snapshot of /"
+  done
 }
 
 inside() { # in the private mount namespace; stdin: what attach kept
@@ -76,6 +84,9 @@ inside() { # in the private mount namespace; stdin: what attach kept
     value && hold "$value" "$hold/scratch$number"
     eval "scratch$number=\$value"
   done
+  root=''
+  # nothing can be bound over / itself: the program gets the snapshot of / as its root
+  [ "${path1-}" != / ] || { root=$hold/root && mkdir "$root"; } || exit 125
   number=0
   while [ "$number" -lt "$binds" ]; do # outer ones come first
     number=$((number + 1))
@@ -85,10 +96,11 @@ inside() { # in the private mount namespace; stdin: what attach kept
   while [ "$number" -lt "$scratches" ]; do
     number=$((number + 1))
     eval "value=\$scratch$number"
-    mount -o bind -- "$hold/scratch$number" "$value" || refuse bind "$value cannot be kept writable"
+    mount -o bind -- "$hold/scratch$number" "$root$value" || refuse bind "$value cannot be kept writable"
   done
   value || exit 125
   eval "set -- $value"
+  [ -z "$root" ] || { furnish && set -- chroot "$root" "$@"; }
   cd / || exit 125
   [ "$priority" = - ] || ! command -v ionice >/dev/null || set -- ionice -c2 -n"$priority" "$@"
   [ "$niceness" = - ] || set -- nice -n "$niceness" "$@"

@@ -111,10 +111,10 @@ def test_these_sources_are_refused(path: str, kind: str, why: str) -> None:
         plan_one(facts, path)
 
 
-def test_the_whole_of_root_is_refused_with_what_to_do() -> None:
-    with pytest.raises(PlanRefused) as refused:
-        plan_one(make_facts(paths=("/",)), "/")
-    assert "/etc" in refused.value.remedy
+def test_the_whole_of_root_leaves_out_what_the_kernel_shows() -> None:
+    planned = plan_one(make_facts(paths=("/",)), "/")
+    assert [(part.path, part.method) for part in planned.parts] == [("/", "live"), ("/data", "btrfs")]
+    assert {"/proc/*", "/run/*", "/run/hotfleet", "/var/cache/hotfleet"} < set(planned.excludes)
 
 
 def test_a_repository_never_holds_itself() -> None:

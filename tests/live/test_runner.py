@@ -159,6 +159,23 @@ def test_a_long_program_sees_the_bind_and_nobody_else_does(open_runner: Open, tm
     assert str(live) not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_source_of_everything_gets_a_root_of_its_own(open_runner: Open, tmp_path: Path) -> None:
+    frozen, live = tmp_path / "frozen", tmp_path / "live"
+    for directory, text in ((frozen, "old"), (live, "new")):
+        directory.mkdir()
+        (directory / "file").write_text(text)
+    runner = open_runner()
+    password = runner.write_file("password", Secret("tr0ub4dor"))
+    script = 'cat "$1/file" "$2"; ls / | grep -c "^etc$"; : >/dev/null && touch "$1/w" /etc/w || echo no'
+    program = runner.start(
+        Command.of("sh", "-c", script, "x", str(live), password),
+        environment={},
+        binds=[Bind(str(frozen), str(live)), Bind("/", "/")],
+    )
+    assert program.wait(timeout_s=5) == 0
+    assert program.read(timeout_s=1) == b"oldtr0ub4dor1\nno\n"
+
+
 def test_scratch_stays_writable_under_a_bind(open_runner: Open, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     runner = open_runner()
