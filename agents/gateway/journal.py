@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from agents.errors import ProtocolBroken
+from agents.gateway.store import StoreFailed
 from agents.gateway.target import Kind, is_name
 
 
@@ -26,17 +27,12 @@ class Journal:
     """JSON lines that only grow. Threads may share it. Use as a context manager or close it."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the journal and cut off a line that a crash tore. Raise OSError when it cannot."""
+        """Open or create the journal; cut off a line that a crash tore. Raise StoreFailed when it cannot."""
         self._mutex = threading.Lock()
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
-        whole = path.read_bytes()
-        os.ftruncate(self._fd, whole.rfind(b"\n") + 1)
-        folder = os.open(path.parent, os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            self._fd = _open_for_growth(path)
+        except OSError as error:
+            raise StoreFailed.of(error) from error
 
     def add(self, entry: Entry, *, durable: bool) -> None:
         """Write one entry; when `durable`, return only after it and all before it are on the disk.
@@ -79,6 +75,21 @@ def read_journal(path: Path) -> tuple[Entry, ...]:
     except FileNotFoundError:
         return ()
     return tuple(_parse(line, path) for line in whole.split(b"\n")[:-1])
+
+
+def _open_for_growth(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(fd, path.read_bytes().rfind(b"\n") + 1)
+        folder = os.open(path.parent, os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _parse(line: bytes, path: Path) -> Entry:

@@ -6,14 +6,15 @@ import errno
 from collections.abc import Iterator
 from typing import Protocol
 
+from agents.errors import RepositoryBroken
 from agents.gateway.target import Kind, Target
 
 
-class StoreFailed(Exception):
+class StoreFailed(RepositoryBroken):
     """The store could not do it: no space, a failing disk, a missing mount. `reason` is one sentence."""
 
     def __init__(self, reason: str, *, out_of_space: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(reason, remedy="Look at the disk or mount where the repository is kept.")
         self.reason = reason
         self.out_of_space = out_of_space
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import ProtocolBroken
-from agents.gateway import Entry, Journal, Kind, read_journal
+from agents.gateway import Entry, Journal, Kind, StoreFailed, read_journal
 
 ENTRIES = tuple(Entry(Kind.DATA, f"{number:064x}", number) for number in range(3))
 
@@ -62,3 +62,11 @@ def test_a_damaged_journal_is_not_believed(tmp_path: Path, line: bytes) -> None:
     path.write_bytes(line + path.read_bytes())
     with pytest.raises(ProtocolBroken):
         read_journal(path)
+
+
+def test_a_journal_that_cannot_be_opened_is_an_expected_failure(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for path in (tmp_path / "missing" / "journal", tmp_path / "link"):
+        with pytest.raises(StoreFailed):
+            Journal(path)
+    assert not (tmp_path / "elsewhere").exists()
