@@ -155,8 +155,14 @@ class ChannelStream:
         return data
 
     def sendall(self, data: bytes) -> None:
+        # Not Channel.sendall(): it copies the whole rest of the data for each packet.
+        sent = 0
         try:
-            self._channel.sendall(data)
+            while sent < len(data):
+                count = self._channel.send(data[sent : sent + _PIECE_BYTES])
+                if count == 0:
+                    raise ConnectionResetError("the tunnel was cut")
+                sent += count
         except (EOFError, paramiko.SSHException) as failure:
             raise ConnectionResetError("the tunnel was cut") from failure
 

@@ -32,6 +32,7 @@ BASE = Path("/var/lib/hotfleet-ground")
 TOOLS = ("ip", "nsenter", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", "useradd", "sudo")
 HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 _MOST_DEVICES = 4096
+_FIRST_KEYS: dict[str, list[bytes]] = {}
 
 
 def missing_parts() -> list[str]:
@@ -128,10 +129,20 @@ class Device:
         ):
             command("ip", "-n", self.namespace, *words)
         for key_type in HOST_KEY_TYPES:
-            self._make_host_key(key_type)
+            self._take_host_key(key_type)
         self.key_pair: KeyPair = make_key_pair(f"console-of-{self.name}")
         self.authorize("root")
         self.start_sshd()
+
+    def _take_host_key(self, key_type: str) -> None:
+        """Devices start with the same keys, made once a test run: an RSA key takes a second."""
+        pair = [self.directory / f"host_{key_type}", self.directory / f"host_{key_type}.pub"]
+        if key_type not in _FIRST_KEYS:
+            self._make_host_key(key_type)
+            _FIRST_KEYS[key_type] = [path.read_bytes() for path in pair]
+        for path, content in zip(pair, _FIRST_KEYS[key_type], strict=True):
+            path.write_bytes(content)
+            path.chmod(0o600)
 
     def _make_host_key(self, key_type: str) -> None:
         path = self.directory / f"host_{key_type}"

@@ -162,6 +162,36 @@ def test_the_door_carries_32_mb_both_ways_on_four_connections(session: Session) 
         assert talk(session, door.repository_url, 4, 8 * 1024 * 1024) == ["same"] * 4
 
 
+def test_an_answer_of_16_mb_in_one_piece_arrives_whole(session: Session) -> None:
+    size = 16 * 1024 * 1024
+
+    def serve(stream: Stream) -> None:
+        received = bytearray()
+        while len(received) < size and (data := stream.recv(65536)):
+            received += data
+        stream.sendall(bytes(received))
+
+    with session.open_door(serve) as door:
+        assert talk(session, door.repository_url, 2, size) == ["same"] * 2
+
+
+def test_a_stream_that_hears_nothing_times_out(session: Session) -> None:
+    outcomes: list[str] = []
+
+    def serve(stream: Stream) -> None:
+        stream.settimeout(0.2)
+        data = stream.recv(10)
+        try:
+            stream.recv(10)
+        except TimeoutError:
+            outcomes.append("timeout")
+        stream.sendall(data)
+
+    with session.open_door(serve) as door:
+        assert talk(session, door.repository_url, 1, 10) == ["same"]
+    assert outcomes == ["timeout"]
+
+
 def test_at_most_sixteen_are_served_at_once(session: Session) -> None:
     lock = threading.Lock()
     served = most = 0

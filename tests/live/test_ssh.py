@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,8 @@ from agents.errors import (
 from agents.ssh import Target, connect, fetch_host_keys, make_key_pair, sudoers_line
 from agents.ssh.session import SshSession
 from tests.live.ground import HOST_KEY_TYPES, Device, command, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -272,6 +276,40 @@ def test_a_killed_sshd_is_noticed_at_once(session: SshSession, device: Device) -
 
 def test_a_busy_but_quiet_command_is_not_lost(session: SshSession) -> None:
     assert session.run(Command.of("sleep", "18"), timeout_s=30).status == 0
+
+
+STAND_STILL = """
+import sys
+from agents.commands import Command, Secret
+from agents.ssh import HostKey, Target, connect
+key, address, blob = sys.stdin.readline(), sys.stdin.readline().strip(), sys.stdin.readline()
+session = connect(
+    Target(address, 22, "root"),
+    private_key=Secret(key.replace("|", chr(10))),
+    host_keys=[HostKey("ssh-ed25519", bytes.fromhex(blob))],
+)
+print("ready", flush=True)
+sys.stdin.readline()
+print(session.run(Command.of("echo", "on"), timeout_s=10).text, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_console_that_stood_still_does_not_blame_the_device(device: Device) -> None:
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", STAND_STILL]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as console:
+        assert console.stdin is not None and console.stdout is not None
+        key = device.key_pair.private_key.reveal().replace("\n", "|")
+        console.stdin.write(f"{key}\n{device.address}\n{device.host_keys[0].blob.hex()}\n")
+        console.stdin.flush()
+        assert console.stdout.readline() == "ready\n"
+        console.send_signal(signal.SIGSTOP)
+        time.sleep(20)
+        console.send_signal(signal.SIGCONT)
+        console.stdin.write("\n")
+        console.stdin.flush()
+        assert console.stdout.readline() == "on\n"
 
 
 def test_no_further_channel_is_said_clearly(make_device: Callable[..., Device]) -> None:

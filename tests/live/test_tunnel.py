@@ -126,23 +126,6 @@ def test_a_key_line_without_the_permission_is_refused(device: Device) -> None:
     session.close()
 
 
-def test_a_timeout_of_a_stream_is_raised(session: SshSession) -> None:
-    outcome: list[BaseException] = []
-
-    def serve(stream: Stream) -> None:
-        stream.settimeout(0.2)
-        try:
-            stream.recv(10)
-            stream.recv(10)
-        except TimeoutError as failure:
-            outcome.append(failure)
-        stream.sendall(b"x" * 10)
-
-    with session.open_door(serve) as door:
-        talk(session, door.repository_url, 1, 10)
-    assert len(outcome) == 1
-
-
 def test_closing_the_door_ends_its_connections(session: SshSession) -> None:
     with session.open_door(hold) as door:
         process = session.start(
