@@ -119,12 +119,13 @@ class Schedule:
 
     def achievable_rpo(self, moment: datetime, duration: timedelta) -> timedelta | None:
         """Given how long a run takes, return the oldest that the newest restore point gets when one attempt
-        fails: interval + spread + run + wait + run again, in whole minutes. None: by hand only."""
+        fails: interval + run + wait + run again, in whole minutes. None: by hand only.
+
+        The spread is not in it: it is the same for each run of a device, so it cancels out."""
         gap = self.longest_gap(moment)
         if gap is None:
             return None
-        # Over a change of the clocks a stable spread stays, but who reads the policy may move a device.
-        worst = gap + self.spread + duration + RETRY_WAIT + duration
+        worst = gap + duration + RETRY_WAIT + duration
         return timedelta(minutes=-(-worst // timedelta(minutes=1)))
 
     def sentence(self) -> str:

@@ -13,6 +13,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from agents.errors import AgentError, Cancelled, LeaseLost
+from backupsite.alerts import notices
 from backupsite.policies.models import PolicyDevice
 from backupsite.runs import bell, kinds, requests
 from backupsite.runs.models import Run, RunPhase
@@ -157,8 +158,6 @@ def tell_failure(run: Run) -> None:
 
 
 def _write_notice(run: Run) -> None:
-    from backupsite.alerts import notices
-
     notices.tell(
         "backup-failed",
         key=f"run-{run.pk}",

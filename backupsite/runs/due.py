@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
+from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.schedule import Schedule
@@ -118,8 +119,6 @@ def tell_overdue(now: datetime) -> int:
 
 
 def _tell_one(policy: Policy, row: PolicyDevice, now: datetime) -> int:
-    from backupsite.alerts import notices
-
     since = row.succeeded_at
     text = (
         f"No backup by the policy {policy.name} has succeeded yet."

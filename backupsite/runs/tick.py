@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import threading
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -15,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from backupsite.alerts.models import Notice
+from backupsite.alerts.models import Delivery
 from backupsite.runs import due, queue, sweep
 from backupsite.runs.models import TickLease
 
@@ -57,18 +58,36 @@ def tick(holder: str) -> bool:
     now = timezone.now()
     if not take(holder):
         return False
-    due.start_due(now)
-    due.tell_overdue(now)
-    sweep.end_lost(now)
-    sweep.wake_queued(now)
-    sweep.thin_old(now)
-    if Notice.objects.filter(sent_at=None).exists():
+    for step in STEPS:
         try:
-            queue.enqueue_notices()
-        except RedisError as error:
-            log.warning("Notices wait until Redis answers: %s", error)
+            step(now)
+        except Exception:
+            # What one step cannot do must not keep the others from their work. The next tick tries again.
+            log.exception("A step of the tick failed: %s", step.__name__)
+            connection.close_if_unusable_or_obsolete()
     TickLease.objects.filter(name=NAME, holder=holder).update(ticked_at=timezone.now())
     return True
+
+
+def send_notices(now: datetime) -> None:
+    """Wake a worker for the notices whose time has come."""
+    if not Delivery.objects.filter(next_at__lte=now).exists():
+        return
+    try:
+        queue.enqueue_notices()
+    except RedisError as error:
+        log.warning("Notices wait until Redis answers: %s", error)
+
+
+# What was lost comes first: a device may be waiting for it.
+STEPS: tuple[Callable[[datetime], object], ...] = (
+    sweep.end_lost,
+    due.start_due,
+    sweep.wake_queued,
+    due.tell_overdue,
+    send_notices,
+    sweep.thin_old,
+)
 
 
 def take(holder: str) -> bool:

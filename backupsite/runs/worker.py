@@ -34,6 +34,7 @@ from rq.worker import Worker
 from rq.worker_pool import WorkerData, WorkerPool
 from rq.worker_registration import clean_worker_registry
 
+from backupsite.alerts import notices
 from backupsite.processes import die_with_parent
 from backupsite.runs import execute, lease, queue
 
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 
 def send_notices() -> None:
     """Send what is unsent; done here because only workers can open the targets' addresses."""
-    from backupsite.alerts import notices
-
     notices.send_due()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from backupsite.runs.tick import name_holder, run, tick
+from backupsite.runs.tick import name_holder, release, run, tick
 
 
 class Command(BaseCommand):
@@ -20,5 +20,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             tick(name_holder())
+            release(name_holder())
         else:
             run()

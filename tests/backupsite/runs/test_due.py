@@ -1,0 +1,143 @@
+"""What is due becomes runs, once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from django.utils import timezone
+
+from backupsite.fleet.models import Device
+from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.saving import plan_next
+from backupsite.runs import due
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+from tests.backupsite.runs.grounds import Ground
+
+pytestmark = pytest.mark.postgresql
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def policy(db: None) -> Policy:
+    return Policy.objects.create(name="hourly", slug="hourly", every_minutes=60)
+
+
+def assign(policy: Policy, count: int, next_due: datetime | None = NOW) -> None:
+    devices = Device.objects.bulk_create(Device(name=f"d{n}", slug=f"d{n}") for n in range(count))
+    PolicyDevice.objects.bulk_create(
+        PolicyDevice(policy=policy, device=device, next_due=next_due) for device in devices
+    )
+
+
+def test_what_is_due_becomes_one_run_each_and_is_due_again_later(policy: Policy) -> None:
+    assign(policy, 3)
+    PolicyDevice.objects.filter(device__name="d2").update(next_due=NOW + timedelta(seconds=1))
+    assert due.start_due(NOW) == 2
+    assert due.start_due(NOW) == 0
+    runs = list(Run.objects.order_by("number"))
+    assert [(run.number, run.kind, run.requested_by, run.state) for run in runs] == [
+        (1, "backup", "schedule", "queued"),
+        (2, "backup", "schedule", "queued"),
+    ]
+    assert {run.policy_id for run in runs} == {policy.pk}
+    for row in PolicyDevice.objects.filter(device__in=[run.device_id for run in runs]):
+        assert row.next_due is not None
+        assert NOW < row.next_due <= NOW + timedelta(hours=1)
+
+
+def test_missed_times_are_made_up_for_by_one_run(policy: Policy) -> None:
+    assign(policy, 1, NOW - timedelta(days=30))
+    assert due.start_due(NOW) == 1
+    Run.objects.update(state=State.SUCCEEDED)
+    assert due.start_due(NOW) == 0
+
+
+def test_a_paused_policy_starts_nothing(policy: Policy) -> None:
+    assign(policy, 1)
+    Policy.objects.update(is_enabled=False)
+    assert due.start_due(NOW) == 0
+
+
+def test_a_device_whose_last_run_still_works_is_not_asked_twice(policy: Policy) -> None:
+    assign(policy, 2)
+    Run.objects.create(
+        number=90, kind="backup", device=Device.objects.get(name="d0"), policy=policy,
+        requested_by="ada", queued_at=NOW, state=State.RUNNING,
+    )  # fmt: skip
+    assert due.start_due(NOW) == 1
+    assert PolicyDevice.objects.filter(next_due__lte=NOW).count() == 0
+
+
+def test_more_than_a_batch_is_started(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "BATCH", 10)
+    assign(policy, 25)
+    assert due.start_due(NOW) == 25
+    assert list(Run.objects.order_by("number").values_list("number", flat=True)) == list(range(1, 26))
+
+
+def test_saving_a_policy_plans_its_devices(policy: Policy) -> None:
+    assign(policy, 3, None)
+    plan_next(policy, NOW)
+    times = set(PolicyDevice.objects.values_list("next_due", flat=True))
+    assert len(times) == 3, "they do not all start at once"
+    PolicyDevice.objects.filter(device__name="d0").update(next_due=NOW - timedelta(minutes=1))
+    plan_next(policy, NOW)
+    assert PolicyDevice.objects.get(device__name="d0").next_due == NOW - timedelta(minutes=1), "due stays due"
+    policy.schedule, policy.at_time = Policy.DAILY, time(2, 30)
+    plan_next(policy, NOW)
+    for row in PolicyDevice.objects.exclude(device__name="d0"):
+        assert row.next_due is not None
+        assert (row.next_due.hour, row.next_due.day) == (2, 23)
+    policy.is_enabled = False
+    plan_next(policy, NOW)
+    assert set(PolicyDevice.objects.values_list("next_due", flat=True)) == {None}
+
+
+@pytest.mark.slow
+def test_eight_schedulers_at_once_start_each_run_once(ground: Ground) -> None:
+    ground.python(
+        "from backupsite.fleet.models import Device\nfrom backupsite.policies.models import *\n"
+        "p = Policy.objects.create(name='p', slug='p')\n"
+        "ds = Device.objects.bulk_create([Device(name=f'd{n}', slug=f'd{n}') for n in range(60)])\n"
+        "PolicyDevice.objects.bulk_create("
+        "[PolicyDevice(policy=p, device=d, next_due='2026-01-01T00:00Z') for d in ds])"
+    )
+    start = timezone.now().timestamp() + 4
+    racers = [
+        ground.start_python(
+            "import time\nfrom django.utils import timezone\nfrom backupsite.runs import due\ndue.BATCH = 7\n"
+            "from django.db import connection; connection.ensure_connection()\n"
+            f"time.sleep(max(0, {start} - time.time()))\nprint('made', due.start_due(timezone.now()))"
+        )
+        for _ in range(8)
+    ]
+    assert [racer.wait(60) for racer in racers] == [0] * 8, ground.log()
+    made = [int(line.split()[1]) for line in ground.log().splitlines() if line.startswith("made ")]
+    assert (len(made), sum(made)) == (8, 60)
+    answer = ground.python(
+        "from backupsite.runs.models import Run\n"
+        "answer = [Run.objects.count(), Run.objects.values('device').distinct().count(),"
+        " sorted(Run.objects.values_list('number', flat=True))]"
+    )
+    assert answer == [60, 60, list(range(1, 61))]
+    assert sum(1 for count in made if count) > 1, "they did not race"
+
+
+@pytest.mark.slow
+def test_eight_workers_at_once_take_a_run_once(ground: Ground) -> None:
+    number = ground.request("backup", {})
+    start = timezone.now().timestamp() + 4
+    racers = [
+        ground.start_python(
+            "import time\nfrom backupsite.runs.lease import take\nfrom backupsite.runs.models import Run\n"
+            f"run = Run.objects.get(number={number})\n"
+            f"time.sleep(max(0, {start} - time.time()))\nprint('took', take(run.pk) is not None)"
+        )
+        for _ in range(8)
+    ]
+    assert [racer.wait(60) for racer in racers] == [0] * 8, ground.log()
+    lines = ground.log().splitlines()
+    assert (lines.count("took True"), lines.count("took False")) == (1, 7)
