@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,16 @@ def test_a_broken_private_key_is_our_mistake_and_not_the_devices() -> None:
             private_key=Secret("x"),
             host_keys=[HostKey("ssh-ed25519", b"x")],
         )
+
+
+def test_paramiko_is_not_loaded_before_something_connects() -> None:
+    # 21 MB that the web process, which only shows keys and checks names, must not pay.
+    script = (
+        "import sys, agents.ssh, agents.ssh.names\n"
+        "print('paramiko' in sys.modules)\n"
+        "agents.ssh.connect\n"
+        "print('paramiko' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    printed = subprocess.check_output([sys.executable, "-c", script], text=True, cwd=root)
+    assert printed.split() == ["False", "True"]

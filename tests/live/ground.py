@@ -12,55 +12,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 from agents.ssh import HostKey, KeyPair, Target, authorized_keys_line, connect, make_key_pair, sudoers_line
 from agents.ssh.session import SshSession
+from tests.live.machine import BASE, claim_number, command, missing_parts, mounts_below, wait_until
 
-BASE = Path("/var/lib/hotfleet-ground")
-TOOLS = ("ip", "nsenter", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", "useradd", "sudo")
+__all__ = ["HOST_KEY_TYPES", "Device", "command", "device", "live_ground", "make_device", "wait_until"]
+
 HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
-_MOST_DEVICES = 4096
 _FIRST_KEYS: dict[str, list[bytes]] = {}
-
-
-def missing_parts() -> list[str]:
-    """Return what this machine lacks for live tests."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
-    if os.geteuid() != 0:
-        missing.insert(0, "root")
-    return missing
-
-
-def command(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a program of this machine. Raise AssertionError with its words and output when it fails."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
-    if check and done.returncode != 0:
-        raise AssertionError(
-            f"{' '.join(done.args)} ended with {done.returncode}: {done.stderr or done.stdout}"
-        )
-    return done
-
-
-def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 10, what: str = "it") -> None:
-    """Return as soon as `is_so()`. Raise AssertionError when that takes too long."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not happen within {timeout_s} s")
-        time.sleep(0.05)
 
 
 class Device:
@@ -68,7 +37,7 @@ class Device:
 
     def __init__(self, **sshd_options: str) -> None:
         """Given sshd options that differ from those here (AllowTcpForwarding="no"), make the device."""
-        self._lock_file, self.number = _claim_number()
+        self._lock_file, self.number = claim_number()
         self.name = f"hfg{self.number}"
         self.directory = BASE / str(self.number)
         self.namespace = self.name
@@ -135,9 +104,10 @@ class Device:
         self.start_sshd()
 
     def _take_host_key(self, key_type: str) -> None:
-        """Devices start with the same keys, made once a test run: an RSA key takes a second."""
+        """Make a key. The RSA key is made once a test run and shared by all devices: it takes a second. The
+        others are the device's own, so that a mixed up device is noticed."""
         pair = [self.directory / f"host_{key_type}", self.directory / f"host_{key_type}.pub"]
-        if key_type not in _FIRST_KEYS:
+        if key_type != "rsa" or key_type not in _FIRST_KEYS:
             self._make_host_key(key_type)
             _FIRST_KEYS[key_type] = [path.read_bytes() for path in pair]
         for path, content in zip(pair, _FIRST_KEYS[key_type], strict=True):
@@ -335,7 +305,7 @@ class Device:
             self._sshd = None
 
     def _unmount(self) -> None:
-        for mount_point in reversed(_mounts_below(self.directory)):
+        for mount_point in reversed(mounts_below(self.directory)):
             if command("umount", mount_point, check=False).returncode != 0:
                 command("umount", "--lazy", mount_point)
 
@@ -353,32 +323,12 @@ class Device:
                 command("userdel", user)
 
     def _remove_files(self) -> None:
-        if _mounts_below(self.directory):
+        if mounts_below(self.directory):
             raise AssertionError(
                 f"something is still mounted below {self.directory}: nothing is deleted there"
             )
         if self.directory.exists():
             shutil.rmtree(self.directory)
-
-
-def _claim_number() -> tuple[IO[str], int]:
-    """Return the smallest free number with the open file whose lock holds it."""
-    BASE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for number in range(1, _MOST_DEVICES):
-        file = (BASE / f"{number}.lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            return file, number
-    raise AssertionError("all numbers of test devices are taken")
-
-
-def _mounts_below(directory: Path) -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
-    return [point for point in points if point.startswith(f"{directory}/")]
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_what_a_killed_test_run_left_is_removed_by_the_next(make_device: Callabl
 def test_two_devices_do_not_share_a_network(make_device: Callable[..., Device]) -> None:
     one, two = make_device(), make_device()
     assert one.address != two.address
-    assert one.host_keys != two.host_keys
+    assert one.host_keys[0] != two.host_keys[0]
     one.cut()
     session = two.connect()
     assert session.run(Command.of("echo", "on"), timeout_s=10).stdout == b"on\n"
