@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import get_random_string
 from redis.exceptions import RedisError
 
+from backupsite.accounts import throttle
 from backupsite.accounts.audit import record
 from backupsite.accounts.models import StoredSession, User
 from backupsite.accounts.sessions import SessionStore, hash_key
@@ -25,7 +26,12 @@ KNOWN_AGE_S = 180 * 86_400
 
 
 def sign_in(request: HttpRequest, user: User) -> None:
-    """Start a session with a new key, so that a key planted before is worth nothing."""
+    """Start a session with a new key, so that a key planted before is worth nothing.
+
+    Also the moment to forget expired sessions and old failures: it comes often enough, and it writes anyway.
+    """
+    SessionStore.clear_expired()
+    throttle.clear_old()
     with transaction.atomic():
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         request.session["browser"] = request.META.get("HTTP_USER_AGENT", "")[:300]

@@ -62,7 +62,7 @@ def _read_queues() -> list[Part]:
         version = info.get("valkey_version") or info.get("redis_version", "")
         name = "Valkey" if "valkey_version" in info else "Redis"
         return [
-            Part("Queue", _ANSWERS, f"{name} {version}"),
+            Part("Queue", _ANSWERS, f"{name} {version}."),
             *(_read_worker(client, name) for name in queue.NAMES),
         ]
     except RedisError as error:
@@ -76,9 +76,9 @@ def _read_worker(client: Any, name: str) -> Part:
     now = timezone.now()
     alive = [at for at in seen if at is not None and now - at < SILENT]
     waiting = len(queue.list_waiting(name))
-    text = f"{len(alive)} alive, {waiting} waiting"
+    text = f"{len(alive)} alive, {waiting} waiting."
     if not alive:
-        return Part(f"Workers, {name}", _SILENT, f"{text}. Look at the output of script/server.")
+        return Part(f"Workers, {name}", _SILENT, f"{text} Look at the output of script/server.")
     return Part(f"Workers, {name}", _ANSWERS, text, max(alive))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from backupsite.accounts.middleware import administrator_exists
@@ -54,8 +56,13 @@ def list_steps(progress: Progress, current: str) -> list[tuple[str, str]]:
 @login_not_required
 @require_GET
 def setup(request: HttpRequest) -> HttpResponse:
-    """Go to the first step that is not done; after the last one, to the first device."""
+    """Go to the first step that is not done; after the last one, to the first device.
+
+    The address on the terminal carries the one-time code: the first step gets it.
+    """
     progress = read_progress()
+    if progress.next_step == "setup-admin" and "code" in request.GET:
+        return redirect(f"{reverse('setup-admin')}?{urlencode({'code': request.GET['code']})}")
     if progress.next_step is not None:
         return redirect(progress.next_step)
     return redirect("device-new")

@@ -66,7 +66,9 @@ class StorageForm(forms.Form):
 
 
 def _describe(kind: str, free_bytes: int) -> str:
-    return f"{format_bytes(free_bytes)} free, {kind}"
+    # The writable layer of a container: real enough to work, and gone with it.
+    note = ": gone when this container is removed" if kind == "overlay" else ""
+    return f"{format_bytes(free_bytes)} free, {kind}{note}"
 
 
 @require_http_methods(["GET", "POST"])

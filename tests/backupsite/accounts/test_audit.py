@@ -10,7 +10,7 @@ from backupsite.accounts.audit import GENESIS, record, verify_chain
 from backupsite.accounts.audit_guard import drop_guard
 from backupsite.accounts.models import AuditEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 
 
 def test_each_event_names_the_one_before() -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from backupsite.accounts.models import StoredSession, User
 from backupsite.accounts.sessions import SessionStore
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 
 
 def test_the_table_holds_only_the_hash_of_the_cookie(operator: Client) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from backupsite.accounts.models import SignInAttempts, User
 from backupsite.accounts.throttle import FREE_PER_NAME, LONGEST_WAIT_S, clear_old, limits_of, take_attempt
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 GOOD = {"name": "ada", "password": "correct horse battery"}
 BAD = {"name": "ada", "password": "guess"}
 

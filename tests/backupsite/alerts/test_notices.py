@@ -13,7 +13,7 @@ from backupsite.alerts.models import Delivery, Notice, Target
 from backupsite.alerts.notices import send_due, tell, tell_test
 from tests.backupsite.alerts.conftest import Hook
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 
 
 def tell_failure() -> bool:

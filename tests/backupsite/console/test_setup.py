@@ -29,7 +29,7 @@ def test_the_whole_way(client: Client, home: Path) -> None:
     assert client.get("/")["Location"] == "/setup/"
     assert client.get("/setup/")["Location"] == "/setup/admin/"
     code = setup_code.issue()
-    assert code in client.get(f"/setup/admin/?code={code}").content.decode()
+    assert code in client.get(f"/setup/?code={code}", follow=True).content.decode()
     assert client.post("/setup/admin/", {**GOOD, "code": code})["Location"] == "/setup/"
     user = User.objects.get()
     assert user.is_superuser and user.time_zone == "Europe/Berlin"

@@ -28,7 +28,7 @@ from backupsite.repositories.making import (
 )
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
 PASSWORD = re.compile(r"^    ((?:[A-Z2-7]{5}-){7}[A-Z2-7]{5})$", re.M)
 
 
