@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
 from django.conf import settings
@@ -20,7 +19,8 @@ pages = get_asgi_application()
 
 from backupsite.runs.consumers import LiveConsumer  # noqa: E402 (models can be imported only after the line above)
 
-sockets = AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
+# The consumer finds out by itself whose session it is: it asks again while the socket is open.
+sockets = URLRouter([path("ws/live/", LiveConsumer.as_asgi())])
 
 application = ProtocolTypeRouter(
     {"http": pages, "websocket": OriginValidator(sockets, settings.HOTFLEET_ORIGINS)}

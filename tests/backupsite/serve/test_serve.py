@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from tests.backupsite.serve.processes import is_running, list_descendants, wait_until
 
@@ -122,6 +124,23 @@ def test_it_starts_everything_and_stops_everything(start: Callable[[], Console],
     assert console.stop() == 0, console.output
     assert not any(map(is_running, everything))
     assert console.output.endswith("Stopped.\n")
+
+
+def test_the_live_socket_takes_pages_of_this_console_only(start: Callable[[], Console]) -> None:
+    console = start()
+    console.wait_until_ready()
+    address = f"ws://127.0.0.1:{console.port}/ws/live/?topic=fleet"
+    for origin in ("http://evil.example", f"http://127.0.0.1:{console.port + 1}", None):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(address, origin=origin)
+        assert refused.value.response.status_code == 403
+    with (
+        connect(address, origin=f"http://127.0.0.1:{console.port}") as socket,
+        pytest.raises(ConnectionClosed) as end,
+    ):
+        socket.recv(10)
+    # Let in, and sent away because nobody is signed in.
+    assert end.value.rcvd is not None and end.value.rcvd.code == 4401
 
 
 def test_a_second_copy_at_the_same_home_is_refused_with_a_clear_text(start: Callable[[], Console]) -> None:
