@@ -23,7 +23,7 @@ from django.http.cookie import parse_cookie
 from django.utils import timezone
 
 from backupsite.accounts.models import User
-from backupsite.accounts.sessions import SessionStore
+from backupsite.accounts.sessions import SessionStore, hash_key
 from backupsite.fleet.models import Device
 from backupsite.runs import bell
 from backupsite.runs.models import Run
@@ -77,6 +77,9 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
             return SIGNED_OUT
         if self.sockets[user.pk] >= MOST_SOCKETS:
             return TOO_MANY
+        # Counted before the next await, so that two sockets cannot both be the fifth.
+        self.user_id = user.pk
+        self.sockets[user.pk] += 1
         names = parse_qs(self.scope["query_string"].decode("latin-1")).get("topic", [])
         if not names or len(names) > MOST_TOPICS:
             return UNKNOWN_TOPIC
@@ -84,8 +87,6 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         if found is None:
             return UNKNOWN_TOPIC
         self.topics = found
-        self.user_id = user.pk
-        self.sockets[user.pk] += 1
         return None
 
     async def disconnect(self, code: int) -> None:
@@ -128,9 +129,9 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
             await self.hints[group].ring(event)
 
     async def signed_out(self, event: dict[str, Any]) -> None:
-        """From the group of the user: signed out, or may do something else now. `session`, when it is given,
-        is the hash of the one session that ended."""
-        await self.close(code=SIGNED_OUT)
+        """From the group of the user (accounts/signing.py): one session ended, or all of them."""
+        if event.get("session") in (None, hash_key(self.session_key)):
+            await self.close(code=SIGNED_OUT)
 
 
 class Hints:

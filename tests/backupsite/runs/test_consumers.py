@@ -16,6 +16,7 @@ from django.conf import settings
 from django.test import Client
 
 from backupsite.accounts.models import User
+from backupsite.accounts.sessions import hash_key
 from backupsite.fleet.models import Device
 from backupsite.runs import bell, consumers
 from backupsite.runs.consumers import LiveConsumer
@@ -81,9 +82,7 @@ async def next_hint(socket: Socket, timeout: float = 3) -> dict[str, Any]:
             return message
 
 
-async def test_the_bell_of_another_process_reaches_the_topics(
-    open_socket: Open, cookie: str, run: Run
-) -> None:
+async def test_a_bell_reaches_its_topics(open_socket: Open, cookie: str, run: Run) -> None:
     topics = [f"run:{run.pk}", f"device:{run.device.uuid}", "fleet"]
     socket = await open_socket(cookie, *topics)
     assert (await socket.receive_json_from(3))["t"] == "beat"
@@ -131,8 +130,13 @@ async def test_a_topic_that_is_not_there_is_refused(
 
 async def test_signing_out_closes_the_socket(open_socket: Open, cookie: str, run: Run) -> None:
     socket = await open_socket(cookie, "fleet")
-    user = await User.objects.aget()
-    await asyncio.to_thread(bell.publish, [bell.group_of_user(user.pk)], {"type": "signed.out"})
+    # It listens to its groups before its first beat.
+    await socket.receive_json_from(3)
+    group = bell.group_of_user((await User.objects.aget()).pk)
+    message: dict[str, object] = {"type": "signed.out", "session": hash_key("another browser")}
+    await asyncio.to_thread(bell.publish, [group], message)
+    assert await socket.receive_nothing(0.3), "another browser was signed out"
+    await asyncio.to_thread(bell.publish, [group], message | {"session": hash_key(cookie)})
     assert await close_code(socket) == 4401
 
 
@@ -154,7 +158,10 @@ async def test_who_talks_is_no_page_of_ours(open_socket: Open, cookie: str) -> N
 
 
 async def test_five_sockets_a_person_and_a_closed_one_counts_no_more(open_socket: Open, cookie: str) -> None:
-    sockets = [await open_socket(cookie, "fleet") for _ in range(5)]
+    sockets = []
+    for _ in range(5):
+        sockets.append(await open_socket(cookie, "fleet"))
+        await sockets[-1].receive_json_from(3)
     assert await close_code(await open_socket(cookie, "fleet")) == 4429
     await sockets[0].disconnect()
     again = await open_socket(cookie, "fleet")
