@@ -12,7 +12,7 @@ from agents.events import Consistency
 from agents.facts import DeviceFacts, Mount, PathFact
 from agents.facts.mounts import NETWORK_KINDS, find_mount, is_within, mounts_below
 from agents.snapshots import choose
-from agents.snapshots.btrfs import visible_tops
+from agents.snapshots.btrfs import find_history, visible_tops
 from agents.snapshots.traces import TRACE_PATTERN
 
 # Ours on the device: never part of a backup.
@@ -122,11 +122,14 @@ def _plan_source(facts: DeviceFacts, request: SourceRequest, repository_path: st
     own = [each for each in (*OWN_PLACES, repository_path or "") if each and is_within(each, real)]
     reason = "it holds the repository or Hotfleet's own files"
     left_out += [LeftOut(path, reason) for path in own if path == repository_path]
+    history = [path for part in (real, *inside) for path in find_history(part, facts)]
+    left_out += [LeftOut(path, "it is a read-only snapshot, history of the device") for path in history]
+    unseen = [*own, *history]
     traces = [top for top in visible_tops(facts) if is_within(top, real)]
     excludes = (
         *request.excludes,
-        *(f"{escape_pattern(each.path.rstrip('/'))}/*" for each in left_out if each.path not in own),
-        *(escape_pattern(path) for path in own),
+        *(f"{escape_pattern(each.path.rstrip('/'))}/*" for each in left_out if each.path not in unseen),
+        *(escape_pattern(path) for path in unseen),
         *(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in traces),
     )
     fact = _require_fact(facts, request.path)

@@ -47,7 +47,7 @@ class DeviceFacts:
 def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> DeviceFacts:
     """Return the facts of a device, with one about each of `source_paths`.
 
-    Runs six commands and two for each btrfs. Raise ProtocolBroken when an output is not understood."""
+    Runs six commands and three for each btrfs. Raise ProtocolBroken when an output is not understood."""
     seen = mounts.parse_mounts(_ask(runner, mounts.MOUNTS, "the list of mounts"))
     found = tools.parse_tools(_ask(runner, tools.TOOLS, "the list of tools"))
     fstab = _ask(runner, mounts.EXPECTED_MOUNTS, "/etc/fstab")
@@ -88,9 +88,10 @@ def _read_btrfs(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[BtrfsFac
     facts = []
     for device, mount in sorted(by_device.items()):
         listed = runner.run(btrfs.subvolumes_command(mount.point), check=False)
+        read_only = runner.run(btrfs.read_only_command(mount.point), check=False)
         usage = runner.run(btrfs.usage_command(mount.point), check=False)
-        if listed.is_success and usage.is_success:
-            subvolumes = btrfs.parse_subvolumes(listed.stdout)
+        if listed.is_success and read_only.is_success and usage.is_success:
+            subvolumes = btrfs.parse_subvolumes(listed.stdout, read_only.stdout)
             facts.append(BtrfsFacts(device, subvolumes, *btrfs.parse_usage(usage.stdout)))
     return tuple(facts)
 

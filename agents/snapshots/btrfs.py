@@ -51,8 +51,11 @@ class Btrfs(SnapshotProvider):
             return Refusal(f"{mount.point} is {mount.kind}, not btrfs")
         if facts.tool("btrfs") is None:
             return Refusal("the program btrfs is missing", "Install btrfs-progs on the device.")
-        if facts.btrfs_of(mount) is None:
+        known = facts.btrfs_of(mount)
+        if known is None:
             return Refusal(f"btrfs does not list the subvolumes of {mount.point}")
+        if find_subvolume(path_in_file_system(path, mount), known).is_read_only:
+            return Refusal(f"the subvolume that holds {path} is read-only: no snapshot can be kept in it")
         layers = find_layers(path, facts)
         if not layers:
             return Refusal(
@@ -102,23 +105,38 @@ def find_layers(path: str, facts: DeviceFacts) -> list[Layer]:
         return []
     relative = inner[len(holder.path.rstrip("/")) :].rstrip("/")
     layers = [Layer(mount.device, top, relative, path)]
-    for nested in sorted(known.subvolumes, key=lambda each: each.path):
-        seen = path_on_device(nested.path, mount)
-        if seen is None or nested.path == inner or not is_within(nested.path, inner):
+    nested = [seen for seen, each in _find_nested(path, facts) if not each.is_history]
+    return layers + [Layer(mount.device, seen, "", seen) for seen in nested]
+
+
+def find_history(path: str, facts: DeviceFacts) -> list[str]:
+    """Given a real path, return the read-only snapshots below it: history of the device, never a source."""
+    return [seen for seen, each in _find_nested(path, facts) if each.is_history]
+
+
+def _find_nested(path: str, facts: DeviceFacts) -> list[tuple[str, Subvolume]]:
+    """Where the subvolumes below a path are seen through the path's own mount, without those of any run."""
+    mount = find_mount(path, facts.mounts)
+    known = facts.btrfs_of(mount)
+    inner = path_in_file_system(path, mount)
+    nested = []
+    for each in sorted(known.subvolumes if known is not None else (), key=lambda each: each.path):
+        seen = path_on_device(each.path, mount)
+        if seen is None or each.path == inner or not is_within(each.path, inner):
             continue
-        if find_mount(seen, facts.mounts) == mount and "/.hotfleet-" not in nested.path:
-            layers.append(Layer(mount.device, seen, "", seen))
-    return layers
+        if find_mount(seen, facts.mounts) == mount and "/.hotfleet-" not in each.path:
+            nested.append((seen, each))
+    return nested
 
 
 def visible_tops(facts: DeviceFacts) -> tuple[str, ...]:
-    """Return where the top of each btrfs subvolume is seen on the device, without the runs' own snapshots."""
+    """Return where the tops of writable btrfs subvolumes are seen: only there a run can leave something."""
     tops = set()
     for mount in facts.mounts:
         known = facts.btrfs_of(mount) if mount.kind == "btrfs" else None
         for subvolume in known.subvolumes if known is not None else ():
             seen = path_on_device(subvolume.path, mount)
-            hidden = "/.hotfleet-" in subvolume.path
+            hidden = subvolume.is_read_only or "/.hotfleet-" in subvolume.path
             if seen is not None and not hidden and find_mount(seen, facts.mounts) == mount:
                 tops.add(seen)
     return tuple(sorted(tops))

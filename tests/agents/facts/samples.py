@@ -35,7 +35,8 @@ def make_facts(
         Subvolume(5, 0, "/"),
         Subvolume(256, 5, "/data"),
         Subvolume(257, 256, "/data/nested"),
-        Subvolume(258, 256, "/data/.hotfleet-c9-r9/0"),
+        Subvolume(258, 256, "/data/.hotfleet-c9-r9/0", True, True),
+        Subvolume(259, 256, "/data/.snapshots/1", True, True),
     )
     mounts = (
         make_mount("/", "ext4", "8:1"),

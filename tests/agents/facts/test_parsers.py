@@ -81,16 +81,31 @@ def test_tools_have_versions_that_compare() -> None:
 
 
 def test_subvolumes_and_space_of_btrfs() -> None:
-    subvolumes = parse_subvolumes(case("btrfs-subvolumes.txt"))
+    subvolumes = parse_subvolumes(case("btrfs-subvolumes.txt"), case("btrfs-read-only.txt"))
     assert subvolumes[0] == Subvolume(5, 0, "/")
     assert Subvolume(259, 257, "/@home/with space") in subvolumes
+    history = {each.path for each in subvolumes if each.is_history}
+    assert history == {"/@home/.snapshots/1/snapshot", "/@home/.hotfleet-c1-r1/0"}
+    assert {each.path for each in subvolumes if each.is_read_only} - history == {"/@home/fixed"}
+    assert {each.path for each in subvolumes if each.is_snapshot} - history == {"/@home/copy"}
     unallocated, free = parse_usage(case("btrfs-usage.txt"))
     assert 0 < unallocated < free
 
 
+def test_subvolumes_have_one_path_whatever_was_mounted() -> None:
+    """Without -a btrfs prints paths relative to the mounted subvolume and to the top level, side by side."""
+    whole, home = (
+        parse_subvolumes(case(f"btrfs-subvolumes{part}.txt"), case(f"btrfs-read-only{part}.txt"))
+        for part in ("", "-home")
+    )
+    assert whole == home
+
+
 def test_paths_of_a_btrfs_are_found_through_a_mounted_subvolume() -> None:
     mount = find_mount("/srv/sub space", parse_mounts(case("mountinfo.txt")))
-    facts = BtrfsFacts(mount.device, parse_subvolumes(case("btrfs-subvolumes.txt")), 1, 1)
+    facts = BtrfsFacts(
+        mount.device, parse_subvolumes(case("btrfs-subvolumes.txt"), case("btrfs-read-only.txt")), 1, 1
+    )
     inner = path_in_file_system("/srv/sub space/with space/x", mount)
     assert inner == "/@home/with space/x"
     assert find_subvolume(inner, facts).number == 259
@@ -123,7 +138,8 @@ PARSERS: list[tuple[Callable[[bytes], object], str]] = [
     (parse_mounts, "mountinfo.txt"),
     (parse_system, "system.bin"),
     (parse_tools, "tools.bin"),
-    (parse_subvolumes, "btrfs-subvolumes.txt"),
+    (lambda text: parse_subvolumes(text, b""), "btrfs-subvolumes.txt"),
+    (lambda text: parse_subvolumes(b"", text), "btrfs-read-only.txt"),
     (parse_usage, "btrfs-usage.txt"),
     (parse_paths, "paths.bin"),
     (parse_databases, "databases.bin"),
@@ -155,7 +171,7 @@ def test_broken_output_is_refused_and_never_a_crash(parse: Callable[[bytes], obj
         (parse_system, b""),
         (parse_tools, b"restic\0/usr/bin/restic"),
         (parse_paths, b"/etc\0directory\0x\x001\0no\0/etc\0"),
-        (parse_subvolumes, b"ID 256 gen 7 parent 5 top level 5 path a\nnewline\n"),
+        (lambda text: parse_subvolumes(b"", text), b"ID 256 gen 7 top level 5 path a\nnewline\n"),
         (parse_usage, b"nothing\n"),
         (parse_databases, b"process\0postgres\0one\x001\0/\0"),
     ],
