@@ -4,7 +4,7 @@
 undo() { # given a file of the journal: runs it (20 s at most) and strikes it when it succeeded
   myself
   undo_id="undo-$me-${1##*/}" undo_said="$dir/undo-$me" # main and the reaper may undo the same step at once
-  in_group "$undo_id" "$me $started" undo "$(cat "$1")" 5</dev/null >"$undo_said.out" 2>"$undo_said.err" 4<&- &
+  in_group "$undo_id" "$me $started" undo "$1" 5</dev/null >"$undo_said.out" 2>"$undo_said.err" 4<&- &
   undo_pid=$!
   waited=0
   while look "$undo_pid" && [ "$state" != Z ]; do
@@ -15,6 +15,7 @@ undo() { # given a file of the journal: runs it (20 s at most) and strikes it wh
   wait "$undo_pid"
   undone=$?
   rm -f -- "$dir/groups/$undo_id"
+  [ -e "$1" ] || undone=0 # the other one was faster
   [ "$undone" -eq 0 ] && rm -f -- "$1" "$dir/due/${1##*/}"
   return "$undone"
 }

@@ -76,10 +76,12 @@ enter() { # in a subshell: record it as a group BEFORE it may do anything. $2 al
   [ "${3-}" = undo ] || [ ! -e "$dir/healing" ] || exit 125
 }
 
-in_group() { # given id, owner, undo or "", shell source, stdin as 5: runs it as a group of its own and waits
+# Given id, owner, undo or "", a file of shell source (one argument may not exceed 128 KiB), stdin as 5:
+# runs it as a group of its own and waits.
+in_group() {
   (
     enter "$1" "$2" "$3"
-    exec env -i PATH="$PATH" HOME=/root LC_ALL=C setsid /bin/sh -c "$4" <&5 5<&-
+    exec env -i PATH="$PATH" HOME=/root LC_ALL=C setsid /bin/sh "$4" <&5 5<&-
   ) & # its stdin is /dev/null until 5 takes its place
   wait "$!"
 }

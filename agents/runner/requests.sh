@@ -17,11 +17,11 @@ answer() { # given id and status; $dir/out and $dir/err are the answer's two tex
 
 serve_run() { # id, number of lines of stdin
   value <&4 || exit 1
-  source=$value
+  printf '%s\n' "$value" >"$dir/step" || exit 1
   chunks "$2" >"$dir/in"
-  in_group "$1" "$runner" '' "$source" 5<"$dir/in" >"$dir/out" 2>"$dir/err" 4<&-
+  in_group "$1" "$runner" '' "$dir/step" 5<"$dir/in" >"$dir/out" 2>"$dir/err" 4<&-
   status=$?
-  rm -f -- "$dir/groups/$1" "$dir/in"
+  rm -f -- "$dir/groups/$1" "$dir/in" "$dir/step"
   answer "$1" "$status"
 }
 

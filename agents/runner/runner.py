@@ -33,14 +33,15 @@ _KEY = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _FILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}(\.[a-z0-9]{1,8})?$")
 _UNKNOWN_KEY, _FORCED, _OWED_ALREADY = 66, 75, 17
 _OWN_FILES = frozenset(
-    {"runner", "reaper", "listener", "deadline", "silence", "program", "requests", "out", "err"}
+    {"runner", "reaper", "listener", "deadline", "silence", "program", "requests", "in", "out", "err", "step"}
+    | {"groups", "owed", "due", "overdue", "healing", "gone", "has-timer"}
 )
 
 
 class Runner:
     """A run on a device: steps, the journal of what is owed, long programs. A context manager.
 
-    One thread may wait in `run` while others call `start`, `stop` and `close`; requests go one at a time.
+    Threads may share it; what they ask goes one at a time. A long program does not keep others waiting.
     """
 
     def __init__(

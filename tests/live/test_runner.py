@@ -71,6 +71,18 @@ def test_bytes_go_through_unchanged(open_runner: Open) -> None:
     assert [type(event) for event in told] == [CommandRan]
 
 
+def test_a_command_may_be_long(open_runner: Open) -> None:
+    words = [f"{number:0100}" for number in range(5000)]  # half a megabyte; one argument may hold 128 KiB
+    assert open_runner().run(Command.of("printf", "%s", *words)).stdout == "".join(words).encode()
+
+
+def test_a_file_never_replaces_one_of_the_program(open_runner: Open) -> None:
+    runner = open_runner()
+    for name in ("healing", "deadline", "../x", "", ".x", "groups"):
+        with pytest.raises(ValueError, match="not a name"):
+            runner.write_file(name, b"x")
+
+
 def test_a_failed_step_carries_its_last_words(open_runner: Open) -> None:
     runner = open_runner()
     failing = Command.of("sh", "-c", "echo why >&2; exit 3")
