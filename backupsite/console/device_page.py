@@ -64,7 +64,7 @@ def device(request: HttpRequest, slug: str) -> HttpResponse:
         return render(request, part, context)
     context |= {
         "tabs": make_tabs(shown, "device"),
-        "crumbs": [("Devices", reverse("devices")), (shown.name, "")],
+        "crumbs": [("Devices", reverse("devices")), (make_visible(shown.name), "")],
     }
     return render(request, "console/device.html", context)
 

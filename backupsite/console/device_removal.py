@@ -14,6 +14,7 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
+from backupsite.web.visible import make_visible
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -33,7 +34,7 @@ def device_delete(request: HttpRequest, slug: str) -> HttpResponse:
         "device": device,
         "crumbs": [
             ("Devices", reverse("devices")),
-            (device.name, device.get_absolute_url()),
+            (make_visible(device.name), device.get_absolute_url()),
             ("Remove", ""),
         ],
         "point_count": point_count,

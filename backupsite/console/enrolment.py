@@ -21,6 +21,7 @@ from backupsite.fleet.models import Device, HostKey
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE, request_run
 from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
 
 # The file in which sshd keeps each type of key on the device.
 KEY_FILES = {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa"}
@@ -181,4 +182,8 @@ def ticks_context(device: Device) -> dict[str, Any]:
 
 
 def _crumbs(device: Device) -> list[tuple[str, str]]:
-    return [("Devices", reverse("devices")), (device.name, device.get_absolute_url()), ("Connect", "")]
+    return [
+        ("Devices", reverse("devices")),
+        (make_visible(device.name), device.get_absolute_url()),
+        ("Connect", ""),
+    ]

@@ -30,6 +30,7 @@ from backupsite.policies.writing import save_policy
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
 
 # One click must not start a whole fleet at the same moment; the schedule spreads them.
 MOST_AT_ONCE = 20
@@ -129,7 +130,10 @@ def _show(
         "sources": sources,
         "device_count": Device.objects.count(),
         "preview": _preview(*_as_posted(form, sources), edited),
-        "crumbs": [("Policies", reverse("policies")), (edited.name if edited else "New policy", "")],
+        "crumbs": [
+            ("Policies", reverse("policies")),
+            (make_visible(edited.name) if edited else "New policy", ""),
+        ],
     }
     return render(request, "policies/policy.html", context, status=status)
 

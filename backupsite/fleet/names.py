@@ -17,7 +17,7 @@ def clean_name(text: str, *, longest: int = 64) -> str:
     Raise ValueError with one sentence when it is empty, too long, does not begin with a letter or a digit,
     or holds characters that cannot be seen.
     """
-    name = unicodedata.normalize("NFC", text.strip())
+    name = unicodedata.normalize("NFC", text.strip(" "))
     if not name:
         raise ValueError("Give it a name.")
     if len(name) > longest:

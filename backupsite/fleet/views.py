@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from backupsite.fleet.devices import actor_of, change_device, create_device
 from backupsite.fleet.forms import DeviceForm
 from backupsite.fleet.models import Device
+from backupsite.web.visible import make_visible
 
 # Two people gave the same name at the same moment: the form checked, the database decided.
 NAME_TAKEN = "Somebody added a device with this name, or this machine, at the same moment."
@@ -32,7 +33,11 @@ def device_new(request: HttpRequest) -> HttpResponse:
 
 
 def _crumbs(slug: str, name: str) -> list[tuple[str, str]]:
-    return [("Devices", reverse("devices")), (name, reverse("device", args=[slug])), ("Settings", "")]
+    return [
+        ("Devices", reverse("devices")),
+        (make_visible(name), reverse("device", args=[slug])),
+        ("Settings", ""),
+    ]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -82,6 +82,7 @@ SourceFormSet = cast(
         max_num=MOST_SOURCES,
         absolute_max=MOST_SOURCES,
         validate_max=True,
+        validate_min=True,
     ),
 )
 

@@ -15,6 +15,7 @@ from backupsite.fleet.devices import actor_of
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import Schedule
 from backupsite.policies.writing import remove_policy
+from backupsite.web.visible import make_visible
 
 
 @require_safe
@@ -39,7 +40,7 @@ def policy_delete(request: HttpRequest, slug: str) -> HttpResponse:
         "device_count": policy.assignments.count(),
         "crumbs": [
             ("Policies", reverse("policies")),
-            (policy.name, policy.get_absolute_url()),
+            (make_visible(policy.name), policy.get_absolute_url()),
             ("Remove", ""),
         ],
     }

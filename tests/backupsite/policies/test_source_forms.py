@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from django.http import QueryDict
+
+from backupsite.policies.source_forms import MOST_SOURCES, change_rows, make_source_forms
+
+
+def posted(*paths: str, **more: str) -> QueryDict:
+    data = QueryDict(mutable=True)
+    data.update({"sources-TOTAL_FORMS": str(len(paths)), "sources-INITIAL_FORMS": "0", **more})
+    for number, path in enumerate(paths):
+        data.update({f"sources-{number}-path": path, f"sources-{number}-if_hot_impossible": "accept-live"})
+    return data
+
+
+def test_rows_that_hold_a_path() -> None:
+    forms = make_source_forms(posted("/etc/", "", "/srv"))
+    assert forms.is_valid()
+    assert [draft["path"] for draft in forms.drafts] == ["/etc", "/srv"]
+
+
+def test_a_policy_needs_a_path() -> None:
+    forms = make_source_forms(posted(""))
+    assert not forms.is_valid()
+    assert "path" in forms.forms[0].errors
+
+
+def test_a_path_is_there_once() -> None:
+    forms = make_source_forms(posted("/srv", "/srv/"))
+    assert not forms.is_valid()
+    assert "This path is in the policy already." in forms.forms[1].errors["path"]
+
+
+def test_too_many_rows_are_refused() -> None:
+    forms = make_source_forms(posted(*(f"/srv/{n}" for n in range(MOST_SOURCES + 10))))
+    assert not forms.is_valid()
+
+
+def test_broken_counts_are_no_fault() -> None:
+    for count in ("", "x", "-1", "0", "9" * 30):
+        forms = make_source_forms(posted("/srv", **{"sources-TOTAL_FORMS": count}))
+        assert not forms.is_valid()
+        assert change_rows(posted("/srv", add_source="1", **{"sources-TOTAL_FORMS": count})) is not None
+
+
+def test_the_buttons_change_rows_and_keep_what_was_typed() -> None:
+    assert change_rows(posted("/etc")) is None
+    added = change_rows(posted("/etc", " bad", add_source="1"))
+    assert added is not None and [row["path"] for row in added] == ["/etc", " bad", ""]
+    left = change_rows(posted("/etc", " bad", "/srv", remove_source="1"))
+    assert left is not None and [row["path"] for row in left] == ["/etc", "/srv"]
+    nothing = change_rows(posted("/etc", remove_source="7"))
+    assert nothing is not None and [row["path"] for row in nothing] == ["/etc"]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from backupsite.policies.models import Policy
+from backupsite.recovery.exposure import Standing, judge, judge_device, judge_devices, list_sources
+from tests.backupsite.making import make_device, make_point, make_policy
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+RPO = timedelta(hours=10)
+
+
+@pytest.mark.parametrize(
+    ("age_hours", "is_complete", "standing"),
+    [
+        (1, True, Standing.WITHIN),
+        (8, True, Standing.WITHIN),
+        (8.1, True, Standing.CLOSE),
+        (10, True, Standing.CLOSE),
+        (10.01, True, Standing.OUTSIDE),
+        (1, False, Standing.PARTIAL),
+        (9, False, Standing.CLOSE),
+        (11, False, Standing.OUTSIDE),
+    ],
+)
+def test_a_source_stands_by_the_age_of_its_newest_point(
+    age_hours: float, is_complete: bool, standing: Standing
+) -> None:
+    assert judge(NOW - timedelta(hours=age_hours), is_complete, RPO, NOW) is standing
+
+
+def test_without_a_point_it_is_never_green() -> None:
+    assert judge(None, True, RPO, NOW) is Standing.NEVER
+    assert judge_device([], NOW).standing is Standing.UNPROTECTED
+    assert judge_device([], NOW, is_paused=True).standing is Standing.PAUSED
+    greens = {standing for standing in Standing if standing.status.tone == "good"}
+    assert greens == {Standing.WITHIN}
+
+
+@pytest.mark.django_db
+def test_a_device_stands_as_its_worst_source() -> None:
+    device = make_device()
+    policy = make_policy(device, paths=("/etc", "/srv", "/home"))
+    make_point(device, policy, NOW - timedelta(hours=1), "/etc")
+    make_point(device, policy, NOW - timedelta(hours=11), "/srv")
+    make_point(device, policy, NOW - timedelta(hours=30), "/home")
+    make_point(device, policy, NOW - timedelta(hours=2), "/home")
+    exposure = judge_devices(NOW, [device.pk])[device.pk]
+    assert exposure.standing is Standing.OUTSIDE
+    assert exposure.worst is not None and exposure.worst.path == "/srv"
+    assert exposure.worst.left(NOW) == timedelta(hours=-1)
+    assert exposure.source_count == 3
+
+
+@pytest.mark.django_db
+def test_what_another_policy_or_device_made_does_not_count() -> None:
+    device, other = make_device(), make_device("db-02")
+    policy = make_policy(device)
+    elsewhere = make_policy(other, name="other")
+    make_point(device, elsewhere, NOW)
+    make_point(device, None, NOW)
+    make_point(other, policy, NOW)
+    assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.NEVER
+
+
+@pytest.mark.django_db
+def test_a_paused_policy_requires_nothing_and_says_so() -> None:
+    device = make_device()
+    policy = make_policy(device)
+    make_point(device, policy, NOW)
+    assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.WITHIN
+    Policy.objects.update(is_enabled=False)
+    assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.PAUSED
+
+
+@pytest.mark.django_db
+def test_a_policy_without_sources_protects_nothing() -> None:
+    device = make_device()
+    make_policy(device, paths=())
+    assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.UNPROTECTED
+
+
+@pytest.mark.django_db
+def test_the_number_of_queries_does_not_grow(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    devices = [make_device(f"db-{number}") for number in range(12)]
+    make_policy(*devices, paths=("/etc", "/srv"))
+    with django_assert_num_queries(2):
+        assert len(judge_devices(NOW, [device.pk for device in devices])) == 12
+    with django_assert_num_queries(1):
+        assert len(list_sources(NOW)) == 24
