@@ -64,6 +64,8 @@ def use_connection_pool() -> None:
     database = connections.settings["default"]
     if database["ENGINE"] == "django.db.backends.postgresql":
         database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 8, "timeout": 10}
+        # Asked before use, so that a restart of PostgreSQL costs nobody an error page.
+        database["CONN_HEALTH_CHECKS"] = True
 
 
 def answers(port: int) -> bool:
