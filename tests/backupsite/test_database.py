@@ -1,4 +1,4 @@
-"""Both database engines: which one the tests run on, and that the migrations make the models' tables there."""
+"""Both engines: which one the tests run on, and that the migrations make the tables of the models there."""
 
 from __future__ import annotations
 
