@@ -38,7 +38,9 @@ class OpenDoor:
 @contextmanager
 def open_place(place: RepositoryPlace, binary: Binary, tell: Tell) -> Iterator[Repository]:
     """Open the repository, first making what dead runs left useful: their packs are adopted, so that they are
-    not sent again. Raise RepositoryBroken when it does not open."""
+    not sent again. Only while no other run works on this repository: the database sees to that.
+
+    Raise RepositoryBroken when it does not open."""
     place.journals.mkdir(mode=0o700, exist_ok=True)
     with open_repository(place.path, place.password, binary) as repository:
         _adopt(place, repository, tell)
@@ -52,6 +54,9 @@ def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:
         sent = sum(entry.size for entry in entries if entry.kind is Kind.DATA)
         tell(Said(f"An earlier run was cut off after {sent:,} bytes: its data is made part of the index."))
         repository.adopt([entry.name for entry in entries if entry.kind is Kind.LOCKS])
+    if journals:
+        with LocalStore(place.path) as store:
+            store.remove_temporary()
     for journal in journals:
         journal.unlink()
 

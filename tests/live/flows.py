@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
@@ -21,9 +26,19 @@ from agents.restic.binary import Binary, find_binary
 from agents.restic.repository import create, open_repository
 from agents.restore import RestoreOutcome, RestoreRequest, restore
 from agents.session import Session
-from tests.live.ground import Device
+from agents.ssh import HostKey, connect
+from tests.live.ground import Device, wait_until
 
 VENV_BIN = Path(__file__).resolve().parents[2] / ".venv" / "bin"
+
+
+@cache
+def _template(binary: Binary) -> tuple[Secret, Path]:
+    """Return the password and directory of an empty repository: made once, since its keys take seconds."""
+    password, path = Secret(secrets.token_hex(16)), Path(tempfile.mkdtemp()) / "repository"
+    create(path, password, Secret(secrets.token_hex(16)), binary)
+    atexit.register(shutil.rmtree, path.parent)
+    return password, path
 
 
 class Console:
@@ -32,12 +47,12 @@ class Console:
     def __init__(self, device: Device, folder: Path, *, user: str = "root") -> None:
         self.device = device
         self.user = user
+        self.pinned: list[HostKey] | None = None
         self.id = f"t{secrets.token_hex(4)}"
         self.binary: Binary = find_binary([VENV_BIN])
-        self.password = Secret(secrets.token_hex(16))
-        self.recovery_password = Secret(secrets.token_hex(16))
+        self.password, template = _template(self.binary)
         self.place = RepositoryPlace(folder / "repository", folder / "journals", self.password)
-        create(self.place.path, self.password, self.recovery_password, self.binary)
+        shutil.copytree(template, self.place.path)
         self.events: list[Event] = []
         self.told = threading.Event()
 
@@ -46,7 +61,10 @@ class Console:
         self.told.set()
 
     def open_session(self) -> Session:
-        return self.device.connect(self.user)
+        keys = self.device.host_keys[:1] if self.pinned is None else self.pinned
+        return connect(
+            self.device.target(self.user), private_key=self.device.key_pair.private_key, host_keys=keys
+        )
 
     def back_up(
         self,
@@ -111,7 +129,7 @@ class Console:
 def assert_device_is_clean(console: Console) -> None:
     """Nothing of this console is on the device: no process, mount, snapshot or directory."""
     device = console.device
-    assert device.session_pids() == []
+    wait_until(lambda: _programs(device) == [], what="the end of every process of the run")
     name = f"hotfleet-{console.id}-"
     for place in ("/run/hotfleet", "/dev/shm/hotfleet"):
         assert (
@@ -124,6 +142,15 @@ def assert_device_is_clean(console: Console) -> None:
     )
     assert ".hotfleet-" not in listed.stdout
     assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def _programs(device: Device) -> list[str]:
+    """Return what runs on the device. sshd's own child lives as long as a stopped console's connection does."""
+    names = []
+    for pid in device.session_pids():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return [name for name in names if name != "sshd"]
 
 
 def picture_of(root: Path) -> dict[bytes, tuple[object, ...]]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from agents.browse import list_folder
+from agents.commands import to_text
 from agents.errors import PlanRefused, RestoreTargetRefused, SourceMissing
 from agents.events import Checked, CheckState, Consistency, Froze
 from tests.live.flows import Console, assert_device_is_clean, picture_of
-from tests.live.ground import Device
+from tests.live.ground import Device, wait_until
 
 HOSTILE_NAMES = [
     b"new\nline",
@@ -75,7 +76,7 @@ def test_what_comes_back_is_what_was_there(console: Console, tmp_path: Path) -> 
     (point,) = outcome.points
     assert (point.method, point.consistency, point.is_complete) == ("btrfs", Consistency.CRASH, True)
     assert picture_of(source) == before
-    assert [event for event in console.events if isinstance(event, Froze)][0].milliseconds > 0
+    assert next(event for event in console.events if isinstance(event, Froze)).milliseconds > 0
     names = {
         node.name.encode("utf-8", "surrogateescape")
         for node in list_folder(console.place, console.binary, point.restic_id, str(source))
@@ -108,9 +109,7 @@ def test_only_what_was_picked_is_restored_and_what_exists_is_kept(console: Conso
         target.mkdir(mode=0o700)
         (target / "new\nline").write_text("mine")
         console.restore(point.restic_id, source, target, names=names)
-        assert {name.decode("utf-8", "surrogateescape") for name in os.listdir(os.fsencode(target))} == set(
-            names
-        )
+        assert {to_text(name) for name in os.listdir(os.fsencode(target))} == set(names)
         assert (target / "new\nline").read_text() == "mine"
     finally:
         subprocess.run(["rm", "-rf", str(target)], check=True)
@@ -144,9 +143,9 @@ def test_nested_subvolumes_are_in_the_restore_point(console: Console) -> None:
 def test_the_snapshot_holds_one_moment_although_the_application_writes_on(console: Console) -> None:
     source = console.device.btrfs / "data"
     source.mkdir()
-    writer = subprocess.Popen(
-        ["sh", "-c", 'n=0; while :; do n=$((n+1)); echo $n >"$1/a"; echo $n >"$1/b"; done', "sh", str(source)]
-    )
+    script = 'cd "$1"; n=0; while :; do n=$((n+1)); for f in a b; do echo $n >new; mv new $f; done; done'
+    writer = subprocess.Popen(["sh", "-c", script, "sh", str(source)])
+    wait_until((source / "b").exists, what="the writer's first round")
     try:
         (point,) = console.back_up(source).points
     finally:
@@ -155,7 +154,7 @@ def test_the_snapshot_holds_one_moment_although_the_application_writes_on(consol
     target = Path("/var/lib") / f"restored-{console.id}"
     try:
         console.restore(point.restic_id, source, target)
-        first, second = (int((target / name).read_text() or 0) for name in ("a", "b"))
+        first, second = (int((target / name).read_text()) for name in ("a", "b"))
         assert first - second in (0, 1)
     finally:
         subprocess.run(["rm", "-rf", str(target)], check=True)

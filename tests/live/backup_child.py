@@ -1,0 +1,54 @@
+"""A worker process that makes one backup, so that a test can kill or stop it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from agents.backup import BackupRequest, back_up
+from agents.commands import Secret
+from agents.errors import AgentError
+from agents.events import Event, Moved, PhaseStarted
+from agents.flow import Unstoppable
+from agents.plan import SourceRequest
+from agents.repositories import RepositoryPlace
+from agents.restic.binary import find_binary
+from agents.ssh import HostKey, Target, connect
+
+
+def tell(event: Event) -> None:
+    if isinstance(event, PhaseStarted):
+        print(f"phase {event.phase}", flush=True)
+    if isinstance(event, Moved):
+        print(f"stored {event.stored_bytes}", flush=True)
+
+
+def main() -> None:
+    order = json.loads(sys.stdin.readline())
+    place = RepositoryPlace(Path(order["repository"]), Path(order["journals"]), Secret(order["password"]))
+    request = BackupRequest(
+        order["console"],
+        order["run"],
+        order["device"],
+        (SourceRequest(order["source"]),),
+        place,
+        find_binary([Path(order["binary"])]),
+    )
+    target = Target(order["address"], order["port"], "root")
+    keys = [HostKey(each["type"], bytes.fromhex(each["blob"])) for each in order["host_keys"]]
+    try:
+        back_up(
+            request,
+            lambda: connect(target, private_key=Secret(order["key"]), host_keys=keys),
+            tell=tell,
+            control=Unstoppable(),
+        )
+    except AgentError as error:
+        print(f"failed {error.code} {error.retryable}", flush=True)
+    else:
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
