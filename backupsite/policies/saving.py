@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db import connection, transaction
+
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.schedule import Schedule
 
@@ -15,16 +17,19 @@ def plan_next(policy: Policy, now: datetime) -> None:
     schedule = Schedule.of(policy)
     schedule.check()
     changed = []
-    for row in PolicyDevice.objects.filter(policy=policy).select_related("device"):
-        upcoming = _next_of(row, schedule, now) if policy.is_enabled else None
-        if row.next_due != upcoming:
-            row.next_due = upcoming
-            changed.append(row)
-    PolicyDevice.objects.bulk_update(changed, ["next_due"], batch_size=500)
+    rows = PolicyDevice.objects.filter(policy=policy).values_list("pk", "device__uuid", "next_due")
+    for row, device, planned in rows:
+        upcoming = schedule.next_after(now, spread_by=str(device)) if policy.is_enabled else None
+        if upcoming is not None and planned is not None and planned <= now:
+            continue
+        if planned != upcoming:
+            changed.append((upcoming, row))
+    _write(changed)
 
 
-def _next_of(row: PolicyDevice, schedule: Schedule, now: datetime) -> datetime | None:
-    upcoming = schedule.next_after(now, spread_by=str(row.device.uuid))
-    if upcoming is not None and row.next_due is not None and row.next_due <= now:
-        return row.next_due
-    return upcoming
+def _write(changed: list[tuple[datetime | None, int]]) -> None:
+    """Store the times. Plain SQL: for 10,000 devices the query builder takes seconds."""
+    adapt = connection.ops.adapt_datetimefield_value
+    statement = f"UPDATE {PolicyDevice._meta.db_table} SET next_due = %s WHERE id = %s"  # noqa: S608 (our table)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(statement, [(adapt(at), row) for at, row in changed])

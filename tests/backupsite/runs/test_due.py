@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from django.utils import timezone
 
+from backupsite.alerts.models import Notice
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.saving import plan_next
@@ -94,6 +95,36 @@ def test_saving_a_policy_plans_its_devices(policy: Policy) -> None:
     policy.is_enabled = False
     plan_next(policy, NOW)
     assert set(PolicyDevice.objects.values_list("next_due", flat=True)) == {None}
+
+
+def test_one_tick_does_not_start_more_than_it_may(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(due, "BATCH", 10)
+    monkeypatch.setattr(due, "MOST_A_TICK", 20)
+    assign(policy, 25)
+    assert [due.start_due(NOW), due.start_due(NOW)] == [20, 5]
+
+
+def test_who_misses_the_target_is_told_once_until_a_backup_succeeds(policy: Policy) -> None:
+    assign(policy, 2)
+    policy.rpo = timedelta(hours=2)
+    policy.save()
+    PolicyDevice.objects.update(assigned_at=NOW - timedelta(hours=9), succeeded_at=NOW - timedelta(hours=1))
+    assert due.tell_overdue(NOW) == 0
+    PolicyDevice.objects.filter(device__name="d0").update(succeeded_at=NOW - timedelta(hours=3))
+    PolicyDevice.objects.filter(device__name="d1").update(succeeded_at=None)
+    assert due.tell_overdue(NOW) == 2
+    assert due.tell_overdue(NOW) == 0
+    titles = sorted(Notice.objects.values_list("title", flat=True))
+    assert titles == ["d0: backup overdue", "d1: backup overdue"]
+    texts = sorted(Notice.objects.values_list("text", flat=True))
+    assert texts[0].startswith("No backup by the policy hourly has succeeded yet.")
+    assert "started at 2026-11-22 09:00 UTC" in texts[1]
+    assert texts[1].endswith("The target is 2 h.")
+
+
+def test_a_device_that_has_just_come_under_a_policy_is_not_overdue(policy: Policy) -> None:
+    assign(policy, 1)
+    assert due.tell_overdue(timezone.now()) == 0
 
 
 @pytest.mark.slow

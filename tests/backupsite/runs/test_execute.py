@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from agents.errors import AgentError, ConnectionLost, KeyRefused
 from agents.events import Said, Tell
+from backupsite.alerts import notices
+from backupsite.alerts.models import Notice
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.runs import kinds
@@ -106,6 +108,30 @@ def test_a_retryable_failure_is_tried_twice_more(device: Device, scripted: Scrip
         run = Run.objects.get(pk=retry.pk)
     assert waits == [1, 5]
     assert (run.attempt, run.state, run.retries.count()) == (3, State.FAILED, 0)
+
+
+def test_a_failed_backup_is_told_when_no_retry_follows(device: Device, scripted: Scripts) -> None:
+    scripted["backup"].do = raising(ConnectionLost("Gone."))
+    execute(device)
+    assert not Notice.objects.exists(), "it will be tried again"
+    Run.objects.filter(state=State.QUEUED).update(state=State.CANCELLED)
+    scripted["backup"].do = raising(KeyRefused("The key was refused.", remedy="Paste the line."))
+    run = execute(device)
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.key) == ("backup-failed", f"run-{run.pk}")
+    assert (notice.title, notice.url) == ("db-01: backup failed", run.get_absolute_url())
+    assert notice.text == "The key was refused.\nPaste the line."
+
+
+def test_a_run_ends_though_its_notice_cannot_be_written(
+    device: Device, scripted: Scripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(*_: object, **__: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(notices, "tell", tell)
+    scripted["backup"].do = raising(KeyRefused("No."))
+    assert execute(device).state == State.FAILED
 
 
 def test_what_may_not_be_repeated_is_not(device: Device, scripted: Scripts) -> None:
