@@ -18,6 +18,7 @@ from agents.commands import Secret
 parse_url: Any = apprise.URLBase.parse_url
 # Its warnings can repeat a part of an address: they are caught, and never reach our log.
 capture: Any = apprise.LogCapture
+logging.getLogger("apprise").propagate = False
 
 
 def _words(text: str) -> frozenset[str]:
@@ -25,11 +26,11 @@ def _words(text: str) -> frozenset[str]:
 
 
 # Services whose host in the URL is a host; in others it can be a token, so it is not shown.
-_HOSTED: Final = _words(
+HOSTED: Final = _words(
     "mailto mailtos json jsons xml xmls form forms gotify gotifys mmost mmosts matrix matrixs rocket rockets "
     "apprise apprises hassio hassios nctalk nctalks signal signals"
 )
-ALLOWED: Final = _HOSTED | _words(
+ALLOWED: Final = HOSTED | _words(
     "ntfy ntfys slack discord tgram workflow workflows zulip gchat wxteams webex pover pbul pagerduty "
     "opsgenie splunk victorops twilio sendgrid mailgun signl4 ilert incidentio betterstack squadcast"
 )
@@ -68,11 +69,11 @@ def read_address(text: str) -> Address:
         raise AddressRefused(f"“{scheme[:20]}” is not a service that Hotfleet sends to.")
     _refuse_parameters(text)
     plugin = _load(text)
-    schemes = _schemes(plugin)
+    schemes = schemes_of(plugin)
     if not schemes & ALLOWED:
         raise AddressRefused("This is not an address of a service that Hotfleet sends to.")
     shown = scheme if scheme in ALLOWED else sorted(schemes & ALLOWED)[0]
-    return Address(Secret(text), shown, mask_host(str(plugin.host or "")) if shown in _HOSTED else "")
+    return Address(Secret(text), shown, mask_host(str(plugin.host or "")) if shown in HOSTED else "")
 
 
 def load_plugin(url: Secret) -> Any:
@@ -97,7 +98,8 @@ def _load(text: str) -> Any:
     return plugin
 
 
-def _schemes(plugin: Any) -> set[str]:
+def schemes_of(plugin: Any) -> set[str]:
+    """Given a plug-in, return the schemes that its service has."""
     found: set[str] = set()
     for value in (plugin.protocol, plugin.secure_protocol):
         found |= {value} if isinstance(value, str) else set(value or ())

@@ -1,7 +1,7 @@
 """Telling people: `tell` writes, in the transaction of what it tells of; `send_due` sends, in a worker.
 
 A notice is never lost silently: each way to a target has a row with its attempts and its last result. Nothing
-here raises into the caller of `send_due`: what went wrong is in the row and in the log.
+that a service does raises into the caller of `send_due`: what went wrong is in the row and in the log.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _tell(kind: str, key: str, title: str, text: str, url: str, targets: list[Ta
 
 
 def send_due(limit: int = 20) -> int:
-    """Send what is due, at most `limit` messages. Return how many arrived. For workers; never raises."""
+    """Send what is due, at most `limit` messages. Return how many arrived. For workers."""
     sent = 0
     due = Delivery.objects.filter(next_at__lte=timezone.now()).order_by("next_at")[:limit]
     for delivery in due.select_related("notice", "target"):

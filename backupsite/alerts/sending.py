@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from io import StringIO
 from typing import Any, Final
 
 import apprise
 
-from backupsite.alerts.addresses import capture
+from backupsite.alerts.addresses import HOSTED, capture, schemes_of
 
 DEADLINE_S: Final = 30.0
+SHORTEST_SECRET: Final = 5
 
 
 class _Attempt:
@@ -47,10 +49,16 @@ def _send(attempt: _Attempt, plugin: Any, title: str, body: str) -> None:
 
 
 def _explain(plugin: Any, output: str) -> str:
-    """Given Apprise's warnings, return the first one, unless it repeats a part of the address."""
+    """Given Apprise's warnings, return the first one, unless it repeats a secret part of the address."""
     lines = [line.partition(" - WARNING - ")[2] or line for line in output.splitlines() if line.strip()]
     text = lines[0].strip() if lines else "The service refused the message."
-    parts = [str(part) for part in (plugin.password, plugin.user, plugin.host) if part and len(str(part)) > 3]
-    if any(part in text for part in [*parts, "://"]):
+    if any(part in text for part in _secret_parts(plugin)):
         return "The service refused the message or was not reached."
     return text[:180]
+
+
+def _secret_parts(plugin: Any) -> set[str]:
+    """Return every longer part of the address but its scheme and a host that is really one."""
+    parts = {part for part in re.split(r"[/:@?&=#]", str(plugin.url())) if len(part) >= SHORTEST_SECRET}
+    known = schemes_of(plugin)
+    return parts - known - ({str(plugin.host)} if known & HOSTED else set())

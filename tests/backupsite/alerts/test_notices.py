@@ -96,6 +96,21 @@ def test_no_secret_reaches_the_result_or_the_log(
     assert caplog.text
 
 
+def test_the_reason_is_kept_when_it_holds_no_secret(target: Target, hook: Hook) -> None:
+    hook.status = 503
+    tell_failure()
+    send_due()
+    assert "503" in Delivery.objects.get().result
+
+
+def test_a_damaged_address_is_a_result_and_stops_nothing(target: Target, hook: Hook) -> None:
+    for name, sealed in (("a", b"x"), ("b", b""), ("c", b"x" * 200)):
+        Target.objects.create(name=name, scheme="json", sealed_url=sealed)
+    tell_failure()
+    assert send_due() == 1
+    assert all("opens" in row.result for row in Delivery.objects.exclude(target=target))
+
+
 def test_two_workers_send_it_once(target: Target, hook: Hook) -> None:
     tell_failure()
     seen = Delivery.objects.get()
