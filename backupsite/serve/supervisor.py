@@ -72,7 +72,9 @@ class Supervisor:
         signal.set_wakeup_fd(ringing, warn_on_full_buffer=False)
         self._selector.register(self._bell, selectors.EVENT_READ)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._want_stop)
+            # Ignored already: started by nohup, or in the background of a script. That is respected.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._want_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _want_stop(self, *_: object) -> None:
@@ -204,7 +206,7 @@ class Supervisor:
         if child.unfinished_line and (not said or len(child.unfinished_line) > _LONGEST_LINE):
             lines, child.unfinished_line = [*lines, child.unfinished_line], b""
         for line in lines:
-            self._show(child, line.decode(errors="backslashreplace"))
+            self._show(child, _make_visible(line.decode(errors="backslashreplace")))
         return bool(said)
 
     def _show(self, child: Child, line: str) -> None:
@@ -228,6 +230,11 @@ class Supervisor:
 
     def _has_more(self, child: Child) -> bool:
         return any(key.fd == child.output for key, _ in self._selector.select(0))
+
+
+def _make_visible(text: str) -> str:
+    # What a device said may stand in a log line; it must not steer the terminal of who reads it.
+    return "".join(char if char.isprintable() or char == "\t" else f"\\x{ord(char):02x}" for char in text)
 
 
 def _describe(code: int | None) -> str:

@@ -32,7 +32,7 @@ def find_free_port() -> int:
 class Console:
     """One start of the console at a home."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, stdout: int | None = None) -> None:
         self.home, self.port = home, port
         self._log = home.parent / f"output-{os.urandom(4).hex()}"
         self._environment = {
@@ -47,7 +47,7 @@ class Console:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve"],
-                cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env=self._environment, stdout=stdout or log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -93,12 +93,12 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(home: Path) -> Iterator[Callable[[], Console]]:
+def start(home: Path) -> Iterator[Callable[..., Console]]:
     consoles: list[Console] = []
     port = find_free_port()
 
-    def start_console() -> Console:
-        consoles.append(Console(home, port))
+    def start_console(stdout: int | None = None) -> Console:
+        consoles.append(Console(home, port, stdout))
         return consoles[-1]
 
     yield start_console
@@ -112,7 +112,7 @@ def read_people(home: Path) -> list[str]:
         return [name for (name,) in database.execute("SELECT name FROM accounts_user")]
 
 
-def test_it_starts_everything_and_stops_everything(start: Callable[[], Console], home: Path) -> None:
+def test_it_starts_everything_and_stops_everything(start: Callable[..., Console], home: Path) -> None:
     console = start()
     address = console.wait_until_ready()
     assert address.startswith(f"http://127.0.0.1:{console.port}/setup/?code=")
@@ -126,7 +126,7 @@ def test_it_starts_everything_and_stops_everything(start: Callable[[], Console],
     assert console.output.endswith("Stopped.\n")
 
 
-def test_the_live_socket_takes_pages_of_this_console_only(start: Callable[[], Console]) -> None:
+def test_the_live_socket_takes_pages_of_this_console_only(start: Callable[..., Console]) -> None:
     console = start()
     console.wait_until_ready()
     address = f"ws://127.0.0.1:{console.port}/ws/live/?topic=fleet"
@@ -143,7 +143,21 @@ def test_the_live_socket_takes_pages_of_this_console_only(start: Callable[[], Co
     assert end.value.rcvd is not None and end.value.rcvd.code == 4401
 
 
-def test_a_second_copy_at_the_same_home_is_refused_with_a_clear_text(start: Callable[[], Console]) -> None:
+def test_it_stops_in_order_when_its_terminal_is_gone(start: Callable[..., Console]) -> None:
+    console = start(stdout=subprocess.PIPE)
+    assert console.process.stdout is not None
+    for line in console.process.stdout:
+        if b"Ready. Open" in line:
+            break
+    everything = list_descendants(console.process.pid)
+    console.process.stdout.close()
+    console.process.send_signal(signal.SIGHUP)
+    console.process.wait(90)
+    assert not any(map(is_running, everything))
+    assert not (console.home / "run" / "valkey.sock").exists()  # removed by Valkey's own, ordered end
+
+
+def test_a_second_copy_at_the_same_home_is_refused_with_a_clear_text(start: Callable[..., Console]) -> None:
     first = start()
     first.wait_until_ready()
     second = start()
@@ -154,7 +168,7 @@ def test_a_second_copy_at_the_same_home_is_refused_with_a_clear_text(start: Call
 
 
 def test_after_kill_9_nothing_is_left_and_the_next_start_has_the_same_data(
-    start: Callable[[], Console], home: Path
+    start: Callable[..., Console], home: Path
 ) -> None:
     first = start()
     first.wait_until_ready()
@@ -182,7 +196,7 @@ def test_a_busy_port_is_told_in_a_sentence(home: Path) -> None:
     assert "Traceback" not in console.output
 
 
-def test_a_home_that_others_may_read_is_refused(start: Callable[[], Console], home: Path) -> None:
+def test_a_home_that_others_may_read_is_refused(start: Callable[..., Console], home: Path) -> None:
     home.chmod(0o755)
     console = start()
     assert console.process.wait(20) == 1

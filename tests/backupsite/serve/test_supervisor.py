@@ -124,6 +124,12 @@ def test_a_program_that_ends_before_it_is_ready_ends_the_start(start: Callable[[
     assert "gave up: dies ended while it started" in toy.output
 
 
+def test_what_a_program_says_cannot_steer_the_terminal(start: Callable[[str], Toy]) -> None:
+    toy = start("rude")
+    assert toy.process.wait(10) == 1
+    assert "rude | \\x1b[2J wiped \\x00\\x0d\n" in toy.output
+
+
 def test_a_step_that_fails_ends_the_start_with_its_reason(start: Callable[[str], Toy]) -> None:
     toy = start("step")
     assert toy.process.wait(10) == 1

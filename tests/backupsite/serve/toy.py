@@ -63,6 +63,7 @@ CASES: dict[str, list[Program]] = {
     "fails": [Program("fails", ends("cannot open the thing"), stage=1)],
     "talkative": [Program("talker", ends("the last words"), stage=1, is_talkative=True)],
     "unready": [Program("never", stays("never"), stage=1, is_ready=lambda: False, ready_within_s=0.5)],
+    "rude": [Program("rude", ends("\x1b[2J wiped \x00\r"), stage=1, is_ready=lambda: False)],
     "dies": [Program("dies", ends("gone before ready"), stage=1, is_ready=lambda: False)],
     "step": [],
 }

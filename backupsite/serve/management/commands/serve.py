@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -66,5 +67,7 @@ class Command(BaseCommand):
         self._tell(f"{name:>11} | {text}")
 
     def _tell(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        # The terminal may be gone (closed window, ended pipe): the programs are still to be stopped in order.
+        with suppress(OSError):
+            self.stdout.write(text)
+            self.stdout.flush()
