@@ -6,6 +6,7 @@ A hint is never state and never awaited: the pages also poll, so a bell that doe
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from functools import cache
 from typing import Any
@@ -24,6 +25,8 @@ from backupsite.runs.models import Run
 log = logging.getLogger(__name__)
 
 FLEET = "fleet"
+WARN_S = 60.0
+_warned_at = float("-inf")
 
 
 def group_of_run(run_id: uuid.UUID) -> str:
@@ -68,7 +71,15 @@ def publish(groups: list[str], message: dict[str, object]) -> None:
                 pipeline.publish(f"{prefix}__group__{group}", data)
             pipeline.execute()
     except RedisError as error:
-        log.warning("The live pages were not told: %s", error)
+        _warn(error)
+
+
+def _warn(error: RedisError) -> None:
+    """Log it once a minute: each running run rings once a second."""
+    global _warned_at
+    if time.monotonic() - _warned_at > WARN_S:
+        _warned_at = time.monotonic()
+        log.warning("The live pages are not told: %s", error)
 
 
 @cache

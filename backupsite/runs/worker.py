@@ -190,6 +190,9 @@ class RunWorker(Worker):
     def handle_work_horse_killed(self, job: Any, retpid: Any, ret_val: Any, rusage: Any) -> None:
         """The horse died without closing its run: let the lease end now, so that the sweep need not wait."""
         log.error("A work horse died: job %s, wait status %s", job.id, ret_val)
+        # What it had started may have outlived it. The group cannot be anybody else's while one of it lives.
+        with contextlib.suppress(ProcessLookupError, TypeError):
+            os.killpg(retpid, signal.SIGKILL)
         try:
             lease.expire(UUID(hex=str(job.id).partition("-")[0]), lease.name_worker(retpid))
         except ValueError:

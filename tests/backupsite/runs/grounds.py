@@ -118,9 +118,12 @@ class Ground:
         self.processes.append(process)
         return process
 
-    def start_worker(self, queue: str = "bulk", count: int = 1) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, queue: str = "bulk", count: int = 1, *, before: str = "pass"
+    ) -> subprocess.Popen[bytes]:
+        """Start a pool; `before` is code that its process runs first."""
         return self.start_python(
-            "from django.core.management import call_command\n"
+            f"{before}\nfrom django.core.management import call_command\n"
             f"call_command('worker', {queue!r}, workers={count})"
         )
 

@@ -39,6 +39,15 @@ def children_of(pid: int) -> list[str]:
         return file.read().split()
 
 
+def is_running(pid: int) -> bool:
+    """False for a zombie too: whoever adopted it may not collect it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -117,6 +126,17 @@ def test_sigterm_undoes_the_run_before_the_pool_ends(ground: Ground) -> None:
     assert time.monotonic() - started < 10
     row = ground.look(number)
     assert (row["state"], row["error_code"], trace.read_text()) == ("lost", "worker-stopped", "undone")
+
+
+def test_a_work_horse_that_does_not_end_is_killed_with_what_it_started(ground: Ground) -> None:
+    pool = ground.start_worker(before="from backupsite.runs import worker; worker.GRACE_S = 2.0")
+    number = ground.request("backup", {"do": "ignore-term"})
+    horse = pid_of(ground.wait_for(number, "running"))
+    child = int(wait_until(lambda: children_of(horse), 10, "it started nothing")[0])
+    end_process(pool, signal.SIGTERM)
+    wait_until(lambda: not is_alive(horse) and not is_running(child), 10, "something lives on")
+    ground.tick()
+    assert ground.look(number)["error_code"] == "worker-lost"
 
 
 def test_a_run_whose_worker_froze_is_lost_and_the_worker_that_wakes_up_writes_nothing(ground: Ground) -> None:
