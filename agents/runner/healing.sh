@@ -129,13 +129,12 @@ start_second_reaper() { # only where systemd runs: it starts us again when the r
     --timer-property=AccuracySec=1s /bin/sh -c \
     'if [ -r "$1/program" ]; then exec /bin/sh "$1/program" second "$1"; fi; systemctl stop "${1##*/}.timer"' \
     sh "$dir" >/dev/null 2>&1
-  : >"$dir/has-timer"
 }
 
-stop_second_reaper() {
-  case $(systemctl is-active "${dir##*/}.timer" 2>/dev/null) in
-    active) systemctl stop "${dir##*/}.timer" >/dev/null 2>&1 ;;
-  esac
+stop_second_reaper() { # it also stops by itself when it finds no program
+  if [ "$(systemctl is-active "${dir##*/}.timer" 2>/dev/null)" = active ]; then
+    systemctl stop "${dir##*/}.timer" >/dev/null 2>&1
+  fi
   return 0
 }
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.live.ground import command, wait_until
 
+pytestmark = pytest.mark.slow
+
 SILENCE_S = 3
 STEPS = ("ready", "owed", "taken", "started", "ended", "dropped")
 CONSOLE = f"t{os.getpid()}"
@@ -175,6 +177,21 @@ def test_a_killed_reaper_comes_back(start: Start) -> None:
     wait_until(lambda: console.pid_of("reaper") != first, timeout_s=5, what="a new reaper")
     os.kill(console.child.pid, signal.SIGKILL)
     console.wait_until_clean(SILENCE_S + 5)
+
+
+def test_the_second_reaper_heals_what_the_first_cannot(start: Start) -> None:
+    """What systemd's timer starts, without systemd: it acts only when the reaper and the run are dead."""
+    console = start()
+    console.reach("taken")
+    second = ("/bin/sh", console.directory / "program", "second", console.directory)
+    command(*second)
+    assert console.directory.exists()  # the reaper lives: nothing to do
+    for record in ("listener", "reaper", "runner"):
+        os.kill(console.pid_of(record), signal.SIGKILL)
+    time.sleep(SILENCE_S)
+    assert console.directory.exists()
+    command(*second)
+    console.wait_until_clean(1)
 
 
 def test_a_killed_program_does_not_hurt_the_run(start: Start) -> None:
