@@ -62,12 +62,21 @@ def list_places(home: Path) -> list[Place]:
     for mount in mounts:
         if mount.is_pseudo or mount.is_read_only or _is_system(mount.point) or mount.point == "/":
             continue
-        path = Path(mount.point)
+        path = Path(mount.point) / "hotfleet"
         # A file (of a container) can be a mount point too.
-        if path.is_dir() and os.access(path, os.W_OK):
-            places[mount.device] = _make_place(str(path / "hotfleet"), mount)
+        if path.parent.is_dir() and os.access(path.parent, os.W_OK) and _is_good(path, home):
+            places[mount.device] = _make_place(str(path), mount)
     own = _make_place(str(home / "repositories"), find_mount(os.path.realpath(home), mounts))
     return [own, *sorted(places.values(), key=lambda place: -place.space.free_bytes)]
+
+
+def _is_good(path: Path, home: Path) -> bool:
+    """Return False for what would be refused: nobody is offered that."""
+    try:
+        check_place(str(path), home)
+    except StorageRefused:
+        return False
+    return True
 
 
 def _make_place(path: str, mount: Mount) -> Place:

@@ -40,7 +40,7 @@ class StorageRow:
 def repositories(request: HttpRequest) -> HttpResponse:
     rows = Repository.objects.select_related("device", "storage").order_by("device__name")
     context = {
-        "storages": [_look_at(storage) for storage in Storage.objects.order_by("id")],
+        "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "repositories": rows,
         "kit": RecoveryPassword.objects.order_by("id").last(),
     }

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from backupsite.accounts.models import AuditEvent
 from backupsite.alerts.models import Delivery, Target
-from backupsite.alerts.notices import send_due
+from backupsite.alerts.notices import send_due, tell
 from tests.backupsite.alerts.conftest import Hook
 
 pytestmark = pytest.mark.django_db
@@ -58,3 +59,18 @@ def test_a_target_can_be_deleted(operator: Client, target: Target) -> None:
     assert operator.get(f"{PAGE}{target.pk}/delete/").status_code == 405
     operator.post(f"{PAGE}{target.pk}/delete/")
     assert not Target.objects.exists()
+
+
+def test_its_number_of_queries_does_not_grow(
+    operator: Client, target: Target, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(30):
+        tell("backup-failed", f"run-{number}", "db-01: backup failed", "The disk is full.")
+    with django_assert_num_queries(5):  # session, person, targets, notices, deliveries
+        operator.get(PAGE)
+
+
+def test_hostile_texts_are_escaped(operator: Client, target: Target) -> None:
+    tell("backup-failed", "run", "<script>alert(1)</script>", "x")
+    Target.objects.update(name="<script>alert(2)</script>")
+    assert "<script>alert" not in operator.get(PAGE).content.decode()

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from backupsite.fleet.models import Device
 from backupsite.repositories.making import ensure_repository, measure_repository, open_repository
@@ -47,3 +48,12 @@ def test_a_hostile_name_is_escaped(operator: Client, storage: Storage, device: D
     Device.objects.update(name="<script>alert(1)</script>")
     ensure_repository(device)
     assert "<script>alert" not in operator.get("/repositories/").content.decode()
+
+
+def test_its_number_of_queries_does_not_grow(
+    operator: Client, storage: Storage, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(30):
+        ensure_repository(Device.objects.create(slug=f"web-{number}", name=f"web-{number}"))
+    with django_assert_num_queries(5):  # session, person, storages, repositories, kit
+        operator.get("/repositories/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,17 @@ def test_it_suggests_the_home_first_and_only_real_file_systems(home: Path) -> No
     assert places[0].path == str(home / "repositories")
     assert places[0].space.total_bytes >= places[0].space.free_bytes > 0
     assert {place.kind for place in places[1:]}.isdisjoint({"tmpfs", "proc", "overlay", "squashfs"})
+
+
+def test_it_offers_a_mounted_disk_unless_it_would_be_refused(ground: Path, home: Path) -> None:
+    image, point = home / "disk.img", ground / "disk"
+    image.write_bytes(b"\0" * 8_000_000)
+    point.mkdir(mode=0o700)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=True)
+    try:
+        assert str(point / "hotfleet") in [place.path for place in list_places(home)]
+        point.chmod(0o777)
+        assert str(point / "hotfleet") not in [place.path for place in list_places(home)]
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
