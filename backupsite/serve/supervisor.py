@@ -27,6 +27,7 @@ _SOON_S = 10.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_LINE = 65536
 _KEPT_LINES = 20
+_ONE_WISH_S = 1.0
 
 
 class GivenUpError(Exception):
@@ -64,6 +65,7 @@ class Supervisor:
         self._say = say
         self._programs: list[Program] = []
         self._stops_wanted = 0
+        self._last_wish = float("-inf")
         self._selector = selectors.DefaultSelector()
         self._bell, ringing = os.pipe()
         for end in (self._bell, ringing):
@@ -78,7 +80,10 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _want_stop(self, *_: object) -> None:
-        self._stops_wanted += 1
+        # timeout(1) and others signal the process and then its group: that is one wish and not two.
+        if time.monotonic() - self._last_wish > _ONE_WISH_S:
+            self._stops_wanted += 1
+        self._last_wish = time.monotonic()
 
     def start(self, program: Program) -> None:
         """Start a program and return when it is ready.
