@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from backupsite.console.coverage import find_gaps, read_known_facts
 from backupsite.console.run_words import run_status
-from backupsite.console.standings import next_dues, unmended_failures, waiting_host_keys
+from backupsite.console.standings import count_failures, next_dues, read_failures, waiting_host_keys
 from backupsite.fleet.models import Device, HostKey
 from backupsite.policies.models import Policy
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
@@ -98,7 +98,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "exposure": exposure,
         "spare": left,
         "overdue": -left,
-        "failure": unmended_failures(now, [device.pk]).get(device.pk),
+        "failure": read_failures(count_failures(now, [device.pk]), [device.pk]).get(device.pk),
         "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Count, IntegerField, Max, Min, Sum, Value
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from backupsite.console.attention import Item, make_item, rank_items
 from backupsite.console.checklist import make_checklist
-from backupsite.console.standings import UNSUCCESSFUL, unmended_failures, waiting_host_keys
+from backupsite.console.standings import UNSUCCESSFUL, count_failures, read_failures, waiting_host_keys
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
@@ -129,15 +128,15 @@ def _say_longest(exposures: dict[int, DeviceExposure], names: dict[int, str], no
 
 def _attention_context(exposures: dict[int, DeviceExposure], now: datetime) -> dict[str, Any]:
     keys = waiting_host_keys()
-    failures = unmended_failures(now)
+    counts = count_failures(now)
     ids = {
         pk
         for pk, exposure in exposures.items()
-        if exposure.standing in (*MISSED, Standing.UNPROTECTED) or pk in keys or pk in failures
+        if exposure.standing in (*MISSED, Standing.UNPROTECTED) or pk in keys or pk in counts
     }
     # The worst first, before the database is asked about each: a whole fleet in trouble is still one page.
     picked = sorted(ids, key=lambda pk: (not keys.get(pk, False), -exposures[pk].standing))[: MOST_ITEMS * 4]
-    devices = Device.objects.in_bulk(picked)
+    devices, failures = Device.objects.in_bulk(picked), read_failures(counts, picked)
     items: list[Item] = rank_items(
         make_item(devices[pk], exposures[pk], failures.get(pk), keys.get(pk), now)
         for pk in picked
@@ -166,20 +165,36 @@ def _storage_context() -> dict[str, Any]:
 
 
 def count_days(now: datetime) -> list[Day]:
-    """Given the server's time, return how the backups of the last days ended, in the reader's time zone."""
+    """Given the server's time, return how the backups of the last days ended, in the reader's time zone.
+
+    One query of as many parts as days: each counts along the index of state and time, where grouping by a
+    computed day would read every run.
+    """
     today = timezone.localdate(now)
-    first = today - timedelta(days=DAYS - 1)
-    start = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
-        days=DAYS - 1
-    )
-    ended = Run.objects.filter(kind=Run.BACKUP, queued_at__gte=start).annotate(day=TruncDate("queued_at"))
-    rows = ended.values("day").annotate(
-        good=Count("pk", filter=Q(state=State.SUCCEEDED)),
-        warnings=Count("pk", filter=Q(state=State.WARNINGS)),
-        failed=Count("pk", filter=Q(state__in=UNSUCCESSFUL)),
-    )
-    by_day = {
-        row["day"]: Day(row["day"], row["good"], row["warnings"], row["failed"]) for row in rows.order_by()
+    dates = [today - timedelta(days=number) for number in reversed(range(DAYS))]
+    parts = [_count_day(number, day) for number, day in enumerate(dates)]
+    by_state: dict[tuple[int, str], int] = {
+        (row["place"], row["state"]): row["total"] for row in parts[0].union(*parts[1:], all=True)
     }
-    days = [first + timedelta(days=number) for number in range(DAYS)]
-    return [by_day.get(day) or Day(day, 0, 0, 0) for day in days]
+    return [
+        Day(
+            day,
+            by_state.get((number, State.SUCCEEDED), 0),
+            by_state.get((number, State.WARNINGS), 0),
+            sum(by_state.get((number, state), 0) for state in UNSUCCESSFUL),
+        )
+        for number, day in enumerate(dates)
+    ]
+
+
+def _count_day(place: int, day: date) -> Any:
+    midnight = timezone.make_aware(datetime.combine(day, time.min))
+    following = timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
+    ended = Run.objects.filter(
+        kind=Run.BACKUP,
+        state__in=[State.SUCCEEDED, State.WARNINGS, *UNSUCCESSFUL],
+        queued_at__gte=midnight,
+        queued_at__lt=following,
+    )
+    counted = ended.order_by().values("state").annotate(total=Count("*"))
+    return counted.annotate(place=Value(place, output_field=IntegerField())).values("place", "state", "total")

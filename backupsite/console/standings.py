@@ -34,7 +34,15 @@ class Failure:
     count: int
 
 
-def unmended_failures(now: datetime, device_ids: Collection[int] | None = None) -> dict[int, Failure]:
+@dataclass(frozen=True)
+class FailureCount:
+    """A Failure whose run was not read: a whole fleet may fail at once. `number` is that run's."""
+
+    number: int
+    count: int
+
+
+def count_failures(now: datetime, device_ids: Collection[int] | None = None) -> dict[int, FailureCount]:
     """Return the devices whose backups fail now: a run that waits or works does not hide it."""
     later_good = Run.objects.filter(
         device=OuterRef("device"), kind=Run.BACKUP, state__in=GOOD, number__gt=OuterRef("number")
@@ -47,10 +55,17 @@ def unmended_failures(now: datetime, device_ids: Collection[int] | None = None) 
     )
     if device_ids is not None:
         failed = failed.filter(device_id__in=device_ids)
-    rows = failed.values("device_id").annotate(newest=Max("number"), count=Count("pk")).order_by()
-    counts = {row["newest"]: row["count"] for row in rows}
-    runs = Run.objects.filter(number__in=failed.values("device_id").annotate(n=Max("number")).values("n"))
-    return {run.device_id: Failure(run, counts.get(run.number, 1)) for run in runs.order_by()}
+    rows = failed.order_by().values_list("device_id").annotate(newest=Max("number"), count=Count("pk"))
+    return {device_id: FailureCount(newest, count) for device_id, newest, count in rows}
+
+
+def read_failures(counts: dict[int, FailureCount], device_ids: Collection[int]) -> dict[int, Failure]:
+    """Given counts and the devices that are shown, return their failures with the runs."""
+    numbers = [counts[pk].number for pk in device_ids if pk in counts]
+    return {
+        run.device_id: Failure(run, counts[run.device_id].count)
+        for run in Run.objects.filter(number__in=numbers)
+    }
 
 
 def next_dues(device_ids: Collection[int]) -> dict[int, datetime]:
