@@ -21,7 +21,7 @@ def test_without_a_queue_it_says_so(operator: Client) -> None:
     text = operator.get(PAGE).content.decode()
     assert "Runs wait in the database" in text
     assert "No backup starts by itself" in text
-    assert "SQLite" in text and "restic" in text
+    assert ("SQLite" in text or "PostgreSQL" in text) and "restic" in text
 
 
 def test_a_tick_is_a_sign_of_life(operator: Client) -> None:
