@@ -46,8 +46,9 @@ def send_notices() -> None:
     notices.send_due()
 
 
-# Time for the undo over SSH after SIGTERM. A lease lasts 30 s, so the run still closes itself.
-GRACE_S = 20.0
+# Time for the undo over SSH after SIGTERM; the lease is renewed meanwhile. Everything has to be clean and final
+# within 60 s of the stop, the sweep of a killed one included; `serve` waits for longer than this.
+GRACE_S = 40.0
 
 
 class WorkerJob(queue.RunJob):
