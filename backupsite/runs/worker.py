@@ -46,8 +46,8 @@ def send_notices() -> None:
     notices.send_due()
 
 
-# Time for the undo over SSH after SIGTERM; the lease is renewed meanwhile. Everything has to be clean and final
-# within 60 s of the stop, the sweep of a killed one included; `serve` waits for longer than this.
+# Time for the undo over SSH after SIGTERM; the lease is renewed meanwhile. With the sweep of one that had to
+# be killed, everything is clean and final within 60 s. `serve` waits for longer than this.
 GRACE_S = 40.0
 
 
