@@ -39,7 +39,9 @@ class Valkey:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        words = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
+        # Ended by the kernel when the tests are killed.
+        words = ["setpriv", "--pdeathsig", "KILL", "--", str(get_binary_path())]
+        words += ["--port", "0", "--unixsocket", str(self.socket), "--save", ""]
         words += ["--dir", str(self.directory), "--unixsocketperm", "700"]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         wait_until(self.answers, 10, "Valkey does not answer")
