@@ -29,6 +29,14 @@ class Preview:
     is_measured: bool = False
 
     @property
+    def target(self) -> timedelta | None:
+        """The achievable target as a person would write it: rounded up, never down."""
+        if self.achievable is None:
+            return None
+        step = timedelta(hours=1) if self.achievable > timedelta(days=1) else timedelta(minutes=5)
+        return -(-self.achievable // step) * step
+
+    @property
     def is_too_tight(self) -> bool:
         """True when the schedule cannot keep the target even if all goes well but for one retry."""
         return self.rpo is not None and self.achievable is not None and self.achievable > self.rpo

@@ -24,6 +24,7 @@ WHEN = (
     ("cron", "Cron", Policy.CRON, 60),
     ("manual", "By hand", Policy.MANUAL, 60),
 )
+WRITE_TIME = "Write the time like 02:00 or 23:30."
 SHORTEST_RPO = timedelta(minutes=5)
 LONGEST_RPO = timedelta(days=366)
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
@@ -44,18 +45,20 @@ class PolicyForm(forms.Form):
         label="How often",
         widget=forms.RadioSelect,
     )
-    at_time = forms.CharField(max_length=20, required=False, initial="02:00", label="At")
+    at_time = forms.CharField(
+        max_length=20, initial="02:00", label="At", error_messages={"required": WRITE_TIME}
+    )
     weekday = forms.TypedChoiceField(coerce=int, choices=list(enumerate(WEEKDAYS)), initial=6, label="On")
     cron = forms.CharField(
         max_length=120,
-        required=False,
+        error_messages={"required": "Write five fields, like 30 2 * * 1-5."},
         label="Cron expression",
         help_text="Five fields: minute, hour, day, month, weekday. For example 30 2 * * 1-5.",
     )
     time_zone = forms.CharField(max_length=64, initial="UTC", label="Time zone")
     rpo = forms.CharField(
         max_length=40,
-        initial="3 h",
+        initial="2 h",
         label="Target (RPO)",
         help_text="The newest restore point must never be older than this, for example 2 h or 26 h.",
     )
@@ -63,6 +66,10 @@ class PolicyForm(forms.Form):
     def __init__(self, *args: Any, policy: Policy | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.policy = policy
+        if self.is_bound:
+            when = self.data.get("when")
+            self.fields["at_time"].required = when in {"daily", "weekly"}
+            self.fields["cron"].required = when == "cron"
 
     def clean_name(self) -> str:
         try:
@@ -98,7 +105,7 @@ class PolicyForm(forms.Form):
             return None
         match = _TIME.fullmatch(text)
         if match is None:
-            raise forms.ValidationError("Write the time like 02:00 or 23:30.")
+            raise forms.ValidationError(WRITE_TIME)
         return time(int(match[1]), int(match[2]))
 
     def clean(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from backupsite.fleet.devices import actor_of
@@ -24,7 +25,7 @@ def policies(request: HttpRequest) -> HttpResponse:
         device_count=Count("assignments", distinct=True), next_due=Min("assignments__next_due")
     ).prefetch_related("sources")
     rows = [(policy, Schedule.of(policy).sentence()) for policy in listed]
-    return render(request, "policies/policies.html", {"rows": rows})
+    return render(request, "policies/policies.html", {"rows": rows, "now": timezone.now()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -139,7 +139,7 @@ def test_the_preview_says_what_the_schedule_can_keep(operator: Client) -> None:
     make_device()
     tight = operator.post("/policies/preview/", {**GOOD, "rpo": "1 h", "every_device": "on"}).content.decode()
     assert "1 device</strong>" in tight and "Every hour" in tight
-    assert "cannot be kept" in tight and "assumed" in tight
+    assert "cannot be kept" in tight and "assumed" in tight and "1\u00a0h 25\u00a0min" in tight
     good = operator.post("/policies/preview/", GOOD).content.decode()
     assert "cannot be kept" not in good and "No device is chosen" in good
     half = operator.post("/policies/preview/", {"when": "cron", "cron": "1 2", "sources-TOTAL_FORMS": "x"})
