@@ -15,7 +15,13 @@ from django.views.decorators.http import require_safe
 
 from backupsite.console.coverage import find_gaps, read_known_facts
 from backupsite.console.run_words import run_status
-from backupsite.console.standings import count_failures, next_dues, read_failures, waiting_host_keys
+from backupsite.console.standings import (
+    QUIET_KINDS,
+    count_failures,
+    next_dues,
+    read_failures,
+    waiting_host_keys,
+)
 from backupsite.fleet.models import Device, HostKey
 from backupsite.policies.models import Policy
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
@@ -88,6 +94,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     facts = read_known_facts(device)
     listed = (
         Run.objects.filter(device=device)
+        .exclude(kind__in=QUIET_KINDS)
         .select_related("policy")
         .annotate(took=F("ended_at") - F("started_at"))
     )

@@ -16,7 +16,13 @@ from django.views.decorators.http import require_safe
 
 from backupsite.console.attention import Item, make_item, rank_items
 from backupsite.console.checklist import make_checklist
-from backupsite.console.standings import UNSUCCESSFUL, count_failures, read_failures, waiting_host_keys
+from backupsite.console.standings import (
+    QUIET_KINDS,
+    UNSUCCESSFUL,
+    count_failures,
+    read_failures,
+    waiting_host_keys,
+)
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
@@ -146,7 +152,7 @@ def _attention_context(exposures: dict[int, DeviceExposure], now: datetime) -> d
 
 
 def _activity_context(now: datetime) -> dict[str, Any]:
-    active = Run.objects.filter(state__in=ACTIVE).select_related("device")
+    active = Run.objects.filter(state__in=ACTIVE).exclude(kind__in=QUIET_KINDS).select_related("device")
     due = PolicyDevice.objects.filter(policy__is_enabled=True, next_due__isnull=False)
     upcoming = due.values("policy__name", "policy__slug").annotate(at=Min("next_due"), devices=Count("pk"))
     week = Run.objects.filter(freeze_ms__isnull=False, queued_at__gte=now - timedelta(days=7))

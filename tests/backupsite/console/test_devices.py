@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from backupsite.fleet.models import Device
+from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from tests.backupsite.making import make_device, make_point, make_policy, make_run, repository_of
 
@@ -156,3 +157,10 @@ def test_who_may(operator: Client, stranger: Client) -> None:
     assert operator.post("/devices/").status_code == 405
     assert operator.post("/devices/db-01/").status_code == 405
     assert operator.get("/devices/nothing/").status_code == 404
+
+
+def test_looking_into_a_restore_point_is_not_told(operator: Client) -> None:
+    device = make_device()
+    make_run(device, State.RUNNING, kind=Run.BROWSE)
+    assert "Nothing ran on this device yet." in operator.get("/devices/db-01/").content.decode()
+    assert "Nothing runs at this moment." in operator.get("/").content.decode()
