@@ -121,6 +121,7 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = HOTFLEET_HOME / "static"
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "backupsite.web.staticfiles.ManifestStorage"},
@@ -152,5 +153,10 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": environment.log_level()},
-    "loggers": {"paramiko": {"level": "WARNING"}, "rq.worker": {"level": "WARNING"}},
+    "loggers": {
+        "paramiko": {"level": "WARNING"},
+        "rq.worker": {"level": "WARNING"},
+        # Every 404 and 405 is a warning to Django; an answer of 500 is an error.
+        "django.request": {"level": "ERROR"},
+    },
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import warnings
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -38,6 +39,8 @@ def run(reserved: socket.socket) -> Callable[[], None]:
 
     def serve() -> None:
         use_connection_pool()
+        # WhiteNoise reads a static file whole, in a thread: known, measured (2.5 ms) and fine for a console.
+        warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
         config = uvicorn.Config(
             "backupsite.asgi:application",
             workers=1,
