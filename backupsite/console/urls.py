@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from backupsite.console import device_list, device_page, device_removal, enrolment, fleet_page, policy_pages
+from backupsite.console import (
+    device_list,
+    device_page,
+    device_removal,
+    enrolment,
+    fleet_page,
+    policy_pages,
+    run_page,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("backupsite.console.setup_urls")),
@@ -16,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("devices/<slug:slug>/check/", enrolment.device_check, name="device-check"),
     path("devices/<slug:slug>/hostkey/", enrolment.device_hostkey, name="device-hostkey"),
     path("devices/<slug:slug>/delete/", device_removal.device_delete, name="device-delete"),
+    path("runs/<int:number>/", run_page.run, name="run"),
     path("policies/preview/", policy_pages.policy_preview, name="policy-preview"),
     path("policies/new/", policy_pages.policy_new, name="policy-new"),
     path("policies/<slug:slug>/", policy_pages.policy, name="policy"),

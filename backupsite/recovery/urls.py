@@ -1,5 +1,18 @@
+"""Addresses of restore points, downloads and restores."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from backupsite.recovery import download_pages, point_page, points_pages, restore_page
+
+urlpatterns: list[URLPattern] = [
+    path("points/", points_pages.points, name="points"),
+    path("points/<uuid:pk>/", point_page.point, name="point"),
+    path("points/<uuid:pk>/open/", point_page.point_open, name="point-open"),
+    path("points/<uuid:pk>/download/", download_pages.point_download, name="point-download"),
+    path("downloads/<uuid:pk>/", download_pages.download, name="download"),
+    path("downloads/<uuid:pk>/file/", download_pages.download_file, name="download-file"),
+    path("devices/<slug:slug>/points/", points_pages.device_points, name="device-points"),
+    path("devices/<slug:slug>/restore/", restore_page.device_restore, name="device-restore"),
+]

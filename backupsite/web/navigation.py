@@ -54,7 +54,7 @@ SECTIONS = (
             Item("Alerts", "alert", "alerts"),
         ),
     ),
-    Section("Recover", (Item("Restore points", "point", "restore-points", on_phone=True),)),
+    Section("Recover", (Item("Restore points", "point", "points", on_phone=True),)),
     Section(
         "Protect",
         (Item("Policies", "policy", "policies"), Item("Repositories", "repository", "repositories")),

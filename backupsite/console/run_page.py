@@ -1,0 +1,128 @@
+"""The page of one run: live while it works, the report afterwards. It joins a run with what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from backupsite.console.ticks import make_ticks
+from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.words import describe_restore, show_points
+from backupsite.runs.log import read_log
+from backupsite.runs.looks import percent_done, run_status, run_title
+from backupsite.runs.models import Run, RunLine
+from backupsite.runs.pace import draw_freeze_window, draw_pace, make_pace
+from backupsite.runs.phases import make_phases
+from backupsite.runs.report import make_report
+from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
+
+MOST_FILES = 100
+
+
+@require_safe
+def run(request: HttpRequest, number: int) -> HttpResponse:
+    found = Run.objects.select_related("device", "policy", "retry_of")
+    shown = get_object_or_404(found, number=number)
+    now = timezone.now()
+    part = request.GET.get("part", "")
+    with_commands = request.GET.get("commands") == "1"
+    parts: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+        "head": ("runs/run_head.html", lambda: head_context(shown)),
+        "live": ("runs/run_live.html", lambda: live_context(shown, now)),
+        "log": ("runs/run_log.html", lambda: log_context(shown, with_commands)),
+    }
+    if part in parts:
+        template, make_context = parts[part]
+        return render(request, template, make_context())
+    context: dict[str, Any] = {
+        "crumbs": [
+            ("Runs", reverse("runs")),
+            (make_visible(shown.device.name), shown.device.get_absolute_url()),
+            (f"#{shown.number}", ""),
+        ],
+    }
+    for _, make_context in parts.values():
+        context |= make_context()
+    return render(request, "runs/run.html", context)
+
+
+def head_context(run: Run) -> dict[str, Any]:
+    """Return what the head shows: title, state, facts and buttons. Runs one query for the retries."""
+    state = State(run.state)
+    percent = percent_done(run)
+    return {
+        "run": run,
+        "is_over": state.is_final,
+        "status": run_status(run),
+        "title": run_title(run),
+        "tab_title": _tab_title(run, percent),
+        "may_try_again": run.kind == Run.BACKUP and state.is_final and run.policy_id is not None,
+        "try_again_words": "Back up again" if state.is_good else "Try again",
+        "retries": list(run.retries.order_by("number")) if state.is_final else [],
+    }
+
+
+def _tab_title(run: Run, percent: int | None) -> str:
+    name = make_visible(run.device.name)
+    state = State(run.state)
+    if state.is_final:
+        return f"{'Done' if state.is_good else state.label} · {name}"
+    return f"{percent} % · {name}" if percent is not None else f"{run_title(run)}"
+
+
+def live_context(run: Run, now: datetime) -> dict[str, Any]:
+    """Return what changes while the run works, and what it made. Runs at most eight queries."""
+    phases, samples = list(run.phases.all()), list(run.samples.all())
+    points = list(RestorePoint.objects.filter(run=run))
+    files = RunLine.objects.filter(run=run, kind=RunLine.FILE).order_by("sequence")
+    state = State(run.state)
+    is_unprotected = run.kind == Run.BACKUP and state.is_final and not state.is_good
+    return {
+        "run": run,
+        "now": now,
+        "is_over": state.is_final,
+        "is_waiting": state == State.QUEUED,
+        "percent": percent_done(run),
+        "pace": make_pace(run, samples, now),
+        "throughput": draw_pace(run, samples, phases),
+        "phases": make_phases(run, phases, now),
+        "freeze": draw_freeze_window(run),
+        "freeze_is_over": _is_over_limit(run),
+        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.DOWNLOAD),
+        "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
+        "report": make_report(run, len(points)),
+        "points": show_points(points),
+        "files": list(files[:MOST_FILES]) if run.problem_count else [],
+        "newest_point": _newest_point(run) if is_unprotected else None,
+        "asks_for_point": is_unprotected,
+        "restore": describe_restore(run) if run.kind == Run.RESTORE else None,
+        "download": Download.objects.filter(run=run).first() if run.kind == Run.DOWNLOAD else None,
+        "ticks": make_ticks(run) if run.kind == Run.PROBE else [],
+    }
+
+
+def _is_over_limit(run: Run) -> bool:
+    return bool(run.freeze_ms and run.freeze_limit_ms and run.freeze_ms > run.freeze_limit_ms)
+
+
+def _newest_point(run: Run) -> RestorePoint | None:
+    """What can be restored although this run failed."""
+    return RestorePoint.objects.filter(device=run.device, policy=run.policy).order_by("-made_at").first()
+
+
+def log_context(run: Run, with_commands: bool) -> dict[str, Any]:
+    """Return the log. Runs two queries."""
+    return {
+        "run": run,
+        "is_over": State(run.state).is_final,
+        "log": read_log(run, with_commands=with_commands),
+        "with_commands": with_commands,
+    }

@@ -1,0 +1,118 @@
+"""Downloads: asking for one, watching it being prepared, fetching it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from agents.commands import to_bytes
+from backupsite.accounts import audit
+from backupsite.recovery.downloads import ask_download, file_name_of, file_of
+from backupsite.recovery.folders import decode_folder, join
+from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.picking import find_entries
+from backupsite.recovery.point_page import folder_url, read_folder
+from backupsite.runs.requests import ACTIVE
+from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
+
+
+@require_POST
+def point_download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Prepare a download of the one entry that is named, or of the folder when none is."""
+    point = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
+    folder = read_folder(point, request.POST.get("folder"))
+    keys = request.POST.getlist("entry") or request.POST.getlist("name")
+    if len(keys) > 1:
+        messages.warning(request, "A download holds one file or one folder. Pick one, or restore them.")
+        return redirect(folder_url(point, folder))
+    if not keys:
+        return redirect(start_download(request, point, folder, is_folder=True))
+    entry = find_entries(point, folder, keys)[0]
+    if not (entry.is_file or entry.is_folder):
+        messages.warning(request, "Only files and folders can be downloaded; links come with their folder.")
+        return redirect(folder_url(point, folder))
+    path = join(folder, entry.name)
+    return redirect(start_download(request, point, path, is_folder=entry.is_folder))
+
+
+def start_download(request: HttpRequest, point: RestorePoint, path: str, *, is_folder: bool) -> str:
+    """Ask for a download and return the address of its page."""
+    with transaction.atomic():
+        made = ask_download(point, path, is_folder=is_folder, requested_by=request.user.get_username())
+        audit.record(
+            request, "download.ask", point.device.name, {"path": make_visible(path), "point": str(point.pk)}
+        )
+    return reverse("download", args=[made.pk])
+
+
+@require_safe
+def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    shown = _own_download(request, pk)
+    is_expired = shown.expires_at <= timezone.now()
+    run = shown.run
+    context: dict[str, Any] = {
+        "download": shown,
+        "run": run,
+        "is_expired": is_expired,
+        "is_working": not shown.is_ready and run is not None and run.state in ACTIVE,
+        "has_failed": run is not None and State(run.state).is_final and not State(run.state).is_good,
+        "file_name": file_name_of(shown),
+        "path": decode_folder(shown.path_key),
+    }
+    if request.GET.get("part") == "state":
+        return render(request, "recovery/download_state.html", context)
+    context["crumbs"] = [
+        ("Restore points", reverse("points")),
+        (make_visible(shown.point.source), shown.point.get_absolute_url()),
+        ("Download", ""),
+    ]
+    return render(request, "recovery/download.html", context)
+
+
+@require_safe
+def download_file(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
+    """The file itself. Its bytes are somebody's: the browser must neither guess nor run what they are."""
+    wanted = _own_download(request, pk)
+    if wanted.expires_at <= timezone.now():
+        return render(request, "recovery/download_gone.html", {"download": wanted}, status=410)
+    if not wanted.is_ready:
+        raise Http404("not ready")
+    try:
+        file = file_of(wanted).open("rb")
+    except FileNotFoundError:
+        return render(request, "recovery/download_gone.html", {"download": wanted}, status=410)
+    if request.method == "GET":
+        detail = {"path": make_visible(decode_folder(wanted.path_key)), "bytes": wanted.size_bytes}
+        audit.record(request, "download.fetch", wanted.point.device.name, detail)
+    answer = FileResponse(file, content_type="application/octet-stream")
+    answer["Content-Disposition"] = attachment(file_name_of(wanted))
+    answer["X-Content-Type-Options"] = "nosniff"
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    answer["Cache-Control"] = "private, no-store"
+    return answer
+
+
+def attachment(name: str) -> str:
+    """Given a file's name with any bytes in it, return the header that makes a browser save it under it.
+
+    Bytes that are no UTF-8 become U+FFFD, control and direction characters are made visible, a slash cannot
+    be in it: the header is ASCII and cannot be split. Pure."""
+    words = to_bytes(name).decode("utf-8", "replace")
+    shown = make_visible(words).replace("/", "_").replace("\\", "_")
+    return f"attachment; filename*=UTF-8''{quote(shown, safe='')}"
+
+
+def _own_download(request: HttpRequest, pk: uuid.UUID) -> Download:
+    """Only who asked for a download may see it: for others it does not exist."""
+    found = Download.objects.select_related("point__device", "run")
+    return get_object_or_404(found, pk=pk, requested_by=request.user.get_username())

@@ -1,0 +1,63 @@
+"""The lists of restore points: of everything, and of one device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from backupsite.fleet.models import Device
+from backupsite.fleet.tabs import make_tabs
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.words import show_points
+from backupsite.web.visible import make_visible
+
+PAGE_SIZE = 50
+LONGEST_SEARCH = 200
+
+
+@require_safe
+def points(request: HttpRequest) -> HttpResponse:
+    slug = request.GET.get("device", "")[:80].replace("\0", "")
+    found = RestorePoint.objects.select_related("device", "policy", "run")
+    if slug:
+        found = found.filter(device__slug=slug)
+    context = _list_context(request, found)
+    context |= {
+        "devices": Device.objects.filter(restore_points__isnull=False).distinct(),
+        "wanted_device": slug,
+        "is_filtered": bool(slug or context["search"]),
+    }
+    return render(request, "recovery/points.html", context)
+
+
+@require_safe
+def device_points(request: HttpRequest, slug: str) -> HttpResponse:
+    device = get_object_or_404(Device, slug=slug)
+    found = RestorePoint.objects.filter(device=device).select_related("device", "policy", "run")
+    context = _list_context(request, found)
+    context |= {
+        "device": device,
+        "tabs": make_tabs(device, "device-points"),
+        "is_filtered": bool(context["search"]),
+        "crumbs": [
+            ("Devices", reverse("devices")),
+            (make_visible(device.name), device.get_absolute_url()),
+            ("Restore points", ""),
+        ],
+    }
+    return render(request, "recovery/device_points.html", context)
+
+
+def _list_context(request: HttpRequest, found: QuerySet[RestorePoint]) -> dict[str, Any]:
+    """Narrow by the searched source and cut into pages. Runs two queries when it is drawn."""
+    search = request.GET.get("source", "")[:LONGEST_SEARCH].replace("\0", "")
+    if search:
+        found = found.filter(source__icontains=search)
+    page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
+    return {"page": page, "rows": show_points(page.object_list), "search": search}

@@ -1,0 +1,122 @@
+"""The form of a restore: from which moment, and where to."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from backupsite.policies.paths import KERNEL_PATHS
+from backupsite.recovery.models import RestorePoint
+from backupsite.web.choices import Choice
+from backupsite.web.formatting import format_ago
+from backupsite.web.visible import make_visible, shorten_middle
+
+TO_FOLDER, TO_DOWNLOAD = "folder", "download"
+LONGEST_TARGET_BYTES = 3000
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class RestoreForm(forms.Form):
+    """`points` are the moments that are offered. With `is_picked` the moment is fixed: entries were picked
+    in one restore point, and another one may not have them."""
+
+    point = forms.ChoiceField(label="1. From which moment", widget=forms.RadioSelect)
+    to = forms.ChoiceField(label="3. Where to", widget=forms.RadioSelect)
+    target = forms.CharField(
+        label="Folder on the device",
+        max_length=LONGEST_TARGET_BYTES,
+        strip=False,
+        help_text="It is made when it is missing, for root alone. Its parents must belong to root.",
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(
+        self, *args: Any, points: Sequence[RestorePoint], device_name: str, is_picked: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.points = {str(point.pk): point for point in points}
+        choices = [(key, describe_moment(point)) for key, point in self.points.items()]
+        # Choices hold objects as labels on purpose: parts/choices.html draws both lines of a Choice.
+        moments: Any = self.fields["point"]
+        moments.choices = choices
+        places: Any = self.fields["to"]
+        places.choices = [
+            (TO_FOLDER, Choice("Another folder", f"on {make_visible(device_name)}")),
+            (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as a tar archive")),
+        ]
+        self.fields["target"].required = self.data.get("to", TO_FOLDER) != TO_DOWNLOAD
+        if is_picked:
+            self.fields["point"].widget = forms.HiddenInput()
+
+    @property
+    def chosen(self) -> RestorePoint:
+        """The moment that is chosen so far; the first one that is offered while there is none."""
+        key = self.data.get("point") if self.is_bound else self.initial.get("point")
+        return self.points.get(str(key)) or next(iter(self.points.values()))
+
+    @property
+    def folder_or_default(self) -> str:
+        """The folder as typed; that which is proposed for the chosen moment while none is typed. When the
+        proposal of another moment stands there, nobody typed it."""
+        typed = str(self.data.get("target", "")) if self.is_bound else ""
+        proposed = {propose_target(point) for point in self.points.values()}
+        return propose_target(self.chosen) if not self.is_bound or typed in proposed else typed
+
+    def clean_target(self) -> str:
+        if self.data.get("to") == TO_DOWNLOAD:
+            return ""
+        try:
+            return check_target(self.folder_or_default)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+def describe_moment(point: RestorePoint) -> Choice:
+    """Given a restore point, return its choice card."""
+    words = f"{format_ago(point.made_at, timezone.now())}, {shorten_middle(make_visible(point.source), 40)}"
+    return Choice(say_moment(point), words if point.is_complete else f"{words}, not complete")
+
+
+def say_moment(point: RestorePoint) -> str:
+    """Given a restore point, return when it was made, in the reader's time zone ("Today 14:02")."""
+    local, today = timezone.localtime(point.made_at), timezone.localdate()
+    days = (today - local.date()).days
+    if days in (0, 1):
+        return f"{'Yesterday' if days else 'Today'} {local:%H:%M}"
+    year = f" {local:%Y}" if local.year != today.year else ""
+    return f"{local.day} {local:%b}{year}, {local:%H:%M}"
+
+
+def propose_target(point: RestorePoint) -> str:
+    """Given a restore point, return a folder that very likely does not exist yet. Pure but for the zone."""
+    name = _UNSAFE.sub("_", posixpath.basename(point.source)).strip("._-") or "all"
+    return f"/var/restore/{name[:60]}-{timezone.localtime(point.made_at):%Y-%m-%d-%H%M%S}"
+
+
+def check_target(text: str) -> str:
+    """Given a folder as typed, return it without doubled and trailing slashes.
+
+    Raise ValueError with one sentence when nothing may be restored into it. Pure: the device looks again."""
+    path = text.strip(" ")
+    if not path.startswith("/"):
+        raise ValueError("Give the whole path from the root, for example /var/restore/www.")
+    if not path.isprintable():
+        raise ValueError("The path holds a character that cannot be seen.")
+    if ".." in path.split("/"):
+        raise ValueError("Leave out “..”: give the folder where the files shall really go.")
+    path = posixpath.normpath("/" + path.lstrip("/"))
+    if path == "/":
+        raise ValueError("A restore into / itself is not done. Give a folder, for example /var/restore/www.")
+    if len(path.encode()) > LONGEST_TARGET_BYTES or any(len(part.encode()) > 255 for part in path.split("/")):
+        raise ValueError("The path, or a name in it, is longer than a file system takes.")
+    for kernel in KERNEL_PATHS:
+        if path == kernel or path.startswith(f"{kernel}/"):
+            raise ValueError(
+                f"{kernel} is made anew at each start of the device: files would not stay there."
+            )
+    return path

@@ -1,0 +1,103 @@
+"""How restore points and restores are said on pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from agents.events import Consistency
+from agents.snapshots import providers
+from backupsite.recovery.folders import decode_folder, decode_path
+from backupsite.recovery.models import RestorePoint
+from backupsite.runs.models import Run
+from backupsite.web.formatting import format_count
+from backupsite.web.status import Status
+from backupsite.web.visible import make_visible
+
+UNKNOWN = Status("Consistency not known", "off", "help")
+CONSISTENCIES: dict[str, tuple[Status, str]] = {
+    Consistency.APPLICATION: (
+        Status("Application-consistent", "good", "good"),
+        "The application brought its data into a clean state first: it starts from this as after a stop.",
+    ),
+    Consistency.FILE_SYSTEM: (
+        Status("File-system-consistent", "good", "good"),
+        "The file system was held for the moment of the snapshot: every file is as it was at one moment.",
+    ),
+    Consistency.CRASH: (
+        Status("Crash-consistent", "neutral", "snapshot"),
+        "Everything is from one moment, as after a power cut: databases recover by their own journal.",
+    ),
+    Consistency.NONE: (
+        Status("Not from one moment", "warn", "warn"),
+        "The live files were read one after the other: files that change together may not fit together.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ShownPoint:
+    """A restore point with its words, for lists and its page."""
+
+    point: RestorePoint
+
+    @property
+    def consistency(self) -> Status:
+        return CONSISTENCIES.get(self.point.consistency, (UNKNOWN, ""))[0]
+
+    @property
+    def meaning(self) -> str:
+        """One sentence about what the consistency means."""
+        return CONSISTENCIES.get(self.point.consistency, (UNKNOWN, "Nothing is known about it."))[1]
+
+    @property
+    def completeness(self) -> Status:
+        return (
+            Status("Complete", "good", "good")
+            if self.point.is_complete
+            else Status("Not complete", "warn", "warn")
+        )
+
+    @property
+    def method(self) -> str:
+        return say_method(self.point.method)
+
+
+def show_points(points: Iterable[RestorePoint]) -> list[ShownPoint]:
+    """Given restore points, return them with their words."""
+    return [ShownPoint(point) for point in points]
+
+
+def say_method(method: str) -> str:
+    """Given a restore point's method ("btrfs+live"), return the labels of its providers."""
+    known = providers()
+    names = [known[name].label if name in known else name for name in method.split("+")]
+    return make_visible(" and ".join(names))
+
+
+@dataclass(frozen=True)
+class RestoreWords:
+    """What a restore run was asked for, ready to be shown. `point` None: it is gone."""
+
+    what: str
+    target: str
+    point: RestorePoint | None
+
+
+def describe_restore(run: Run) -> RestoreWords:
+    """Given a restore run, return what it restores to where. Runs one query."""
+    point = RestorePoint.objects.filter(pk=UUID(run.request["point"]), device=run.device).first()
+    names = [decode_path(name) for name in run.request["names"]]
+    return RestoreWords(
+        say_what(decode_folder(run.request["folder"]), names), make_visible(run.request["target"]), point
+    )
+
+
+def say_what(folder: str, names: list[str]) -> str:
+    """Given a folder and the names picked in it, return what is restored, ready to be shown."""
+    if not names:
+        return f"Everything in {make_visible(folder)}"
+    if len(names) == 1:
+        return f"{make_visible(names[0])} of {make_visible(folder)}"
+    return f"{format_count(len(names))} entries of {make_visible(folder)}"

@@ -1,0 +1,127 @@
+"""Lists of runs: filters in the address, one page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from backupsite.fleet.models import Device
+from backupsite.runs.looks import LOOKS, kind_icon, run_status
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+from backupsite.web.status import Status
+
+PAGE_SIZE = 50
+# Made by looking around, not by protecting: shown only when they are asked for.
+QUIET_KINDS = (Run.BROWSE, Run.DOWNLOAD)
+ACTIVE, TROUBLE = "active", "trouble"
+STATE_GROUPS: dict[str, tuple[str, tuple[State, ...]]] = {
+    ACTIVE: ("Waiting or running", (State.QUEUED, State.RUNNING)),
+    TROUBLE: ("Not successful", (State.FAILED, State.ERRORED, State.LOST)),
+    **{str(state): (state.label, (state,)) for state in LOOKS},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list."""
+
+    run: Run
+
+    @property
+    def status(self) -> Status:
+        return run_status(self.run)
+
+    @property
+    def icon(self) -> str:
+        return kind_icon(self.run)
+
+    @property
+    def took(self) -> timedelta | None:
+        if self.run.started_at is None or self.run.ended_at is None:
+            return None
+        return self.run.ended_at - self.run.started_at
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Only a backup stores something."""
+        return self.run.stored_bytes if self.run.kind == Run.BACKUP else None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One filter: a link that keeps the rest of the address."""
+
+    label: str
+    query: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the address asks for. A word that is not known asks for nothing."""
+
+    kind: str = ""
+    state: str = ""
+    device: str = ""
+
+    @classmethod
+    def of(cls, given: QueryDict) -> Filters:
+        """Read them from an address."""
+        kind, state = given.get("kind", ""), given.get("state", "")
+        return cls(
+            kind if kind in dict(Run.KINDS) else "",
+            state if state in STATE_GROUPS else "",
+            given.get("device", "")[:80].replace("\0", ""),
+        )
+
+    @property
+    def is_set(self) -> bool:
+        return bool(self.kind or self.state or self.device)
+
+
+def find_runs(filters: Filters, device: Device | None = None) -> QuerySet[Run]:
+    """Given filters, and a device when only its runs are wanted, return them, newest first."""
+    found = Run.objects.select_related("device", "policy")
+    found = found.filter(kind=filters.kind) if filters.kind else found.exclude(kind__in=QUIET_KINDS)
+    if filters.state:
+        found = found.filter(state__in=STATE_GROUPS[filters.state][1])
+    if device is not None:
+        return found.filter(device=device)
+    return found.filter(device__slug=filters.device) if filters.device else found
+
+
+def read_page(runs: QuerySet[Run], number: str | None) -> tuple[Page[Run], list[Row]]:
+    """Given runs and a page's number as typed, return the page and its rows. Runs two queries."""
+    page = Paginator(runs, PAGE_SIZE).get_page(number)
+    return page, [Row(run) for run in page.object_list]
+
+
+def make_chips(given: QueryDict, filters: Filters) -> tuple[list[Chip], list[Chip]]:
+    """Given the address, return the filters by kind and by state."""
+    kinds = [Chip("All kinds", change_query(given, kind=""), not filters.kind)]
+    kinds += [
+        Chip(words, change_query(given, kind=kind), kind == filters.kind)
+        for kind, words in Run.KINDS
+        if kind not in QUIET_KINDS or kind == filters.kind
+    ]
+    shown = ("", ACTIVE, TROUBLE, State.WARNINGS, State.SUCCEEDED, State.CANCELLED)
+    words_of = {"": "Any result"} | {name: words for name, (words, _) in STATE_GROUPS.items()}
+    wanted = shown if filters.state in shown else (*shown, filters.state)
+    states = [Chip(words_of[s], change_query(given, state=s), s == filters.state) for s in wanted]
+    return kinds, states
+
+
+def change_query(given: QueryDict, **changes: str) -> str:
+    """Given an address, return its query with some words changed, from page 1 on; "" takes one out."""
+    fields = given.copy()
+    for name in ("page", *changes):
+        fields.pop(name, None)
+    for name, value in changes.items():
+        if value:
+            fields[name] = value
+    return fields.urlencode()

@@ -1,0 +1,84 @@
+"""How fast a run moves: its throughput picture, its pace now, and when it will be through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from django.utils.safestring import SafeString
+
+from agents.events import Phase
+from backupsite.runs.models import Run, RunPhase, RunSample
+from backupsite.runs.states import State
+from backupsite.web.charts import Sample, Span, draw_freeze, draw_throughput
+
+# Long enough that one slow second does not move the estimate, short enough to follow a change.
+WINDOW = timedelta(seconds=20)
+# A pace of less time than this says nothing yet.
+SHORTEST = timedelta(seconds=3)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """`bytes_per_s` None: not known. `left` None: the total or the pace is not known."""
+
+    bytes_per_s: float | None
+    left: timedelta | None
+
+
+def make_pace(run: Run, samples: Sequence[RunSample], now: datetime) -> Pace:
+    """Given a run and its samples in order, return its pace: now while it works, its mean when it has ended.
+    Pure."""
+    if State(run.state).is_final:
+        return Pace(_rate(samples, timedelta(0)), None)
+    recent = [sample for sample in samples if now - sample.at <= WINDOW]
+    rate = _rate(recent, SHORTEST)
+    if rate is None or rate <= 0 or run.bytes_total is None:
+        return Pace(rate, None)
+    return Pace(rate, timedelta(seconds=max(0, run.bytes_total - run.bytes_done) / rate))
+
+
+def _rate(samples: Sequence[RunSample], shortest: timedelta) -> float | None:
+    if len(samples) < 2:
+        return None
+    first, last = samples[0], samples[-1]
+    lasted = last.at - first.at
+    if lasted <= shortest:
+        return None
+    return max(0, last.bytes_done - first.bytes_done) / lasted.total_seconds()
+
+
+def draw_pace(run: Run, samples: Sequence[RunSample], phases: Sequence[RunPhase]) -> SafeString | None:
+    """Given a run with what was stored of it, return its throughput picture. None when nothing moved."""
+    if run.started_at is None or len(samples) < 2:
+        return None
+    start = run.started_at
+    drawn = [
+        Sample(
+            (later.at - start).total_seconds(),
+            max(0, later.bytes_done - earlier.bytes_done) / (later.at - earlier.at).total_seconds(),
+        )
+        for earlier, later in pairwise(samples)
+        if later.at > earlier.at
+    ]
+    return draw_throughput("throughput", drawn, _find_freezes(run, phases, start)) if drawn else None
+
+
+def _find_freezes(run: Run, phases: Sequence[RunPhase], start: datetime) -> list[Span]:
+    """The freeze ends where the snapshot phase ends: that is all that is stored about when it was."""
+    if run.freeze_ms is None:
+        return []
+    taken = next((phase for phase in phases if phase.name in (Phase.FREEZE, Phase.SNAPSHOT)), None)
+    if taken is None:
+        return []
+    at = (taken.started_at - start).total_seconds()
+    return [Span(at, at + run.freeze_ms / 1000)]
+
+
+def draw_freeze_window(run: Run) -> SafeString | None:
+    """Given a run, return its longest freeze against the limit. None when nothing was held."""
+    if run.freeze_ms is None or run.freeze_limit_ms is None:
+        return None
+    return draw_freeze("freeze-window", run.freeze_ms / 1000, run.freeze_limit_ms / 1000)

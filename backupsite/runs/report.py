@@ -1,0 +1,119 @@
+"""What a run that has ended comes to: the outcome in one sentence, and what it means for restoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+from backupsite.web.formatting import format_count
+from backupsite.web.status import Tone
+
+
+@dataclass(frozen=True)
+class Report:
+    """`title` and `meaning` are our own words; an error of the run is shown beside them."""
+
+    tone: Tone
+    icon: str
+    title: str
+    meaning: str
+
+
+_LOOKS: dict[State, tuple[Tone, str]] = {
+    State.SUCCEEDED: ("good", "good"),
+    State.WARNINGS: ("warn", "warn"),
+    State.FAILED: ("bad", "failed"),
+    State.ERRORED: ("bad", "bad"),
+    State.LOST: ("bad", "unplugged"),
+    State.CANCELLED: ("off", "cancelled"),
+}
+_OVER: dict[State, str] = {
+    State.FAILED: "failed",
+    State.ERRORED: "was stopped by a fault in Hotfleet",
+    State.LOST: "lost its worker",
+    State.CANCELLED: "was cancelled",
+}
+_NOUNS = {
+    Run.BACKUP: "The backup",
+    Run.RESTORE: "The restore",
+    Run.PROBE: "The check",
+    Run.SCAN: "Fetching the host keys",
+    Run.BROWSE: "Reading the folder",
+    Run.DOWNLOAD: "Preparing the download",
+}
+_DONE = {
+    Run.PROBE: ("The device was checked", "What was found stands below; nothing on the device was changed."),
+    Run.SCAN: (
+        "The host keys were fetched",
+        "Nobody authenticated. A new key waits until a person approves it.",
+    ),
+    Run.BROWSE: ("The folder was read", "It opens at once from now on."),
+    Run.DOWNLOAD: ("The download is ready", "It is whole; it is kept for some hours."),
+}
+_NOT_DONE = {
+    Run.BACKUP: "This run made no restore point. Those that exist are untouched and can be restored.",
+    Run.RESTORE: (
+        "What was written until then stays in the folder. The restore point is untouched: try it again."
+    ),
+    Run.PROBE: "What is known about the device is from its check before.",
+    Run.SCAN: "No key was taken over.",
+    Run.BROWSE: "The restore point itself is untouched.",
+    Run.DOWNLOAD: "Nothing is offered: a part of a file is never passed off as the whole.",
+}
+
+
+def make_report(run: Run, point_count: int) -> Report | None:
+    """Given a run and how many restore points it made, return its report; None while it works. Pure."""
+    state = State(run.state)
+    if not state.is_final:
+        return None
+    tone, icon = _LOOKS[state]
+    if not state.is_good:
+        meaning = _NOT_DONE[run.kind]
+        if point_count:
+            meaning = f"{_say_points(point_count)} made before it ended: what was stored can be restored."
+        return Report(tone, icon, f"{_NOUNS[run.kind]} {_OVER[state]}", meaning)
+    title, meaning = _say_done(run, point_count)
+    return Report(tone, icon, title, meaning)
+
+
+def _say_done(run: Run, point_count: int) -> tuple[str, str]:
+    if run.kind == Run.BACKUP:
+        return _say_backup(run, point_count)
+    if run.kind == Run.RESTORE:
+        return _say_restore(run)
+    return _DONE[run.kind]
+
+
+def _say_backup(run: Run, point_count: int) -> tuple[str, str]:
+    if run.state == State.WARNINGS:
+        return (
+            f"The backup is done, {_say_problems(run)}",
+            "Everything else can be restored. What is named below is missing from it or not whole.",
+        )
+    if not point_count:
+        return "The backup is done", "Its restore points have been removed since."
+    return "Everything was backed up", f"{_say_points(point_count)} made, stored durably and read back."
+
+
+def _say_points(count: int) -> str:
+    return f"{format_count(count)} restore point{'s were' if count != 1 else ' was'}"
+
+
+def _say_restore(run: Run) -> tuple[str, str]:
+    if run.state == State.WARNINGS:
+        return (
+            f"The restore is done, {_say_problems(run)}",
+            "What is named below is missing or differs from the restore point. The rest is in the folder.",
+        )
+    return (
+        "Everything was restored",
+        "Every file was read again and compared with the restore point. What existed before was kept.",
+    )
+
+
+def _say_problems(run: Run) -> str:
+    if not run.problem_count:
+        return "with warnings"
+    return f"but {format_count(run.problem_count)} file{'s' if run.problem_count != 1 else ''} had problems"
