@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
+from backupsite.alerts.models import Target
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.models import RestorePoint
@@ -56,6 +57,13 @@ def make_checklist() -> list[Step]:
             RestorePoint.objects.exists(),
             device.get_absolute_url() if device else "",
             "Open the device",
+        ),
+        Step(
+            "Somebody is told",
+            "A failed or overdue backup sends a notice: by mail, chat or webhook.",
+            Target.objects.filter(is_enabled=True).exists(),
+            reverse("settings-notify"),
+            "Add a target",
         ),
         Step(
             "A restore was tried",

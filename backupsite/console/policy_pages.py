@@ -63,6 +63,7 @@ def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
         # Another row is wanted: nothing is checked yet, everything typed is shown again.
         typed: dict[str, Any] = {name: request.POST.get(name) for name in PolicyForm.base_fields}
         typed["devices"] = request.POST.getlist("devices")
+        typed["find"] = request.POST.get("find", "")
         return _show(request, edited, PolicyForm(initial=typed, policy=edited), make_source_forms(rows=rows))
     form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
     # Both are asked, so that every error is shown at once.
@@ -128,7 +129,8 @@ def _show(
         "policy": edited,
         "form": form,
         "sources": sources,
-        "device_count": Device.objects.count(),
+        "device_count": form.device_count,
+        "find": request.POST.get("find", ""),
         "preview": _preview(*_as_posted(form, sources), edited),
         "crumbs": [
             ("Policies", reverse("policies")),

@@ -24,6 +24,9 @@ WHEN = (
     ("cron", "Cron", Policy.CRON, 60),
     ("manual", "By hand", Policy.MANUAL, 60),
 )
+# A longer list is not drawn whole: the chosen devices and those that were searched for are.
+MOST_LISTED = 500
+MOST_FOUND = 100
 WRITE_TIME = "Write the time like 02:00 or 23:30."
 SHORTEST_RPO = timedelta(minutes=5)
 LONGEST_RPO = timedelta(days=366)
@@ -66,10 +69,27 @@ class PolicyForm(forms.Form):
     def __init__(self, *args: Any, policy: Policy | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.policy = policy
+        self.device_count = Device.objects.count()
+        if self.is_long:
+            self._list_some_devices()
         if self.is_bound:
             when = self.data.get("when")
             self.fields["at_time"].required = when in {"daily", "weekly"}
             self.fields["cron"].required = when == "cron"
+
+    @property
+    def is_long(self) -> bool:
+        return self.device_count > MOST_LISTED
+
+    def _list_some_devices(self) -> None:
+        find = str(self.data.get("find") or self.initial.get("find") or "")[:100].replace("\0", "")
+        given = self["devices"].value() or []
+        chosen = Device.objects.filter(pk__in=[pk for pk in given if str(pk).isascii() and str(pk).isdigit()])
+        found = Device.objects.filter(name__icontains=find).exclude(pk__in=chosen)[:MOST_FOUND]
+        field = self.fields["devices"]
+        if isinstance(field, forms.ModelMultipleChoiceField):
+            # Only what is drawn: every device may be posted.
+            field.widget.choices = [(device.pk, device.name) for device in (*chosen, *found)]
 
     def clean_name(self) -> str:
         try:
@@ -143,10 +163,14 @@ class PolicyForm(forms.Form):
 
 
 def initial_of(policy: Policy) -> dict[str, Any]:
-    """Given a policy, return what its form shows at first. Runs one query."""
+    """Given a policy, return what its form shows at first. Runs two queries."""
+    devices = list(policy.devices.values_list("pk", flat=True))
+    # A form may hold 1,000 fields: "every device" says the same in one.
+    is_every = len(devices) > 1 and not Device.objects.exclude(pk__in=policy.devices.all()).exists()
     return {
         "name": policy.name,
-        "devices": list(policy.devices.values_list("pk", flat=True)),
+        "every_device": is_every,
+        "devices": [] if is_every else devices,
         "is_enabled": policy.is_enabled,
         "when": _when_of(policy),
         "at_time": f"{policy.at_time:%H:%M}" if policy.at_time is not None else "02:00",

@@ -99,9 +99,9 @@ def make_source_forms(
 
 
 def change_rows(data: QueryDict) -> list[dict[str, str]] | None:
-    """Given what was posted with the button "add_source" or "remove_source", return the rows with one more
-    or one less, as they were typed. Return None when neither was pressed."""
-    if "add_source" not in data and "remove_source" not in data:
+    """Given what was posted with a button that saves nothing ("add_source", "remove_source", "find_devices"),
+    return the rows as they were typed, one more or one less. Return None when none was pressed."""
+    if not {"add_source", "remove_source", "find_devices"} & data.keys():
         return None
     total = _read_count(data.get(f"{PREFIX}-TOTAL_FORMS", ""))
     rows = [

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
 from backupsite.runs.models import Run
 from tests.backupsite.making import make_device, make_point, make_policy
@@ -174,3 +175,30 @@ def test_who_may(operator: Client, stranger: Client) -> None:
         assert operator.put(page).status_code == 405, page
     assert operator.get("/policies/preview/").status_code == 405
     assert operator.get("/policies/nothing/").status_code == 404
+
+
+def test_a_long_list_of_devices_is_searched_and_keeps_what_was_chosen(operator: Client) -> None:
+    Device.objects.bulk_create(Device(name=f"web-{n:04}", slug=f"web-{n:04}") for n in range(600))
+    chosen = Device.objects.get(name="web-0599")
+    first = operator.get("/policies/new/").content.decode()
+    assert first.count('name="devices"') == 100 and "web-0599" not in first
+    typed = {**GOOD, "devices": [chosen.pk], "find": "web-03", "find_devices": "1"}
+    text = operator.post("/policies/new/", typed).content.decode()
+    assert text.count('name="devices"') == 101
+    assert "web-0399" in text and "web-0599" in text and 'value="/srv"' in text
+    assert not Policy.objects.exists()
+    operator.post("/policies/new/", {**GOOD, "devices": [chosen.pk, chosen.pk - 1]})
+    assert Policy.objects.get().assignments.count() == 2
+    strange = operator.post(
+        "/policies/new/", {**GOOD, "devices": "x' OR 1=1", "find": "\0", "find_devices": "1"}
+    )
+    assert strange.status_code == 200
+
+
+def test_a_policy_of_every_device_says_so_in_one_field(operator: Client) -> None:
+    make_policy(make_device(), make_device("db-02"))
+    page = operator.get("/policies/hourly/")
+    assert page.context["form"].initial["every_device"] is True
+    assert page.content.decode().count("checked") == 3, "every device, its schedule, how often"
+    make_device("db-03")
+    assert operator.get("/policies/hourly/").context["form"].initial["every_device"] is False
