@@ -14,10 +14,10 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from backupsite.console.run_words import run_status
 from backupsite.console.standings import newest_backups, next_dues
 from backupsite.fleet.models import Device
 from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
+from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
 from backupsite.web.status import Status
 

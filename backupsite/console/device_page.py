@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from backupsite.console.coverage import find_gaps, read_known_facts
-from backupsite.console.run_words import run_status
 from backupsite.console.standings import (
     QUIET_KINDS,
     count_failures,
@@ -26,23 +25,18 @@ from backupsite.fleet.models import Device, HostKey
 from backupsite.policies.models import Policy
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.words import ShownPoint
 from backupsite.repositories.models import Repository
+from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
 from backupsite.web.charts import Point, draw_timeline
-from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
 RECENT_RUNS = 8
 PARTS = {"live": "console/device_live.html", "head": "console/device_head.html"}
 # The timeline merges near points; more than these say nothing more on one screen.
 MOST_POINTS = 500
-CONSISTENCIES = {
-    "application": Status("Application-consistent", "good", "good"),
-    "file-system": Status("File-system-consistent", "good", "good"),
-    "crash": Status("Crash-consistent", "neutral", "info"),
-    "none": Status("No consistency", "warn", "warn"),
-}
 
 
 @dataclass(frozen=True)
@@ -51,13 +45,7 @@ class Protected:
 
     exposure: SourceExposure
     policy: Policy
-    point: RestorePoint | None
-
-    @property
-    def consistency(self) -> Status | None:
-        if self.point is None:
-            return None
-        return CONSISTENCIES.get(self.point.consistency, Status("Not known", "off", "help"))
+    point: ShownPoint | None
 
 
 @require_safe
@@ -132,8 +120,8 @@ def _key_context(device: Device) -> dict[str, Any]:
 def _list_protected(device: Device, sources: list[SourceExposure]) -> list[Protected]:
     policies = Policy.objects.in_bulk({source.policy_id for source in sources})
     wanted = [source.newest_at for source in sources if source.newest_at is not None]
-    points: dict[tuple[int | None, str, datetime | None], RestorePoint] = {
-        (point.policy_id, point.source, point.made_at): point
+    points: dict[tuple[int | None, str, datetime | None], ShownPoint] = {
+        (point.policy_id, point.source, point.made_at): ShownPoint(point)
         for point in RestorePoint.objects.filter(device=device, made_at__in=wanted)
     }
     return [
