@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from agents.events import CheckState
 from backupsite.runs.models import Run, RunCheck
 from backupsite.web.status import Status, Tone
+from backupsite.web.visible import make_visible
 
 # Names whose words are not simply the name.
-WORDS = {"restic": "restic", "key": "Console's key", "sudo": "May become root", "btrfs": "btrfs"}
+WORDS = {
+    "restic": "restic",
+    "key": "Console's key",
+    "privileges": "Root",
+    "mount": "File system",
+    "tunnel": "Tunnel back to the console",
+}
 LOOKS: dict[str, tuple[Tone, str]] = {
     CheckState.GOOD: ("good", "good"),
     CheckState.WARNING: ("warn", "warn"),
@@ -38,6 +45,7 @@ def make_tick(check: RunCheck) -> Tick:
 
 
 def make_title(name: str) -> str:
-    """Given a tick's stable name such as "host-key", return its words."""
-    words = name.replace("-", " ").replace("_", " ").strip()
-    return WORDS.get(name, words[:1].upper() + words[1:])
+    """Given a tick's stable name such as "host-key" or "database:redis", return its words."""
+    kind, colon, rest = name.partition(":")
+    words = WORDS.get(kind, kind.replace("-", " ").capitalize())
+    return make_visible(f"{words}{colon} {rest}".strip())
