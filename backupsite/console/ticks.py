@@ -14,7 +14,6 @@ WORDS = {
     "restic": "restic",
     "key": "Console's key",
     "privileges": "Root",
-    "mount": "File system",
     "tunnel": "Tunnel back to the console",
 }
 LOOKS: dict[str, tuple[Tone, str]] = {

@@ -12,8 +12,8 @@ from backupsite.console.ticks import make_title
         ("key", "Console's key"),
         ("restic", "restic"),
         ("database:postgresql", "Database: postgresql"),
-        ("mount:/srv/my-data", "File system: /srv/my-data"),
-        ("mount:/a\nb", "File system: /a\\nb"),
+        ("file-system:/srv/my-data", "File system: /srv/my-data"),
+        ("file-system:/a\nb", "File system: /a\\nb"),
         ("", ""),
     ],
 )
