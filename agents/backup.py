@@ -173,9 +173,9 @@ class _Work:
         limit = self._request.freeze_limit_ms
         held_ms = taken.froze_ms or (took_ms if taken.keys else 0.0)
         self._tell(Froze(providers()[taken.method].label, held_ms, limit))
-        if held_ms > limit:
+        if taken.froze_ms > limit:
             raise FreezeTooLong(
-                f"Writers were held for up to {held_ms:.0f} ms; the policy allows {limit:.0f} ms.",
+                f"The application was held for {taken.froze_ms:.0f} ms; the policy allows {limit:.0f} ms.",
                 remedy="Back up when the device is less busy, or allow a longer freeze in the policy.",
             )
 

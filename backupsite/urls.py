@@ -8,6 +8,8 @@ from backupsite.serve.health import healthz
 
 _APPS = ("web", "accounts", "alerts", "fleet", "repositories", "policies", "runs", "recovery", "console")
 
+handler500 = "backupsite.web.errors.fault"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     *(path("", include(f"backupsite.{app}.urls")) for app in _APPS),
