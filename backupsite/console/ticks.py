@@ -45,6 +45,6 @@ def make_tick(check: RunCheck) -> Tick:
 
 def make_title(name: str) -> str:
     """Given a tick's stable name such as "host-key" or "database:redis", return its words."""
-    kind, _, rest = name.partition(":")
+    kind, colon, rest = name.partition(":")
     words = WORDS.get(kind, kind.replace("-", " ").capitalize())
-    return make_visible(f"{words} {rest}".strip())
+    return make_visible(f"{words}{colon} {rest}".strip())
