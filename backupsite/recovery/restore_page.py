@@ -158,6 +158,7 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
 
 
 def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any]:
+    moment = say_moment(picked.point)
     return {
         "device": device,
         "form": form,
@@ -167,7 +168,8 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "more_count": max(0, len(picked.entries) - MOST_SHOWN),
         "folder_key": encode_path(picked.folder),
         "browse_url": folder_url(picked.point, picked.folder),
-        "moment": say_moment(picked.point),
+        "moment": moment,
+        "moment_words": moment[0].lower() + moment[1:],
         "target": form.folder_or_default,
         "is_download": (form["to"].value() or TO_FOLDER) == TO_DOWNLOAD,
         "point_count": RestorePoint.objects.filter(device=device).count(),

@@ -48,8 +48,9 @@ class Row:
 
     @property
     def stored_bytes(self) -> int | None:
-        """Only a backup stores something."""
-        return self.run.stored_bytes if self.run.kind == Run.BACKUP else None
+        """Only a backup that started stores something."""
+        has_stored = self.run.kind == Run.BACKUP and self.run.started_at is not None
+        return self.run.stored_bytes if has_stored else None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def read_log(run: Run, *, with_commands: bool) -> Log:
     rows = find_lines(run, with_commands=with_commands)
     newest = list(rows.order_by("-sequence")[:NEWEST])
     older_count = rows.count() - len(newest) if len(newest) == NEWEST else 0
-    return Log([make_line(row) for row in reversed(newest)], older_count)
+    return Log([line for row in reversed(newest) for line in make_lines(row)], older_count)
 
 
 def find_lines(run: Run, *, with_commands: bool) -> QuerySet[RunLine]:
@@ -44,11 +44,15 @@ def find_lines(run: Run, *, with_commands: bool) -> QuerySet[RunLine]:
     return RunLine.objects.filter(run=run, kind__in=wanted)
 
 
-def make_line(row: RunLine) -> LogLine:
-    """Given a stored line, return it for the page."""
-    is_command = row.kind == RunLine.COMMAND
-    text = f"$ {row.text}" if is_command else row.text
-    return LogLine(row.at, text, TONES.get(row.level, "frost" if is_command else ""))
+def make_lines(row: RunLine) -> list[LogLine]:
+    """Given a stored line, return it for the page; a command and how it ended are two lines. Other new lines
+    stay inside of their line, made visible: a device must not be able to write lines of its own."""
+    tone = TONES.get(row.level, "")
+    if row.kind != RunLine.COMMAND:
+        return [LogLine(row.at, row.text, tone)]
+    command, _, ending = row.text.rpartition("\n")
+    lines = [LogLine(row.at, f"$ {command or ending}", tone or "frost")]
+    return [*lines, LogLine(row.at, f"  {ending}", tone)] if command else lines
 
 
 def write_text(run: Run) -> Iterator[str]:

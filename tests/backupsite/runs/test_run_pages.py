@@ -137,7 +137,7 @@ def test_texts_of_a_device_are_shown_and_never_obeyed(operator: Client) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;[U+202E]gnp.exe\\x1b[2J" in text
     assert "\u202e" not in text
     log = operator.get(reverse("run-log", args=[run.number]))
-    body = b"".join(log.streaming_content).decode()  # type: ignore[attr-defined]  # StreamingHttpResponse
+    body = log.getvalue().decode()
     assert log["Content-Type"] == "text/plain; charset=utf-8"
     assert "\x1b" not in body
     assert "\u202e" not in body
@@ -288,3 +288,13 @@ def test_a_page_takes_as_many_queries_as_it_did(
         operator.get(run.get_absolute_url())
     with django_assert_num_queries(8):
         operator.get(page_of(run, part="live"))
+
+
+def test_a_device_cannot_write_lines_of_its_own(operator: Client) -> None:
+    run = make_run(make_device())
+    add_line(run, "The device said:\n14:00:00 All is well.")
+    add_line(run, "id -u\nstatus 0 after 0.1 s", RunLine.COMMAND)
+    text = operator.get(page_of(run, commands="1")).content.decode()
+    assert text.count('class="log-line') == 3
+    assert "said:\\n14:00:00 All is well." in text
+    assert "$ id -u<" in text
