@@ -28,17 +28,20 @@ _FORK = get_context("fork")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one backup cost. Times in seconds; `engine_s` is what restic says about itself, from the first
-    file to the restore point."""
+    """What one backup cost, in seconds. `engine_s` is what restic says about itself.
+
+    `transfer` is when data moved and `ended` when all was done, on the monotonic clock.
+    Memory: of the worker `at_most` (for 0.4 s, while it opens the repository's key) and while data moved."""
 
     whole_s: float
     engine_s: float
-    stored_bytes: int
-    processor_s: float
+    processor_s: float = 0.0
+    restic_id: str = ""
     phases: dict[Phase, float] = field(default_factory=dict)
     commands: tuple[tuple[str, float], ...] = ()
-    began_at: float = 0.0
-    ended_at: float = 0.0
+    transfer: tuple[float, float] = (0.0, 0.0)
+    ended: float = 0.0
+    at_most: Memory = field(default_factory=Memory)
     worker: Memory = field(default_factory=Memory)
     restic: Memory = field(default_factory=Memory)
 
@@ -76,7 +79,7 @@ class Worker:
             raise got
         if not isinstance(got, Figures):
             raise TypeError(f"a worker answered {got!r}")
-        return got
+        return replace(got, engine_s=engine_seconds(self._console, got.restic_id))
 
 
 def measure(console: Console, source: Path, *, limits: Limits = UNLIMITED, memory: bool = False) -> Figures:
@@ -93,7 +96,12 @@ def measure(console: Console, source: Path, *, limits: Limits = UNLIMITED, memor
     ):
         worker.go()
         figures = worker.join()
-    return replace(figures, worker=on_console.highest, restic=on_device.highest)
+    return replace(
+        figures,
+        at_most=on_console.highest(),
+        worker=on_console.highest(*figures.transfer),
+        restic=on_device.highest(),
+    )
 
 
 def _work(pipe: Connection[Any, Any], console: Console, source: Path, limits: Limits) -> None:
@@ -106,11 +114,13 @@ def _work(pipe: Connection[Any, Any], console: Console, source: Path, limits: Li
 
 def _back_up(console: Console, source: Path, limits: Limits) -> Figures:
     phases: dict[Phase, float] = {}
+    ends: dict[Phase, float] = {}
     commands: list[tuple[str, float]] = []
 
     def tell(event: Event) -> None:
         if isinstance(event, PhaseEnded):
             phases[event.phase] = event.seconds
+            ends[event.phase] = time.monotonic()
         if isinstance(event, CommandRan):
             commands.append((event.line, event.seconds))
 
@@ -118,14 +128,14 @@ def _back_up(console: Console, source: Path, limits: Limits) -> Figures:
         console.id, secrets.token_hex(16), console.device.name, (SourceRequest(str(source)),),
         console.place, console.binary, limits=limits,
     )  # fmt: skip
-    began_at, began = time.time(), time.monotonic()
+    began = time.monotonic()
     outcome = back_up(request, console.open_session, tell=tell, control=Unstoppable())
-    whole_s = time.monotonic() - began
+    ended = time.monotonic()
     times = os.times()
     (point,) = outcome.points
     return Figures(
-        whole_s, engine_seconds(console, point.restic_id), point.stored_bytes, times.user + times.system,
-        phases, tuple(commands), began_at, began_at + whole_s,
+        ended - began, 0.0, times.user + times.system, point.restic_id, phases, tuple(commands),
+        (ends[Phase.SNAPSHOT], ends[Phase.TRANSFER]), ended,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,20 @@ def read_memory(pid: int) -> Memory:
 
 
 def read_processor_seconds(pid: int) -> float:
-    """Return the processor time that a process used so far, without its children's."""
+    """Return the processor time that a process and its ended children used so far."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(int(word) for word in words[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
+def name_of(pid: int) -> str:
+    """Return what a process is called, "" for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def list_tree(pid: int) -> list[int]:
@@ -58,18 +67,11 @@ def list_tree(pid: int) -> list[int]:
 
 def find_by_name(pids: Iterable[int], name: str) -> list[int]:
     """Return those of `pids` whose program has this name."""
-    found = []
-    for pid in pids:
-        try:
-            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                found.append(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    return [pid for pid in pids if name_of(pid) == name]
 
 
 class Sampler:
-    """Keeps the highest memory of whatever `list_pids` returns, looked at four times a second.
+    """Notes the memory of whatever `list_pids` returns, all together, four times a second.
 
     A context manager. Fork before it starts: it is a thread."""
 
@@ -78,16 +80,27 @@ class Sampler:
         self._every_s = every_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self.highest = Memory()
-        self.most = 0
+        self._seen: list[tuple[float, list[Memory]]] = []
 
     def _look(self) -> None:
         while not self._done.wait(self._every_s):
-            pids = list(self._list_pids())
-            memories = [read_memory(pid) for pid in pids]
-            self.most = max(self.most, sum(1 for memory in memories if memory.shared_fairly))
-            total = sum(memories, Memory())
-            self.highest = max(self.highest, total, key=lambda memory: memory.shared_fairly)
+            memories = [read_memory(pid) for pid in self._list_pids()]
+            self._seen.append((time.monotonic(), [each for each in memories if each.shared_fairly]))
+
+    def highest(self, began: float = 0.0, ended: float = float("inf")) -> Memory:
+        """Return the most that all used together between two moments of the monotonic clock."""
+        totals = [sum(seen, Memory()) for moment, seen in self._seen if began <= moment <= ended]
+        return max(totals, key=lambda memory: memory.shared_fairly, default=Memory())
+
+    def highest_mean(self, began: float = 0.0) -> Memory:
+        """Return the most that one used on average of those that lived, from a moment on."""
+        means = [
+            Memory(total.shared_fairly // len(seen), total.private // len(seen))
+            for moment, seen in self._seen
+            if seen and moment >= began
+            for total in [sum(seen, Memory())]
+        ]
+        return max(means, key=lambda memory: memory.shared_fairly, default=Memory())
 
     def __enter__(self) -> Self:
         self._thread.start()

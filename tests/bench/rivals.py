@@ -64,7 +64,7 @@ def run_local(console: Console, source: Path, *, live: bool = False) -> Figures:
             began = time.monotonic()
             _run(["sh", "-s"], _script(console, restic, environment, source, snapshot))
     whole_s = time.monotonic() - began
-    return Figures(whole_s, engine_seconds(console), 0, 0.0)
+    return Figures(whole_s, engine_seconds(console))
 
 
 def run_openssh(console: Console, source: Path) -> Figures:
@@ -90,7 +90,7 @@ def run_openssh(console: Console, source: Path) -> Figures:
             server.kill()
             server.join()
             listener.close()
-    return Figures(whole_s, engine_seconds(console), 0, 0.0)
+    return Figures(whole_s, engine_seconds(console))
 
 
 def _ssh(console: Console, folder: Path, forward: str) -> list[str]:
