@@ -8,7 +8,6 @@ The order of what is undone matters, so it is one ExitStack, unwound from the en
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -145,7 +144,8 @@ class _Work:
         leftovers = find_leftovers(self._runner, facts)
         for leftover, reason in clean_leftovers(self._runner, leftovers):
             self._tell(Said(f"{leftover.path} stays on the device: {reason}.", Level.WARNING))
-        if leftovers:  # the snapshots of dead runs must not be planned around
+        # The snapshots of dead runs must not be planned around; what nobody touched changed no fact.
+        if any(not (each.is_foreign or each.is_alive) for each in leftovers):
             facts = read_facts(self._runner, [source.path for source in self._request.sources])
         own_path = str(self._request.place.path) if self._request.is_local else None
         plan = make_plan(facts, self._request.sources, repository_path=own_path)
@@ -161,18 +161,17 @@ class _Work:
         taken: list[Taken] = []
         for method, paths in plan.paths_by_method().items():
             self._control.raise_if_stopped()
-            started = time.monotonic()
             taken.append(providers()[method].take(self._runner, paths, facts))
-            self._check_freeze(taken[-1], (time.monotonic() - started) * 1000)
+            self._check_freeze(taken[-1])
         yield taken
         for each in reversed(taken):
             providers()[each.method].drop(self._runner, each)
 
-    def _check_freeze(self, taken: Taken, took_ms: float) -> None:
-        """A snapshot without a quiesced application may hold writers for as long as it took, no longer."""
+    def _check_freeze(self, taken: Taken) -> None:
         limit = self._request.freeze_limit_ms
-        held_ms = taken.froze_ms or (took_ms if taken.keys else 0.0)
-        self._tell(Froze(providers()[taken.method].label, held_ms, limit))
+        if taken.keys:
+            label = providers()[taken.method].label
+            self._tell(Froze(label, taken.froze_ms or taken.held_ms, limit))
         if taken.froze_ms > limit:
             raise FreezeTooLong(
                 f"The application was held for {taken.froze_ms:.0f} ms; the policy allows {limit:.0f} ms.",

@@ -25,7 +25,9 @@ mkdir -- "$directory"
 number=0
 for top in "$@"; do
   [ "$(stat -c %i -- "$top")" = 256 ] || { echo "$top is no subvolume any more" >&2; exit 1; }
+  before=$(date +%s%N)
   btrfs subvolume snapshot -r -- "$top" "$directory/$number" >/dev/null
+  printf '%s %s\n' "$before" "$(date +%s%N)"
   number=$((number + 1))
 done
 """
@@ -73,6 +75,7 @@ class Btrfs(SnapshotProvider):
         layers = [layer for path in paths for layer in find_layers(path, facts)]
         binds: dict[str, Bind] = {}
         keys = []
+        held_ms = 0.0
         for device in dict.fromkeys(layer.device for layer in layers):
             own = [layer for layer in layers if layer.device == device]
             tops = list(dict.fromkeys(layer.top for layer in own))
@@ -80,14 +83,26 @@ class Btrfs(SnapshotProvider):
             key = f"btrfs-{device.replace(':', '-')}"
             runner.owe(key, remove_command(directory))
             keys.append(key)
-            runner.run(Command.of("/bin/sh", "-c", _TAKE, "hotfleet", directory, *tops))
+            said = runner.run(Command.of("/bin/sh", "-c", _TAKE, "hotfleet", directory, *tops))
+            held_ms += parse_times(said.stdout)
             for layer in own:
                 snapshot = f"{directory}/{tops.index(layer.top)}{layer.relative}"
                 binds[layer.true_path] = Bind(snapshot, layer.true_path)
-        return Taken(self.name, Consistency.CRASH, tuple(binds.values()), tuple(keys))
+        return Taken(self.name, Consistency.CRASH, tuple(binds.values()), tuple(keys), held_ms=held_ms)
 
     def leftover_places(self, facts: DeviceFacts) -> tuple[str, ...]:
         return visible_tops(facts)
+
+
+def parse_times(output: bytes) -> float:
+    """Given the device's clock (ns) before and after each snapshot, return the milliseconds between.
+
+    busybox knows no nanoseconds: a line that holds none counts nothing."""
+    pairs = [line.split() for line in output.splitlines()]
+    known = [
+        (int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2 and all(map(bytes.isdigit, pair))
+    ]
+    return sum(max(0, after - before) for before, after in known) / 1e6
 
 
 def find_layers(path: str, facts: DeviceFacts) -> list[Layer]:

@@ -43,13 +43,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken: where to read it, how good it is, and what has to be settled to drop it."""
+    """What was taken: where to read it, how good it is, and what has to be settled to drop it.
+
+    `froze_ms`: how long we held the application. `held_ms`: how long the file system's own commit can have
+    held a writer, as measured on the device."""
 
     method: str
     consistency: Consistency
     binds: tuple[Bind, ...]
     keys: tuple[str, ...] = ()
     froze_ms: float = 0.0
+    held_ms: float = 0.0
 
 
 class SnapshotProvider(ABC):
