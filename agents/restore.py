@@ -122,10 +122,11 @@ def restore(
             )
             control.raise_if_stopped()
             program = runner.start(command, environment=door.environment, limits=Limits())
-            followed = Follower(tell, control, door.gateway).follow(
-                "restore", program, _stop(runner, program)
-            )
-        outcome = _outcome(followed)
+            follower = Follower(tell, control, door.gateway)
+            followed = follower.follow("restore", program, _stop(runner, program))
+            outcome = _outcome(followed)
+            # A short restore ends before restic says how far it is.
+            follower.add(outcome.bytes, outcome.files, outcome.problem_count)
         tell(Said(f"{outcome.files:,} files were restored and compared, {outcome.kept_files:,} kept."))
         with phase(tell, Phase.CLEAN_UP):
             stack.close()

@@ -22,6 +22,7 @@ from backupsite.console.standings import (
     waiting_host_keys,
 )
 from backupsite.fleet.models import Device, HostKey
+from backupsite.fleet.tabs import make_tabs
 from backupsite.policies.models import Policy
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
@@ -61,18 +62,6 @@ def device(request: HttpRequest, slug: str) -> HttpResponse:
         "crumbs": [("Devices", reverse("devices")), (make_visible(shown.name), "")],
     }
     return render(request, "console/device.html", context)
-
-
-def make_tabs(device: Device, current: str) -> list[tuple[str, str, bool]]:
-    """Given a device and a URL name, return its tabs."""
-    pages = (
-        ("Overview", "device"),
-        ("Restore points", "device-points"),
-        ("Runs", "device-runs"),
-        ("Connection", "device-connect"),
-        ("Settings", "device-edit"),
-    )
-    return [(words, reverse(name, args=[device.slug]), name == current) for words, name in pages]
 
 
 def _live_context(device: Device, now: datetime) -> dict[str, Any]:

@@ -46,12 +46,14 @@ def format_milliseconds(milliseconds: float | None) -> str:
 
 
 def format_duration(duration: timedelta | float | None) -> str:
-    """Given a timedelta or seconds, return its two largest units ("4 min 12 s", "0.42 s", "1 h 5 min")."""
+    """Given a timedelta or seconds, return its two largest units ("4 min 12 s", "0.42 s", "2.4 ms")."""
     if duration is None:
         return UNKNOWN
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
     if seconds < 0:
         return f"−{format_duration(-seconds)}"
+    if 0 < seconds < 0.1:
+        return format_milliseconds(seconds * 1000)
     if seconds < 9.95:
         digits = f"{seconds:.2f}" if 0 < seconds < 1 else f"{seconds:.1f}".removesuffix(".0")
         return f"{digits}{NBSP}s"
