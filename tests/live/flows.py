@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
 from agents.commands import Secret
@@ -126,7 +127,17 @@ class Console:
             repository.check(read_data=True)
 
 
-def assert_device_is_clean(console: Console) -> None:
+class KnowsDevice(Protocol):
+    """Whoever works on a device under the name `id`."""
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def id(self) -> str: ...
+
+
+def assert_device_is_clean(console: KnowsDevice) -> None:
     """Nothing of this console is on the device: no process, mount, snapshot or directory."""
     device = console.device
     wait_until(lambda: _programs(device) == [], what="the end of every process of the run")
@@ -145,7 +156,7 @@ def assert_device_is_clean(console: Console) -> None:
 
 
 def _programs(device: Device) -> list[str]:
-    """Return what runs on the device. sshd's own child lives as long as a stopped console's connection does."""
+    """Return what runs on the device. sshd itself lives as long as a stopped console's connection does."""
     names = []
     for pid in device.session_pids():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

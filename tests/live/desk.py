@@ -1,0 +1,188 @@
+"""A process beside a running console that does what a person does on its pages: one JSON line, one answer.
+
+It shares the console's home (HOTFLEET_HOME) and calls the functions that the pages call.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+
+django.setup()
+
+from django.utils import timezone  # noqa: E402 (the models need django.setup first)
+
+from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
+from backupsite import vault  # noqa: E402
+from backupsite.fleet import devices  # noqa: E402
+from backupsite.fleet.models import Device, HostKey  # noqa: E402
+from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
+from backupsite.policies.writing import save_policy  # noqa: E402
+from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
+from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
+from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
+from backupsite.recovery.restores import ask_restore  # noqa: E402
+from backupsite.repositories import kit, making  # noqa: E402
+from backupsite.repositories.models import Storage  # noqa: E402
+from backupsite.repositories.storage import prepare_storage  # noqa: E402
+from backupsite.runs import requests  # noqa: E402
+from backupsite.runs.models import Run  # noqa: E402
+
+ME = devices.Actor("ada")
+
+
+def set_up() -> dict[str, str]:
+    """Confirm the recovery kit. Return the secrets that a test looks for, and the console's name."""
+    text = kit.make_kit().text
+    found = re.search(r"^    ([A-Z2-7]{5}(?:-[A-Z2-7]{5}){7})$", text, re.MULTILINE)
+    if found is None or not kit.confirm_kit(found[1][-kit.ENDING_LENGTH :]):
+        raise ValueError("the recovery kit could not be confirmed")
+    key = devices.console_ssh_key()
+    private_key = vault.unseal(devices.private_key_owner(key), key.sealed_private_key)
+    return {
+        "console_id": settings.CONSOLE_ID,
+        "recovery_password": found[1],
+        "private_key": private_key.reveal(),
+        "public_line": key.public_line,
+    }
+
+
+def add_device(name: str, address: str, port: int, user: str, storage: str) -> dict[str, Any]:
+    """Add a device whose repository lies in a storage of its own."""
+    tested = prepare_storage(storage, Path(settings.HOTFLEET_HOME))
+    Storage.objects.create(node=making.first_node(), name=name, path=str(tested.path), marker=tested.marker)
+    device = devices.create_device(ME, name, devices.Reach(Device.SSH, address, port, user))
+    opened = making.open_repository(making.ensure_repository(device))
+    return {"slug": device.slug, "repository": str(opened.path), "password": opened.password.reveal()}
+
+
+def note_keys(device: str, keys: list[list[str]]) -> None:
+    """Note host keys as a scan does."""
+    found = [FoundKey(key_type, base64.b64decode(blob)) for key_type, blob in keys]
+    devices.note_host_keys(Device.objects.get(slug=device), found)
+
+
+def approve_keys(device: str) -> list[str]:
+    """Approve the host keys that wait; return their fingerprints."""
+    waiting = HostKey.objects.filter(device__slug=device, state=HostKey.PENDING)
+    return [key.fingerprint for key in waiting if devices.approve_host_key(ME, key)]
+
+
+def change_user(device: str, user: str) -> None:
+    found = Device.objects.get(slug=device)
+    devices.change_device(ME, found, found.name, devices.Reach(Device.SSH, found.address, found.port, user))
+
+
+def set_policy(device: str, paths: list[str], schedule: str, fallback: str) -> str:
+    """Protect these paths of a device by a policy of its own, new or changed. Return its slug."""
+    found = Device.objects.get(slug=device)
+    policy = Policy.objects.filter(assignments__device=found).first()
+    fields = {"name": f"Policy of {device}", "schedule": schedule, "every_minutes": 60}
+    sources = [{"path": path, "excludes": "", "if_hot_impossible": fallback} for path in paths]
+    return save_policy(ME, policy, fields, [found], sources, timezone.now()).slug
+
+
+def ask(kind: str, device: str) -> int:
+    """Ask for a run as the buttons of the device page do. Return its number."""
+    found = Device.objects.get(slug=device)
+    policy = Policy.objects.get(assignments__device=found) if kind == Run.BACKUP else None
+    return requests.request_run(kind, found, policy=policy, request={}, requested_by=ME.name).number
+
+
+def ask_folder(point: str, folder: str) -> int:
+    return ask_listing(RestorePoint.objects.get(pk=point), folder, requested_by=ME.name).number
+
+
+def read_folder(point: str, folder: str) -> list[str]:
+    listing = find_listing(RestorePoint.objects.get(pk=point), folder)
+    if listing is None:
+        raise ValueError("nobody has read this folder")
+    return [entry.name for entry in read_page(listing, 1)]
+
+
+def ask_files(point: str, folder: str, target: str) -> int:
+    found = RestorePoint.objects.get(pk=point)
+    return ask_restore(
+        found, folder=folder, names=[], target=target, size_bytes=found.size_bytes, requested_by=ME.name
+    ).number
+
+
+def ask_file(point: str, path: str, is_folder: bool) -> list[Any]:
+    """Ask for a download. Return its id and its run's number."""
+    download = ask_download(
+        RestorePoint.objects.get(pk=point), path, is_folder=is_folder, requested_by=ME.name
+    )
+    if download.run is None:
+        raise ValueError("the download has no run")
+    return [str(download.pk), download.run.number]
+
+
+def file_path(download: str) -> str:
+    found = Download.objects.get(pk=download, is_ready=True)
+    return str(file_of(found))
+
+
+def cancel(number: int) -> bool:
+    return requests.cancel_run(Run.objects.get(number=number), by=ME.name)
+
+
+def make_due(device: str) -> None:
+    """Let the scheduled time of a device be a minute ago."""
+    PolicyDevice.objects.filter(device__slug=device).update(next_due=timezone.now() - timedelta(minutes=1))
+
+
+def grow_old(device: str) -> None:
+    """Let the newest good backup of a device be a month old."""
+    PolicyDevice.objects.filter(device__slug=device).update(succeeded_at=timezone.now() - timedelta(days=30))
+
+
+def hurry(number: int) -> None:
+    """Let the time of a waiting run have come."""
+    Run.objects.filter(number=number).update(not_before=timezone.now())
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    each.__name__: each
+    for each in (
+        set_up,
+        add_device,
+        note_keys,
+        approve_keys,
+        change_user,
+        set_policy,
+        ask,
+        ask_folder,
+        read_folder,
+        ask_files,
+        ask_file,
+        file_path,
+        cancel,
+        make_due,
+        grow_old,
+        hurry,
+    )
+}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = {"answer": COMMANDS[order.pop("do")](**order)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
