@@ -147,7 +147,7 @@ class Enrolled:
             address=device.address,
             port=device.port,
             user="root",
-            storage=str(storage or device.directory / "storage"),
+            storage=str(storage or device.directory / f"storage-{name}"),
         )
         self.slug: str = added["slug"]
         self.repository = Path(added["repository"])
