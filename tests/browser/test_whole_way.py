@@ -40,6 +40,7 @@ class Walk:
             for width in (1440, 390):
                 self.page.set_viewport_size({"width": width, "height": 1000})
                 self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                self.page.wait_for_timeout(300)  # colours fade
                 self.page.screenshot(path=f"{PICTURES}/{name}-{scheme}-{width}.png", full_page=True)
         self.page.set_viewport_size({"width": 1440, "height": 1000})
         self.page.emulate_media(color_scheme="light")
@@ -55,7 +56,8 @@ class Walk:
         self.look("setup-admin")
         self.press("Create administrator")
         page.get_by_role("radio", name="Another directory").check()
-        page.get_by_role("textbox", name="Another directory").fill(str(self.device.directory / "repositories"))
+        directory = self.device.directory / "repositories"
+        page.get_by_role("textbox", name="Another directory").fill(str(directory))
         self.look("setup-storage")
         self.press("Test and use it")
         with page.expect_download() as download:
