@@ -140,11 +140,6 @@ def create(restic: Restic) -> Command:
     return restic.command("init", "--json", "--repository-version", "2")
 
 
-def add_key(restic: Restic, password_file: str) -> Command:
-    """Return what adds a key whose password is in a file."""
-    return restic.command("key", "add", "--new-password-file", password_file)
-
-
 def unlock(restic: Restic) -> Command:
     """Return what removes every lock. Only while nobody works on the repository."""
     return restic.command("unlock", "--remove-all")

@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 from agents.commands import Command, Result, Secret, to_bytes
@@ -30,7 +30,6 @@ def run(
     *,
     timeout_s: float,
     limit_bytes: int = 64 * 1024 * 1024,
-    pass_fds: Sequence[int] = (),
 ) -> Result:
     """Run restic to its end and return how it ended; the status is not judged.
 
@@ -38,7 +37,7 @@ def run(
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        child = _start(command, variables, stdout=stdout, stderr=stderr, pass_fds=pass_fds)
+        child = _start(command, variables, stdout=stdout, stderr=stderr)
         try:
             status = child.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -59,7 +58,7 @@ def stream(command: Command, variables: Variables) -> Iterator[bytes]:
     answer, because a part of a file must not look like the whole.
     """
     with tempfile.TemporaryFile() as stderr:
-        child = _start(command, variables, stdout=subprocess.PIPE, stderr=stderr, pass_fds=())
+        child = _start(command, variables, stdout=subprocess.PIPE, stderr=stderr)
         try:
             while child.stdout is not None and (piece := os.read(child.stdout.fileno(), _PIECE)):
                 yield piece
@@ -75,7 +74,6 @@ def _start(
     *,
     stdout: IO[bytes] | int,
     stderr: IO[bytes],
-    pass_fds: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     revealed = {
         name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()
@@ -88,7 +86,6 @@ def _start(
             stdout=stdout,
             stderr=stderr,
             env={"PATH": _PATH, "HOME": "/nonexistent", **revealed},
-            pass_fds=pass_fds,
             start_new_session=True,
         )
     except FileNotFoundError as error:

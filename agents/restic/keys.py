@@ -1,8 +1,10 @@
 """restic's key files: open one with a password, make one for a run.
 
 A repository has one master key; each file in `keys/` holds it, encrypted with a key derived from a password
-by scrypt (restic's design document, "Keys, Encryption and MAC"). A *run key* is one more such file that the
-repository never holds: the gateway shows it to one run. Its password is 256 random bits: scrypt may be cheap.
+by scrypt (restic's design document, "Keys, Encryption and MAC"). Scrypt slows down whoever guesses passwords;
+nobody guesses 128 random bits, so that our own two kinds of key are cheap to open (3 ms for 0.5 s):
+the *console's key* lies in the repository, under the password that the console keeps sealed; a *run key* is a
+file that the repository never holds: the gateway shows it to one run. The recovery key is restic's own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +27,9 @@ from agents.errors import RepositoryBroken
 
 _IV, _MAC, _SALT = 16, 16, 64
 _MAX_SCRYPT_BYTES = 1024 * 1024 * 1024
-_RUN_KEY_COST = {"N": 1024, "r": 8, "p": 1}  # 1 MiB and 3 ms; the password has 256 random bits anyway
+_CHEAP = {"N": 1024, "r": 8, "p": 1}  # 1 MiB and 3 ms
+# Hexadecimal digits for 128 bits. A person's own password is shorter, and must not get a cheap key.
+_RANDOM_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +67,37 @@ class MasterKey:
 
 
 @dataclass(frozen=True, slots=True)
-class RunKey:
-    """A key file for one run: `name` is the SHA-256 of `content`, `password` opens it."""
+class Key:
+    """A key file: `name` is the SHA-256 of `content`, `password` opens it."""
 
     name: str
     content: bytes = field(repr=False)
     password: Secret
 
 
-def make_run_key(master: MasterKey) -> RunKey:
+def make_run_key(master: MasterKey) -> Key:
     """Given a repository's master key, return a key file under a new random password."""
-    password = Secret(secrets.token_hex(32))
+    return make_cheap_key(master, Secret(secrets.token_hex(32)), user="run")
+
+
+def make_cheap_key(master: MasterKey, password: Secret, *, user: str) -> Key:
+    """Given a random password, return a key file for it that opens in milliseconds. `user` is what restic
+    shows beside it. Raise ValueError when the password is too short to be random."""
+    if len(password.reveal()) < _RANDOM_LENGTH:
+        raise ValueError("a cheap key needs a random password")
     salt = secrets.token_bytes(_SALT)
-    user_key = _derive(password, salt, _RUN_KEY_COST["N"], _RUN_KEY_COST["r"], _RUN_KEY_COST["p"])
+    user_key = _derive(password, salt, _CHEAP["N"], _CHEAP["r"], _CHEAP["p"])
     record: dict[str, object] = {
         "created": "2000-01-01T00:00:00Z",
-        "username": "run",
+        "username": user,
         "hostname": "hotfleet",
         "kdf": "scrypt",
-        **_RUN_KEY_COST,
+        **_CHEAP,
         "salt": _encode(salt),
         "data": _encode(user_key.encrypt(_to_json(master))),
     }
     content = json.dumps(record).encode()
-    return RunKey(hashlib.sha256(content).hexdigest(), content, password)
+    return Key(hashlib.sha256(content).hexdigest(), content, password)
 
 
 def open_key(content: bytes, password: Secret) -> MasterKey | None:
@@ -113,11 +125,10 @@ def open_key(content: bytes, password: Secret) -> MasterKey | None:
 def open_master_key(repository: Path, password: Secret) -> MasterKey:
     """Given a repository's directory, return its master key. Raise RepositoryBroken when no key opens.
 
-    The oldest key is tried first: it is the one that the console's own password opens.
+    The cheapest key is tried first: it is the one that the console's own password opens.
     """
     try:
-        files = sorted((repository / "keys").iterdir(), key=lambda file: file.stat().st_mtime_ns)
-        contents = [file.read_bytes() for file in files]
+        contents = sorted((file.read_bytes() for file in (repository / "keys").iterdir()), key=_cost_of)
     except OSError as error:
         raise RepositoryBroken("the repository's keys cannot be read", detail=str(error)) from error
     for content in contents:
@@ -128,6 +139,15 @@ def open_master_key(repository: Path, password: Secret) -> MasterKey:
         "the password that the console keeps does not open the repository",
         remedy="Check that the directory holds the repository of this device.",
     )
+
+
+def _cost_of(content: bytes) -> float:
+    """Return how much work it is to try a key; one that cannot be read comes last."""
+    try:
+        record = json.loads(content)
+        return int(record["N"]) * int(record["r"]) * int(record["p"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _derive(password: Secret, salt: bytes, n: int, r: int, p: int) -> MasterKey:

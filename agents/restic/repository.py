@@ -1,8 +1,8 @@
 """A repository on this machine, read and mended by the console itself.
 
-Opening a repository costs 0.5 to 0.7 s of scrypt in every start of restic. So we open the key once, in this
-process, and show restic a *view*: a private directory of links to the repository, whose `keys/` holds one run
-key. The password itself never reaches a child.
+Opening restic's own key costs 0.5 to 0.7 s of scrypt in every start of restic. So the console has a cheap key
+(see `keys`), opens it in this process, and shows restic a *view*: a private directory of links to the
+repository, whose `keys/` holds one run key. The password itself never reaches a child.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agents.restic import arguments, children
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restic.fields import Fields, parse_json
-from agents.restic.keys import MasterKey, RunKey, make_run_key, open_master_key
+from agents.restic.keys import Key, MasterKey, make_cheap_key, make_run_key, open_master_key
 from agents.restic.messages import BackupSummary, parse_backup_summary
 from agents.restic.outcomes import judge
 from agents.restic.trees import Node, parse_tree
@@ -58,7 +58,7 @@ class SnapshotInfo:
 class Repository:
     """An open repository. Threads may share it; each call is one child, started and awaited by its thread."""
 
-    def __init__(self, binary: Binary, master: MasterKey, path: Path, view: Path, key: RunKey) -> None:
+    def __init__(self, binary: Binary, master: MasterKey, path: Path, view: Path, key: Key) -> None:
         """Use `open_repository`."""
         self._master = master
         self._path = path
@@ -66,7 +66,7 @@ class Repository:
         self._writing = Restic(str(binary.path), retry_lock_s=30)
         self._variables = arguments.environment(str(view), key.password)
 
-    def make_run_key(self) -> RunKey:
+    def make_run_key(self) -> Key:
         """Return a new key for one run."""
         return make_run_key(self._master)
 
@@ -162,8 +162,9 @@ def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Re
 def create(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
     """Create a repository in directory `path` (missing or empty) that both passwords open; return its id.
 
-    It gets its name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when
-    restic fails."""
+    `password` is the console's, random, 128 bits or more: its key is cheap to open. The repository gets its
+    name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when restic fails.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and any(path.iterdir())):
         raise RepositoryBroken("the directory for the repository is in use")
@@ -183,18 +184,24 @@ def create(path: Path, password: Secret, recovery_password: Secret, binary: Bina
 
 
 def _fill(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
-    restic = Restic(str(binary.path))
-    variables = arguments.environment(str(path), password)
-    result = children.run(arguments.create(restic), variables, timeout_s=_READ_TIMEOUT_S)
+    variables = arguments.environment(str(path), recovery_password)
+    result = children.run(arguments.create(Restic(str(binary.path))), variables, timeout_s=_READ_TIMEOUT_S)
     judge(result.status, result.tail)
     repository_id = Fields.parse(result.stdout, "answer to init").text("id")
     if _NAME.fullmatch(repository_id) is None:
         raise ProtocolBroken("restic did not name the repository that it made", detail=result.text[:500])
-    with _in_memory(recovery_password) as (fd, name):
-        command = arguments.add_key(restic, name)
-        result = children.run(command, variables, timeout_s=_READ_TIMEOUT_S, pass_fds=(fd,))
-    judge(result.status, result.tail)
+    master = open_master_key(path, recovery_password)
+    _write_key(path / "keys", make_cheap_key(master, password, user="console"))
     return repository_id
+
+
+def _write_key(folder: Path, key: Key) -> None:
+    fd = os.open(folder / key.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with open(fd, "wb") as file:
+        file.write(key.content)
+        file.flush()
+        os.fsync(fd)
+    _sync_folder(folder)
 
 
 def parse_snapshot(fields: Fields) -> SnapshotInfo:
@@ -213,18 +220,6 @@ def parse_snapshot(fields: Fields) -> SnapshotInfo:
     if _NAME.fullmatch(info.snapshot_id) is None or _NAME.fullmatch(info.tree) is None:
         raise ProtocolBroken("restic's record of a restore point is not whole")
     return info
-
-
-@contextmanager
-def _in_memory(secret: Secret) -> Iterator[tuple[int, str]]:
-    """Hold a secret in a file that no disk and no other process sees; return its descriptor and its name for
-    a child that inherits the descriptor."""
-    fd = os.memfd_create("secret")
-    try:
-        os.write(fd, secret.reveal().encode())
-        yield fd, f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def _sync_folder(path: Path) -> None:

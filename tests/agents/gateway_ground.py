@@ -22,7 +22,7 @@ from agents.gateway import Credentials, Gateway, Journal, KeyFile, LocalStore, R
 from agents.restic.binary import Binary, find_binary
 from agents.restic.repository import create
 
-PASSWORD = Secret("of the console")
+PASSWORD = Secret("of the console, as long as a random one")
 RECOVERY = Secret("of the recovery kit")
 CREDENTIALS = Credentials("run-1", Secret("open sesame"))
 FOLDERS = ("keys", "locks", "snapshots", "index", "data")

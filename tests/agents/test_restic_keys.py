@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agents.commands import Secret
 from agents.errors import RepositoryBroken
 from agents.restic.binary import Binary
-from agents.restic.keys import MasterKey, make_run_key, open_key, open_master_key
+from agents.restic.keys import MasterKey, make_cheap_key, make_run_key, open_key, open_master_key
 from tests.agents.gateway_ground import PASSWORD, RECOVERY, _template, binary, repository_path
 
 __all__ = ["_template", "binary", "repository_path"]
@@ -62,6 +62,39 @@ def test_a_run_key_opens_with_its_password_and_no_other() -> None:
     assert open_key(key.content, key.password) == MASTER
     assert open_key(key.content, Secret("wrong")) is None
     assert make_run_key(MASTER).password != key.password
+
+
+def test_only_the_consoles_key_is_cheap(repository_path: Path) -> None:
+    costs = {}
+    for file in (repository_path / "keys").iterdir():
+        record = json.loads(file.read_text())
+        costs[record["username"]] = record["N"] * record["r"] * record["p"]
+    assert costs.pop("console") < 10_000
+    assert min(costs.values()) > 200_000 and len(costs) == 1
+
+
+def test_the_programs_own_way_with_the_consoles_password(repository_path: Path, binary: Binary) -> None:
+    environment = {"RESTIC_REPOSITORY": str(repository_path), "RESTIC_PASSWORD": PASSWORD.reveal()}
+    words = [str(binary.path), "--no-cache", "key", "list", "--json"]
+    listed = subprocess.run(words, env=environment, capture_output=True, check=True)
+    current = [key["userName"] for key in json.loads(listed.stdout) if key["current"]]
+    assert current == ["console"]
+
+
+def test_a_repository_that_the_program_made_alone_opens(binary: Binary, tmp_path: Path) -> None:
+    environment = {"RESTIC_REPOSITORY": str(tmp_path / "plain"), "RESTIC_PASSWORD": "short"}
+    subprocess.run([binary.path, "--no-cache", "init"], env=environment, capture_output=True, check=True)
+    assert open_master_key(tmp_path / "plain", Secret("short")).encryption
+
+
+def test_a_damaged_key_is_not_in_the_way(repository_path: Path) -> None:
+    (repository_path / "keys" / ("0" * 64)).write_bytes(b"junk")
+    assert open_master_key(repository_path, PASSWORD).encryption
+
+
+def test_a_password_that_a_person_made_gets_no_cheap_key() -> None:
+    with pytest.raises(ValueError, match="random"):
+        make_cheap_key(MASTER, Secret("correct horse battery staple"), user="console")
 
 
 def test_keys_do_not_show_themselves() -> None:
