@@ -33,6 +33,8 @@ def run(count: int = 1_000_000) -> None:
             for name, each in runs.items()
         ],
     )  # fmt: skip
+    for name, each in runs.items():
+        report.say(f"{name}: " + ", ".join(f"{phase} {took:.1f}" for phase, took in each.phases.items()))
     a_file = runs["first backup"].restic.private / count
     report.say(
         f"memory is PSS; restic on the device {a_file:.0f} B a file; repository {stored / MIB:.0f} MiB"

@@ -14,6 +14,7 @@ from tests.bench.trees import make_small_files
 def run(count: int = 50_000) -> None:
     ours.preload()
     with make_place(size_mb=3000) as place, place.console() as console, place.console() as by_hand:
+        rivals.make_ordinary(by_hand)
         make_small_files(place.source, count=count)
         ours.measure(console, place.source)
         rivals.run_local(by_hand, place.source, live=True)

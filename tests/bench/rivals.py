@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ from agents.commands import Secret
 from agents.gateway import Credentials, Gateway, Journal, KeyFile, LocalStore, Rights, make_credentials
 from agents.restic import arguments
 from agents.restic.arguments import Restic, files_from_raw
-from agents.restic.keys import RunKey, make_run_key, open_master_key
+from agents.restic.keys import Key, make_run_key, open_master_key
 from agents.session import Stream
 from tests.bench.ours import Figures, engine_seconds
 from tests.live.flows import Console
@@ -49,8 +50,19 @@ def fresh_snapshot(console: Console) -> Iterator[Path]:
         run_tool("btrfs", "subvolume", "delete", path)
 
 
+def make_ordinary(console: Console) -> None:
+    """Put a repository that restic made alone in the place of the console's: with one key, its own."""
+    shutil.rmtree(console.place.path)
+    environment = {
+        name: value.reveal() if isinstance(value, Secret) else value
+        for name, value in arguments.environment(str(console.place.path), console.password).items()
+    }
+    words = [str(console.binary.path), "--no-cache", "init"]
+    subprocess.run(words, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
+
+
 def run_local(console: Console, source: Path, *, live: bool = False) -> Figures:
-    """Back up into the local repository. `live`: as a person does by hand: the live files, the password, a
+    """Back up into the local repository. `live`: as a person does by hand: the live files, an ordinary key, a
     cache; without it from a fresh snapshot and with a run key, as we do."""
     began = time.monotonic()
     if live:
@@ -135,7 +147,7 @@ def _run(words: Sequence[str], script: str) -> None:
 
 
 @contextmanager
-def _view(console: Console) -> Iterator[tuple[Path, RunKey]]:
+def _view(console: Console) -> Iterator[tuple[Path, Key]]:
     """The repository with one run key in `keys/`, so that restic needs no scrypt of the real one."""
     key = make_run_key(open_master_key(console.place.path, console.password))
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +172,7 @@ class _SocketStream:
         self._connection.close()
 
 
-def _serve(listener: socket.socket, console: Console, key: RunKey, credentials: Credentials) -> None:
+def _serve(listener: socket.socket, console: Console, key: Key, credentials: Credentials) -> None:
     """The gateway behind a plain listener, for one run; killed at its end."""
     journal = console.place.path.parent / f"journal-{os.getpid()}"
     with LocalStore(console.place.path) as store, Journal(journal) as kept:
