@@ -147,7 +147,8 @@ class _Work:
         # The snapshots of dead runs must not be planned around; what nobody touched changed no fact.
         if any(not (each.is_foreign or each.is_alive) for each in leftovers):
             facts = read_facts(self._runner, [source.path for source in self._request.sources])
-        own_path = str(self._request.place.path) if self._request.is_local else None
+        place = self._request.place
+        own_path = str(place.storage or place.path) if self._request.is_local else None
         plan = make_plan(facts, self._request.sources, repository_path=own_path)
         for sentence in plan.sentences:
             self._tell(Said(sentence))

@@ -20,11 +20,13 @@ from agents.session import Door, Session
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPlace:
-    """A repository in a directory of this machine. `journals` is a directory beside it, one file a run."""
+    """A repository in a directory of this machine. `journals` is a directory beside it, one file a run;
+    `storage` the directory of all repositories, which a backup of this very machine leaves out."""
 
     path: Path
     journals: Path
     password: Secret
+    storage: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,4 +46,4 @@ def _read_id(opened: OpenRepository) -> str:
 
 def _place(opened: OpenRepository) -> RepositoryPlace:
     journals = Path(f"{opened.path}.journals")
-    return RepositoryPlace(opened.path, journals, opened.password)
+    return RepositoryPlace(opened.path, journals, opened.password, opened.path.parent)

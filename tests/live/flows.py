@@ -45,6 +45,8 @@ def _template(binary: Binary) -> tuple[Secret, Path]:
 class Console:
     """A console with one device's repository. Keeps every event."""
 
+    is_local = False
+
     def __init__(self, device: Device, folder: Path, *, user: str = "root") -> None:
         self.device = device
         self.user = user
@@ -81,7 +83,13 @@ class Console:
             for path in paths
         )
         request = BackupRequest(
-            self.id, secrets.token_hex(16), self.device.name, sources, self.place, self.binary
+            self.id,
+            secrets.token_hex(16),
+            self.device.name,
+            sources,
+            self.place,
+            self.binary,
+            is_local=self.is_local,
         )
         return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 
@@ -93,7 +101,7 @@ class Console:
             secrets.token_hex(16),
             self.place,
             self.binary,
-            False,
+            self.is_local,
             restic_id,
             str(folder),
             tuple(names),
