@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from backupsite.console.ticks import make_ticks
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.words import describe_restore, show_points
-from backupsite.runs.log import read_log
+from backupsite.runs.log import read_log, read_mark
 from backupsite.runs.looks import percent_done, run_status, run_title
 from backupsite.runs.models import Run, RunLine
 from backupsite.runs.pace import draw_freeze_window, draw_pace, make_pace
@@ -39,6 +39,9 @@ def run(request: HttpRequest, number: int) -> HttpResponse:
         "live": ("runs/run_live.html", lambda: live_context(shown, now)),
         "log": ("runs/run_log.html", lambda: log_context(shown, with_commands)),
     }
+    if part == "log" and request.GET.get("have") == read_mark(shown):
+        # Five hundred lines are not sent each second while only the numbers change.
+        return HttpResponse(status=204)
     if part in parts:
         template, make_context = parts[part]
         return render(request, template, make_context())
@@ -119,7 +122,7 @@ def _newest_point(run: Run) -> RestorePoint | None:
 
 
 def log_context(run: Run, with_commands: bool) -> dict[str, Any]:
-    """Return the log. Runs two queries."""
+    """Return the log. Runs three queries."""
     return {
         "run": run,
         "is_over": State(run.state).is_final,

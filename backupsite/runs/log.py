@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from django.db.models import QuerySet
 
 from backupsite.runs.models import Run, RunLine
+from backupsite.runs.states import State
 from backupsite.web.visible import make_visible
 
 NEWEST = 500
@@ -24,18 +25,26 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Log:
-    """The newest lines in their order, and how many older ones there are."""
+    """The newest lines in their order, how many older ones there are, and a mark of its state."""
 
     lines: list[LogLine]
     older_count: int
+    mark: str
 
 
 def read_log(run: Run, *, with_commands: bool) -> Log:
-    """Given a run, return the newest lines of its log. Runs two queries."""
+    """Given a run, return the newest lines of its log. Runs three queries."""
+    mark = read_mark(run)
     rows = find_lines(run, with_commands=with_commands)
     newest = list(rows.order_by("-sequence")[:NEWEST])
     older_count = rows.count() - len(newest) if len(newest) == NEWEST else 0
-    return Log([line for row in reversed(newest) for line in make_lines(row)], older_count)
+    return Log([line for row in reversed(newest) for line in make_lines(row)], older_count, mark)
+
+
+def read_mark(run: Run) -> str:
+    """Given a run, return what changes whenever its log grows or ends. Runs one query."""
+    newest = RunLine.objects.filter(run=run).order_by("-sequence").values_list("sequence", flat=True).first()
+    return f"{newest or 0}-{'over' if State(run.state).is_final else 'open'}"
 
 
 def find_lines(run: Run, *, with_commands: bool) -> QuerySet[RunLine]:

@@ -284,7 +284,7 @@ def test_a_page_takes_as_many_queries_as_it_did(
     operator: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     run = make_rich_run(make_device(), State.FAILED)
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         operator.get(run.get_absolute_url())
     with django_assert_num_queries(8):
         operator.get(page_of(run, part="live"))
@@ -298,3 +298,15 @@ def test_a_device_cannot_write_lines_of_its_own(operator: Client) -> None:
     assert text.count('class="log-line') == 3
     assert "said:\\n14:00:00 All is well." in text
     assert "$ id -u<" in text
+
+
+def test_a_log_that_did_not_change_is_not_sent_again(operator: Client) -> None:
+    run = make_rich_run(make_device())
+    first = operator.get(page_of(run, part="log")).content.decode()
+    assert "part=log&amp;have=3-open" in first
+    assert operator.get(page_of(run, part="log", have="3-open")).status_code == 204
+    add_line(run, "One more.")
+    assert "One more." in operator.get(page_of(run, part="log", have="3-open")).content.decode()
+    Run.objects.update(state=State.SUCCEEDED)
+    ended = operator.get(page_of(run, part="log", have="4-open")).content.decode()
+    assert "data-live-topic" not in ended
