@@ -156,6 +156,9 @@ def _keep(lease: Lease, recorder: Recorder, done: threading.Event) -> None:
                 if time.monotonic() >= renew_at:
                     lease.renew()
                     renew_at = time.monotonic() + RENEW_S
+                else:
+                    # Who presses Cancel waits for it: a lease's pace is too slow for that.
+                    lease.look_for_cancel()
                 recorder.flush()
             except LeaseLost:
                 lease.mark_lost()

@@ -68,6 +68,10 @@ class Lease:
             self.mark_lost()
             return
         self._good_until = started + LEASE.total_seconds()
+        self.look_for_cancel()
+
+    def look_for_cancel(self) -> None:
+        """Learn of a cancel. Runs one query; raises DatabaseError, then try again."""
         if self.rows().filter(cancel_requested_at__isnull=False).exists():
             self.is_cancelled = True
             self.stop_event.set()

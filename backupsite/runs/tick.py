@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 NAME = "tick"
 PACE_S = 10.0
-# A tick that takes longer than this may meet another one; every step of it is claimed by itself anyway.
-LEASE = timedelta(seconds=60)
+# A tick that takes longer than this may meet another one; every step of it is claimed by itself anyway. A
+# console that lost its power waits for this after its next start, before it ends the runs that were lost.
+LEASE = timedelta(seconds=30)
 
 
 def name_holder() -> str:
