@@ -18,6 +18,7 @@ from agents.restic import arguments
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restic.outcomes import Outcome
+from agents.restic.repository import Repository
 from agents.runner import Limits, Runner, SupervisedProgram
 
 # $1: the target. Each parent must be root's alone (or sticky), and no part may be a link: whoever may rename
@@ -112,12 +113,13 @@ def restore(
                     control=control,
                 )
             )
+            folder, names = _pick(repository, request)
             command = arguments.restore(
                 Restic(restic, takes_locks=False),
                 request.restic_id,
                 request.target,
-                folder=request.folder,
-                names=request.names,
+                folder=folder,
+                names=names,
                 verify=True,
             )
             control.raise_if_stopped()
@@ -127,7 +129,11 @@ def restore(
             outcome = _outcome(followed)
             # A short restore ends before restic says how far it is.
             follower.add(outcome.bytes, outcome.files, outcome.problem_count)
-        tell(Said(f"{outcome.files:,} files were restored and compared, {outcome.kept_files:,} kept."))
+        tell(
+            Said(
+                f"{outcome.files:,} files and folders were restored and compared, {outcome.kept_files:,} kept."
+            )
+        )
         with phase(tell, Phase.CLEAN_UP):
             stack.close()
     return outcome
@@ -156,6 +162,16 @@ def prepare_target(runner: Runner, target: str, size_bytes: int) -> None:
             f"The restore needs {size_bytes:,} bytes, and {int(rest) * 1024:,} are free there.",
             remedy="Name a folder on a larger disk, or pick fewer files.",
         )
+
+
+def _pick(repository: Repository, request: RestoreRequest) -> tuple[str, tuple[str, ...]]:
+    """Return the folder and the names in it that restic is asked for: a source may be a single file."""
+    above, _, name = request.folder.rpartition("/")
+    if request.names or not name:
+        return request.folder, request.names
+    entries = repository.list_folder(request.restic_id, above or "/")
+    is_file = any(entry.name == name and not entry.is_folder for entry in entries)
+    return (above or "/", (name,)) if is_file else (request.folder, ())
 
 
 def _stop(runner: Runner, program: SupervisedProgram) -> Callable[[], None]:

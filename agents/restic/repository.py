@@ -98,7 +98,11 @@ class Repository:
         Raise PathMissing when there is no such folder."""
         result = self._run(arguments.cat_tree(self._reading, snapshot_id, folder))
         if result.status == 1 and (b"not found" in result.stderr or b"not a directory" in result.stderr):
-            raise PathMissing("the restore point holds no such folder", detail=result.tail)
+            raise PathMissing(
+                "The restore point holds no such folder.",
+                remedy="If it is a single file, open the folder above it.",
+                detail=result.tail,
+            )
         judge(result.status, result.tail)
         return parse_tree(result.stdout)
 

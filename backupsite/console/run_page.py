@@ -94,7 +94,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "is_over": state.is_final,
         "is_waiting": state == State.QUEUED,
         "percent": percent_done(run),
-        "pace": make_pace(run, samples, now),
+        "pace": make_pace(run, samples, phases, now),
         "throughput": draw_pace(run, samples, phases),
         "phases": make_phases(run, phases, now),
         "freeze": draw_freeze_window(run),

@@ -28,11 +28,11 @@ class Pace:
     left: timedelta | None
 
 
-def make_pace(run: Run, samples: Sequence[RunSample], now: datetime) -> Pace:
-    """Given a run and its samples in order, return its pace: now while it works, its mean when it has ended.
-    Pure."""
+def make_pace(run: Run, samples: Sequence[RunSample], phases: Sequence[RunPhase], now: datetime) -> Pace:
+    """Given a run with its samples and phases in order, return its pace: now while it works, the mean of its
+    transfer when it has ended. Pure."""
     if State(run.state).is_final:
-        return Pace(_rate(samples, timedelta(0)), None)
+        return Pace(_mean(run, phases), None)
     recent = [sample for sample in samples if now - sample.at <= WINDOW]
     rate = _rate(recent, SHORTEST)
     if rate is None or rate <= 0 or run.bytes_total is None:
@@ -48,6 +48,16 @@ def _rate(samples: Sequence[RunSample], shortest: timedelta) -> float | None:
     if lasted <= shortest:
         return None
     return max(0, last.bytes_done - first.bytes_done) / lasted.total_seconds()
+
+
+def _mean(run: Run, phases: Sequence[RunPhase]) -> float | None:
+    took = [
+        phase.ended_at - phase.started_at
+        for phase in phases
+        if phase.name == Phase.TRANSFER and phase.ended_at is not None
+    ]
+    lasted = sum(took, timedelta(0)).total_seconds()
+    return run.bytes_done / lasted if lasted > 0 else None
 
 
 def draw_pace(run: Run, samples: Sequence[RunSample], phases: Sequence[RunPhase]) -> SafeString | None:

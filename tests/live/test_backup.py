@@ -115,6 +115,19 @@ def test_only_what_was_picked_is_restored_and_what_exists_is_kept(console: Conso
         subprocess.run(["rm", "-rf", str(target)], check=True)
 
 
+def test_a_source_may_be_a_single_file(console: Console) -> None:
+    source = console.device.btrfs / "one file"
+    source.write_text("alone")
+    (point,) = console.back_up(source).points
+    assert (point.file_count, point.size_bytes) == (1, 5)
+    target = Path("/var/lib") / f"restored-{console.id}"
+    try:
+        assert console.restore(point.restic_id, source, target).files == 1
+        assert (target / "one file").read_text() == "alone"
+    finally:
+        subprocess.run(["rm", "-rf", str(target)], check=True)
+
+
 def test_a_second_backup_sends_only_what_changed(console: Console) -> None:
     source = console.device.btrfs / "data"
     source.mkdir()

@@ -63,7 +63,7 @@ def test_events_become_rows_and_columns(recorder: Recorder) -> None:
     assert [line.text for line in run.lines.all()] == [
         "hello",
         "btrfs subvolume list /\nstatus 1 after 0.2 s",
-        "Writing was held for at most 12.0 ms (PostgreSQL; the limit is 0.1 s).",
+        "Writing was held for at most 12.4 ms (PostgreSQL; the limit is 0.1 s).",
         "Writing was held for at most 3.0 ms (Redis; the limit is 0.1 s).",
         "/srv/a: permission denied",
     ]
