@@ -129,11 +129,8 @@ def restore(
             outcome = _outcome(followed)
             # A short restore ends before restic says how far it is.
             follower.add(outcome.bytes, outcome.files, outcome.problem_count)
-        tell(
-            Said(
-                f"{outcome.files:,} files and folders were restored and compared, {outcome.kept_files:,} kept."
-            )
-        )
+        came, kept = f"{outcome.files:,}", f"{outcome.kept_files:,}"
+        tell(Said(f"{came} files and folders were restored and compared, {kept} were there and kept."))
         with phase(tell, Phase.CLEAN_UP):
             stack.close()
     return outcome

@@ -96,8 +96,8 @@ class Recorder:
         self._columns["problem_count"] = min(highest, 2**31 - 1)
 
     def _freeze(self, what: str, milliseconds: float, limit: float, now: datetime) -> None:
-        words = f"Writing was held for at most {milliseconds:.1f} ms ({what}; the limit is {limit / 1000:g} s)."
-        self._lines.add(RunLine.LINE, "info", words, now)
+        words = f"Writing was held for at most {milliseconds:.1f} ms"
+        self._lines.add(RunLine.LINE, "info", f"{words} ({what}; the limit is {limit / 1000:g} s).", now)
         if self._freeze_ms is None or milliseconds > self._freeze_ms:
             self._freeze_ms = milliseconds
             self._columns |= {"freeze_ms": milliseconds, "freeze_limit_ms": limit}
