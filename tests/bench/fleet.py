@@ -64,12 +64,9 @@ def _print(figures: list[Figures], began: float, size: int, sampler: Sampler) ->
                f"{size / MIB / ends[-1]:.0f} MiB/s, {report.say_load()}")  # fmt: skip
     report.say(f"they ended after {ends[0]:.1f} s (first), {statistics.median(ends):.1f} s (median), "
                f"{ends[-1]:.1f} s (last)")  # fmt: skip
-    moving, at_most = sampler.highest_mean(max(each.transfer[0] for each in figures)), sampler.highest_mean()
-    report.say(f"private {moving.private / MIB:.1f} MiB a worker once all keys are open")
-    report.print_budget("PSS a worker once all keys are open", moving.shared_fairly / MIB, 30, unit=" MiB")
-    report.say(
-        f"at its highest, while many open their key: {at_most.shared_fairly / MIB:.1f} MiB PSS a worker"
-    )
+    mean = sampler.highest_mean()
+    report.say(f"private {mean.private / MIB:.1f} MiB a worker")
+    report.print_budget("PSS a worker", mean.shared_fairly / MIB, 30, unit=" MiB")
     report.say(f"processor time of a worker: {statistics.mean(each.processor_s for each in figures):.1f} s")
     for phase in figures[0].phases:
         took = sorted(each.phases[phase] for each in figures)

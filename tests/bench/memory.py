@@ -38,12 +38,9 @@ def _measure_worker() -> None:
         with place.console() as console:
             figures = ours.measure(console, place.source, memory=True)
     report.say(f"restic on the device: {figures.restic.shared_fairly / MIB:.0f} MiB PSS")
-    worker, at_most = figures.worker, figures.at_most
-    report.say(
-        f"worker while data moves: {worker.shared_fairly / MIB:.1f} MiB PSS (one parent to share with)"
-    )
-    report.print_budget("worker's private memory while data moves", worker.private / MIB, 30, unit=" MiB")
-    report.say(f"at its highest, for the 0.4 s of scrypt: {at_most.private / MIB:.1f} MiB private")
+    worker = figures.worker
+    report.say(f"worker: {worker.shared_fairly / MIB:.1f} MiB PSS with one parent to share with")
+    report.print_budget("worker's private memory", worker.private / MIB, 30, unit=" MiB")
 
 
 def _measure_console() -> None:

@@ -28,10 +28,8 @@ _FORK = get_context("fork")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one backup cost, in seconds. `engine_s` is what restic says about itself.
-
-    `transfer` is when data moved and `ended` when all was done, on the monotonic clock.
-    Memory: of the worker `at_most` (for 0.4 s, while it opens the repository's key) and while data moved."""
+    """What one backup cost, in seconds; `engine_s` is what restic says about itself, `ended` a moment of the
+    monotonic clock. Memory is the highest of the worker and of restic on the device."""
 
     whole_s: float
     engine_s: float
@@ -39,9 +37,7 @@ class Figures:
     restic_id: str = ""
     phases: dict[Phase, float] = field(default_factory=dict)
     commands: tuple[tuple[str, float], ...] = ()
-    transfer: tuple[float, float] = (0.0, 0.0)
     ended: float = 0.0
-    at_most: Memory = field(default_factory=Memory)
     worker: Memory = field(default_factory=Memory)
     restic: Memory = field(default_factory=Memory)
 
@@ -96,12 +92,7 @@ def measure(console: Console, source: Path, *, limits: Limits = UNLIMITED, memor
     ):
         worker.go()
         figures = worker.join()
-    return replace(
-        figures,
-        at_most=on_console.highest(),
-        worker=on_console.highest(*figures.transfer),
-        restic=on_device.highest(),
-    )
+    return replace(figures, worker=on_console.highest(), restic=on_device.highest())
 
 
 def _work(pipe: Connection[Any, Any], console: Console, source: Path, limits: Limits) -> None:
@@ -114,13 +105,11 @@ def _work(pipe: Connection[Any, Any], console: Console, source: Path, limits: Li
 
 def _back_up(console: Console, source: Path, limits: Limits) -> Figures:
     phases: dict[Phase, float] = {}
-    ends: dict[Phase, float] = {}
     commands: list[tuple[str, float]] = []
 
     def tell(event: Event) -> None:
         if isinstance(event, PhaseEnded):
             phases[event.phase] = event.seconds
-            ends[event.phase] = time.monotonic()
         if isinstance(event, CommandRan):
             commands.append((event.line, event.seconds))
 
@@ -135,7 +124,7 @@ def _back_up(console: Console, source: Path, limits: Limits) -> Figures:
     (point,) = outcome.points
     return Figures(
         ended - began, 0.0, times.user + times.system, point.restic_id, phases, tuple(commands),
-        (ends[Phase.SNAPSHOT], ends[Phase.TRANSFER]), ended,
+        ended,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,26 +79,22 @@ class Sampler:
         self._every_s = every_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
-        self._seen: list[tuple[float, list[Memory]]] = []
+        self._seen: list[list[Memory]] = []
 
     def _look(self) -> None:
         while not self._done.wait(self._every_s):
             memories = [read_memory(pid) for pid in self._list_pids()]
-            self._seen.append((time.monotonic(), [each for each in memories if each.shared_fairly]))
+            self._seen.append([each for each in memories if each.shared_fairly])
 
-    def highest(self, began: float = 0.0, ended: float = float("inf")) -> Memory:
-        """Return the most that all used together between two moments of the monotonic clock."""
-        totals = [sum(seen, Memory()) for moment, seen in self._seen if began <= moment <= ended]
+    def highest(self) -> Memory:
+        """Return the most that all used together."""
+        totals = [sum(seen, Memory()) for seen in self._seen]
         return max(totals, key=lambda memory: memory.shared_fairly, default=Memory())
 
-    def highest_mean(self, began: float = 0.0) -> Memory:
-        """Return the most that one used on average of those that lived, from a moment on."""
-        means = [
-            Memory(total.shared_fairly // len(seen), total.private // len(seen))
-            for moment, seen in self._seen
-            if seen and moment >= began
-            for total in [sum(seen, Memory())]
-        ]
+    def highest_mean(self) -> Memory:
+        """Return the most that one used on average of those that lived."""
+        sums = [(sum(seen, Memory()), len(seen)) for seen in self._seen if seen]
+        means = [Memory(total.shared_fairly // count, total.private // count) for total, count in sums]
         return max(means, key=lambda memory: memory.shared_fairly, default=Memory())
 
     def __enter__(self) -> Self:
