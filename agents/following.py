@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from agents.commands import to_text
-from agents.errors import AgentError, ProtocolBroken, RepositoryFull, RepositoryRefused
+from agents.errors import AgentError, LeaseLost, ProtocolBroken, RepositoryFull, RepositoryRefused
 from agents.events import FileProblem, Moved, Tell
 from agents.flow import Control
 from agents.gateway import Gateway
@@ -176,6 +176,8 @@ class Follower:
         return "\n".join(words)
 
     def _blame_gateway(self, detail: str) -> None:
+        if self._gateway.is_fenced:
+            raise LeaseLost("This worker did not hold the run any more: the gateway let nothing in.")
         if self._gateway.out_of_space:
             raise RepositoryFull(
                 "There is no space left where the repository is kept.",

@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.commands import Secret
-from agents.events import Said, Tell
+from agents.errors import AgentError, Cancelled, LeaseLost, RepositoryRefused
+from agents.events import Level, Said, Tell
 from agents.flow import Control
-from agents.gateway import Gateway, Journal, KeyFile, LocalStore, Rights, make_credentials, read_journal
+from agents.gateway import (
+    Gateway,
+    Journal,
+    KeyFile,
+    LocalStore,
+    Rights,
+    make_credentials,
+    read_broken_rule,
+    read_journal,
+    set_aside,
+)
 from agents.gateway.target import Kind
 from agents.restic import arguments
 from agents.restic.binary import Binary
@@ -50,13 +61,18 @@ def open_place(place: RepositoryPlace, binary: Binary, tell: Tell) -> Iterator[R
 
 
 def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:
-    journals = sorted(place.journals.glob("*.jsonl"))
+    found = sorted(place.journals.glob("*.jsonl"))
+    condemned = [journal for journal in found if read_broken_rule(journal)]
+    for journal in condemned:
+        aside = set_aside(place.path, journal)
+        tell(Said(f"An earlier run broke a rule: its files were set aside in {aside}.", Level.WARNING))
+    journals = [journal for journal in found if journal not in condemned]
     entries = [entry for journal in journals for entry in read_journal(journal)]
     if entries:
         sent = sum(entry.size for entry in entries if entry.kind is Kind.DATA)
         tell(Said(f"An earlier run was cut off after {sent:,} bytes: its data is made part of the index."))
         repository.adopt([entry.name for entry in entries if entry.kind is Kind.LOCKS])
-    if journals:
+    if found:
         with LocalStore(place.path) as store:
             store.remove_temporary()
     for journal in journals:
@@ -75,11 +91,13 @@ def open_door(
 ) -> Iterator[OpenDoor]:
     """Open the gateway of one run and its way to the device; both are gone with the context.
 
-    The run's journal is removed only when the context ends well: otherwise the next run adopts its packs."""
+    The run's journal is removed only when the context ends well: otherwise the next run adopts its packs.
+    Raise RepositoryRefused when the device broke a rule, whatever else it said: its files are set aside."""
     credentials = make_credentials()
     key = repository.make_run_key()
     journal_path = place.journals / f"{run_id}.jsonl"
-    with LocalStore(place.path) as store, Journal(journal_path) as journal:
+    judging = _judging(place, journal_path, control)
+    with judging, LocalStore(place.path) as store, Journal(journal_path) as journal:
         gateway = Gateway(
             store,
             credentials,
@@ -96,6 +114,38 @@ def open_door(
         finally:
             gateway.close()
     journal_path.unlink()
+
+
+@contextmanager
+def _judging(place: RepositoryPlace, journal: Path, control: Control) -> Iterator[None]:
+    """When the run broke a rule, set its files aside and say so instead of what its restic made of it.
+
+    A run that does not hold its lease any more leaves that to the next one, which reads the same journal."""
+    try:
+        yield
+    except (Cancelled, LeaseLost):
+        raise
+    except AgentError as error:
+        _raise_when_broken(place, journal, control, error)
+        raise
+    _raise_when_broken(place, journal, control, None)
+
+
+def _raise_when_broken(
+    place: RepositoryPlace, journal: Path, control: Control, error: AgentError | None
+) -> None:
+    rule = read_broken_rule(journal)
+    if not rule:
+        return
+    if not control.is_current():
+        raise LeaseLost("The run broke a rule, and lost its lease: the next run sets its files aside.")
+    aside = set_aside(place.path, journal)
+    raise RepositoryRefused(
+        f"The device broke a rule of its repository ({rule}). What this run stored was set aside in {aside}.",
+        remedy="Find out why before you trust this device again: it may be compromised. Restore points of "
+        "earlier runs were not touched.",
+        detail=error.detail if error is not None else "",
+    ) from error
 
 
 def _environment(door: Door, password: Secret, user: str, user_password: Secret) -> dict[str, str | Secret]:

@@ -6,8 +6,9 @@ Words: a *target* is what a request names; an *upload* is a file on its way in, 
 
 from agents.gateway.credentials import Credentials, KeyFile, make_credentials
 from agents.gateway.gateway import Gateway
-from agents.gateway.journal import Entry, Journal, read_journal
+from agents.gateway.journal import Entry, Journal, read_broken_rule, read_journal
 from agents.gateway.local import LocalStore
+from agents.gateway.quarantine import set_aside
 from agents.gateway.rules import Refusal, Rights
 from agents.gateway.store import Store, StoreFailed
 from agents.gateway.target import Kind, Target
@@ -28,5 +29,7 @@ __all__ = [
     "Target",
     "Timeouts",
     "make_credentials",
+    "read_broken_rule",
     "read_journal",
+    "set_aside",
 ]

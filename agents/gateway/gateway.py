@@ -53,6 +53,9 @@ class Gateway:
         self._wires: set[Wire] = set()
         self._refusals: list[Refusal] = []
         self._sent_bytes = 0
+        self._journal = journal
+        self._broken_rule = ""
+        self._is_fenced = False
         self._checked_at = float("-inf")
         self._is_closed = False
         self._uploads = Uploads(store, journal, self._check_current)
@@ -77,6 +80,16 @@ class Gateway:
     def out_of_space(self) -> bool:
         """True when an upload was refused because the repository's storage is full."""
         return any(refusal.out_of_space for refusal in self.refusals)
+
+    @property
+    def broken_rule(self) -> str:
+        """The first rule that the run's own restic broke, "" when it broke none. The journal says it too."""
+        return self._broken_rule
+
+    @property
+    def is_fenced(self) -> bool:
+        """True when a request was refused because the run does not hold its lease any more."""
+        return self._is_fenced
 
     def serve(self, stream: Stream) -> None:
         """Serve one connection to its end, then close it. Whatever the other side does, this returns."""
@@ -128,7 +141,7 @@ class Gateway:
             self._act(wire, request)
             return not request.is_last
         except StoreFailed as error:
-            refused = Refused(403, error.reason, out_of_space=error.out_of_space)
+            refused = Refused(403, error.reason, out_of_space=error.out_of_space, breaks_rule=False)
         except Refused as error:
             refused = error
         return self._refuse(wire, request, refused, _skip_bytes(request) if is_known else MIB)
@@ -136,7 +149,12 @@ class Gateway:
     def _refuse(self, wire: Wire, request: Request, refused: Refused, skip_bytes: int) -> bool:
         """Answer with a final no and keep the reason. Return whether the connection may go on."""
         method = request.method[:16]
-        self._keep(Refusal(method, request.shown, refused.status, refused.reason, refused.out_of_space))
+        refusal = Refusal(
+            method, request.shown, refused.status, refused.reason, refused.out_of_space, refused.breaks_rule
+        )
+        self._keep(refusal)
+        if refused.breaks_rule:
+            self._condemn(refusal)
         may_go_on = wire.skip_body(request, skip_bytes) and not request.is_last
         body = refused.reason.encode()
         headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
@@ -152,9 +170,17 @@ class Gateway:
             elif refusal.out_of_space and not any(kept.out_of_space for kept in self._refusals):
                 self._refusals[-1] = refusal
 
+    def _condemn(self, refusal: Refusal) -> None:
+        """Remember a broken rule, in the journal too: it must be known after a crash of this process."""
+        with self._mutex:
+            if self._broken_rule:
+                return
+            self._broken_rule = f"{refusal.method} {refusal.target}: {refusal.reason}"
+        self._journal.condemn(self._broken_rule)
+
     def _check_credentials(self, request: Request) -> None:
         if not self._credentials.match(request.headers.get(b"authorization", b"")):
-            raise Refused(401, "user or password of this run are wrong")
+            raise Refused(401, "user or password of this run are wrong", breaks_rule=False)
 
     def _check_current(self) -> None:
         """Raise Refused when the run does not hold its lease any more."""
@@ -162,7 +188,8 @@ class Gateway:
             now = time.monotonic()
             is_fresh = now - self._checked_at < 1.0
         if self._is_closed or not (is_fresh or self._is_current()):
-            raise Refused(403, "the run is over")
+            self._is_fenced = True
+            raise Refused(403, "the run is over", breaks_rule=False)
         if not is_fresh:
             with self._mutex:
                 self._checked_at = now

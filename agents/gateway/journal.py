@@ -13,6 +13,8 @@ from agents.errors import ProtocolBroken
 from agents.gateway.store import StoreFailed
 from agents.gateway.target import Kind, is_name
 
+_BROKEN = b'{"broken": '
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -40,14 +42,22 @@ class Journal:
         Raise OSError when it could not be written whole: then the file must not be acknowledged.
         """
         record = {"kind": entry.kind.value, "name": entry.name, "size": entry.size}
-        line = json.dumps(record).encode() + b"\n"
+        self._append(json.dumps(record).encode() + b"\n")
+        if durable:
+            os.fsync(self._fd)
+
+    def condemn(self, rule: str) -> None:
+        """Write, durably, that the run broke a rule: none of its files may be adopted. Raise OSError."""
+        line = json.dumps({"broken": rule[:1000]}).encode() + b"\n"
+        self._append(line)
+        os.fsync(self._fd)
+
+    def _append(self, line: bytes) -> None:
         with self._mutex:
             end = os.fstat(self._fd).st_size
             if os.write(self._fd, line) != len(line):
                 os.ftruncate(self._fd, end)
                 raise OSError("the journal took only a part of a line")
-        if durable:
-            os.fsync(self._fd)
 
     def close(self) -> None:
         """Make everything durable and close. May be called twice."""
@@ -70,11 +80,22 @@ def read_journal(path: Path) -> tuple[Entry, ...]:
     Return nothing when the file is missing (the run made none). Raise ProtocolBroken when a whole line
     is not an entry: then nobody knows what the run made.
     """
+    return tuple(_parse(line, path) for line in _lines(path) if not line.startswith(_BROKEN))
+
+
+def read_broken_rule(path: Path) -> str:
+    """Given a journal's path, return the rule that its run broke, "" when it broke none."""
+    for line in _lines(path):
+        if line.startswith(_BROKEN):
+            return str(json.loads(line)["broken"])
+    return ""
+
+
+def _lines(path: Path) -> list[bytes]:
     try:
-        whole = path.read_bytes()
+        return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
-        return ()
-    return tuple(_parse(line, path) for line in whole.split(b"\n")[:-1])
+        return []
 
 
 def _open_for_growth(path: Path) -> int:

@@ -31,16 +31,24 @@ class Refusal:
     status: int
     reason: str
     out_of_space: bool = False
+    breaks_rule: bool = False
 
 
 class Refused(Exception):
-    """A request is not served, for good. restic does not retry a 403 (it retries a 507 for 15 minutes)."""
+    """A request is not served, for good. restic does not retry a 403 (it retries a 507 for 15 minutes).
 
-    def __init__(self, status: int, reason: str, *, out_of_space: bool = False) -> None:
+    `breaks_rule`: no honest restic asks for this, so nothing that the run stored can be trusted. False when
+    the reason lies with us: a run that is over, a failing disk, a stranger without the run's password.
+    """
+
+    def __init__(
+        self, status: int, reason: str, *, out_of_space: bool = False, breaks_rule: bool = True
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.out_of_space = out_of_space
+        self.breaks_rule = breaks_rule
 
 
 def check_rights(method: str, target: Target | None, rights: Rights) -> Target:

@@ -56,8 +56,11 @@ class Uploads:
         """Remove a lock that this run made. Raise Refused for any other."""
         name = target.name or ""
         with self._mutex:
-            if name not in self._locks:
-                raise Refused(403, "a run may remove only the locks that it made")
+            is_own = name in self._locks
+        if not is_own:
+            if self._store.size(target) is None:  # restic asks twice when an answer was lost
+                raise Refused(404, "there is no such lock", breaks_rule=False)
+            raise Refused(403, "a run may remove only the locks that it made")
         self._store.remove(target)
         with self._mutex:
             self._locks.discard(name)
@@ -94,7 +97,7 @@ class Uploads:
         """Return when the stored file is whole and durable. Raise Refused when it is damaged."""
         reader = self._store.open(target)
         if reader is None:
-            raise Refused(403, "the file went away while it was sent again")
+            raise Refused(403, "the file went away while it was sent again", breaks_rule=False)
         digest, offset = hashlib.sha256(), 0
         try:
             while data := reader.read(offset, CHUNK):
@@ -103,7 +106,8 @@ class Uploads:
         finally:
             reader.close()
         if digest.hexdigest() != target.name:
-            raise Refused(403, "another content is stored under this name: the repository is damaged")
+            reason = "another content is stored under this name: the repository is damaged"
+            raise Refused(403, reason, breaks_rule=False)
         self._store.settle(target)
 
     @contextmanager

@@ -43,6 +43,8 @@ class Outcome:
 
 def outcome_of(error: AgentError) -> Outcome:
     """Given an error that we understand, return how the run ends."""
+    if isinstance(error, LeaseLost):
+        return LEASE_LOST
     state = State.CANCELLED if isinstance(error, Cancelled) else State.FAILED
     return Outcome(state, error.code, error.message, error.remedy, error.detail, error.retryable)
 
@@ -64,6 +66,12 @@ LOST = Outcome(
     "worker-lost",
     "The worker of this run stopped answering, so nobody knows how far it came.",
     "The device cleans up by itself. A backup is tried once more.",
+)
+LEASE_LOST = Outcome(
+    State.LOST,
+    LeaseLost.code,
+    "The worker of this run could not say in time that it still works, so it stopped writing.",
+    "Look whether the database answers. The device was cleaned up; a backup is tried once more.",
 )
 STOPPED = Outcome(
     State.LOST,

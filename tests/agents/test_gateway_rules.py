@@ -70,7 +70,7 @@ def test_a_run_removes_only_the_locks_that_it_made(ground: Ground) -> None:
     assert client.ask("DELETE", f"/locks/{OTHER}").status == 403
     assert client.ask("POST", f"/locks/{NAME}", CONTENT).status == 200
     assert client.ask("DELETE", f"/locks/{NAME}").status == 200
-    assert client.ask("DELETE", f"/locks/{NAME}").status == 403
+    assert client.ask("DELETE", f"/locks/{NAME}").status == 404  # restic asks twice when an answer was lost
     assert client.ask("POST", f"/locks/{NAME}", CONTENT).status == 200
     client.close()
     gateway.close()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.errors import AgentError, ConnectionLost, KeyRefused
+from agents.errors import AgentError, ConnectionLost, KeyRefused, LeaseLost
 from agents.events import Said, Tell
 from backupsite.alerts import notices
 from backupsite.alerts.models import Notice
@@ -108,6 +108,15 @@ def test_a_retryable_failure_is_tried_twice_more(device: Device, scripted: Scrip
         run = Run.objects.get(pk=retry.pk)
     assert waits == [1, 5]
     assert (run.attempt, run.state, run.retries.count()) == (3, State.FAILED, 0)
+
+
+def test_a_worker_that_loses_its_lease_is_lost_and_the_backup_is_tried_again(
+    device: Device, scripted: Scripts
+) -> None:
+    scripted["backup"].do = raising(LeaseLost("The gateway let nothing in."))
+    run = execute(device)
+    assert (run.state, run.error_code) == (State.LOST, "lease-lost")
+    assert run.retries.count() == 1
 
 
 def test_a_failed_backup_is_told_when_no_retry_follows(device: Device, scripted: Scripts) -> None:
