@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.site import Site, open_browser
+from tests.browser.site import open_browser
 from tests.live.flows import picture_of
 from tests.live.ground import Device
+from tests.live.serving import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.slow]
 PASSWORD = "correct horse battery"

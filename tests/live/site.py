@@ -18,9 +18,9 @@ from typing import Any
 
 from agents.ssh import authorized_keys_line
 from tests.backupsite.serve.processes import is_running, list_descendants
-from tests.browser.site import TOP, Site
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, wait_until
+from tests.live.serving import TOP, Site
 
 FINAL = {"succeeded", "warnings", "failed", "errored", "cancelled", "lost"}
 
@@ -220,10 +220,13 @@ class Enrolled:
     def wait_until_clean(self, timeout_s: float = 60) -> None:
         wait_until(self.is_clean, timeout_s=timeout_s, what="a clean device")
 
+    def ask_restore(self, point: sqlite3.Row, target: Path) -> int:
+        """Ask for a whole restore point in a folder of the device; return the run's number."""
+        return int(self.site.do("ask_files", point=point["id"], folder=point["source"], target=str(target)))
+
     def restore(self, point: sqlite3.Row, target: Path) -> sqlite3.Row:
         """Restore a whole restore point into a new folder of the device; return the run."""
-        number = self.site.do("ask_files", point=point["id"], folder=point["source"], target=str(target))
-        return self.site.wait_for_state(number, "succeeded")
+        return self.site.wait_for_state(self.ask_restore(point, target), "succeeded")
 
     def forget(self) -> None:
         """Cancel what waits, so that nobody tries to reach a device that is gone."""
