@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agents.commands import Command
 from agents.errors import RestoreTargetRefused
-from agents.events import Phase, Said, Tell
+from agents.events import Level, Phase, Said, Tell
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
 from agents.gateway import Rights
@@ -53,6 +53,10 @@ _REASONS = {
     "owner": "does not belong to root",
     "writable": "may be changed by others than root",
 }
+_KEPT = (
+    "What was there was not compared with the restore point. If an earlier restore into this folder was cut "
+    "off, some of it may be torn: restore into an empty folder then."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
-    """What came out. `kept_files` existed already and were not touched."""
+    """What came out. `kept_files` existed already and were neither touched nor compared: then it is not
+    complete, since what a dead restore left looks the same."""
 
     files: int
     bytes: int
@@ -89,7 +94,7 @@ def restore(
     """Restore onto the device. Every file is read again and compared with the restore point afterwards.
 
     Raise RestoreTargetRefused when the folder is not safe, and any other AgentError when it failed: what was
-    written until then stays, so that a second try goes on.
+    written until then stays, and a second try into the same folder keeps it as it is.
     """
     with ExitStack() as stack:
         with phase(tell, Phase.CONNECT):
@@ -131,6 +136,8 @@ def restore(
             follower.add(outcome.bytes, outcome.files, outcome.problem_count)
         came, kept = f"{outcome.files:,}", f"{outcome.kept_files:,}"
         tell(Said(f"{came} files and folders were restored and compared, {kept} were there and kept."))
+        if outcome.kept_files:
+            tell(Said(_KEPT, Level.WARNING))
         with phase(tell, Phase.CLEAN_UP):
             stack.close()
     return outcome
@@ -182,5 +189,6 @@ def _outcome(followed: Followed) -> RestoreOutcome:
         bytes=sum(summary.bytes_restored for summary in followed.restores),
         kept_files=sum(summary.files_skipped for summary in followed.restores),
         problem_count=followed.problem_count,
-        is_complete=followed.outcome is Outcome.SUCCESS,
+        is_complete=followed.outcome is Outcome.SUCCESS
+        and not any(summary.files_skipped for summary in followed.restores),
     )

@@ -162,6 +162,23 @@ def test_a_cancelled_backup_is_undone_at_once(enrolled: Enrolled, source: Path) 
     assert len(enrolled.runs()) == 2
 
 
+def test_a_restore_that_was_cut_off_is_never_taken_for_a_whole_one(enrolled: Enrolled, source: Path) -> None:
+    (source / "large").write_bytes(os.urandom(LARGE))
+    enrolled.back_up()
+    (point,) = enrolled.points()
+    torn, whole = enrolled.device.directory / "torn", enrolled.device.directory / "whole"
+    number = enrolled.ask_restore(point, torn)
+    wait_until((torn / "large").exists, timeout_s=60, what="a part of the file")
+    os.kill(int(enrolled.site.run(number)["worker"].rpartition(":")[2]), signal.SIGKILL)
+    ended = enrolled.site.wait_for_end(number)
+    assert (ended["state"], len(enrolled.runs())) == ("lost", 2), describe(ended)
+    enrolled.wait_until_clean(WITHIN_S)
+    enrolled.site.wait_for_state(enrolled.ask_restore(point, torn), "warnings")
+    enrolled.restore(point, whole)
+    assert picture_of(whole) == picture_of(source)
+    assert picture_of(torn) != picture_of(source)
+
+
 def expect_failure(enrolled: Enrolled, code: str) -> sqlite3.Row:
     """Ask for a backup that fails for a reason that a person can mend. Return its run."""
     run = enrolled.site.wait_for_end(enrolled.ask("backup"))
