@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.binds import Bind
-from agents.commands import Command
+from agents.commands import Command, to_text
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Mount, Subvolume
 from agents.facts.btrfs import find_subvolume, path_in_file_system, path_on_device
@@ -18,10 +18,10 @@ from agents.snapshots.traces import remove_command
 # inode 256 is the top of a subvolume: anything else was changed since the facts were read
 _TAKE = """
 set -eu
-umask 077
 directory=$1
 shift
-mkdir -- "$directory"
+# not by umask: a default ACL of the directory above would overrule it
+mkdir -m 0700 -- "$directory"
 number=0
 for top in "$@"; do
   [ "$(stat -c %i -- "$top")" = 256 ] || { echo "$top is no subvolume any more" >&2; exit 1; }
@@ -31,6 +31,26 @@ for top in "$@"; do
   number=$((number + 1))
 done
 """
+
+# Prints the first place in which nobody but root can rename or replace what we make; the sticky bit is enough
+# for the places above it.
+_FIND_SAFE = """
+is_safe() {
+  at=$1
+  while :; do
+    set -- $(stat -c '%u %a' -- "$at")
+    [ "${1-}" = 0 ] || return 1
+    case $at:$((0$2 & 01000)) in "$place:"* | *:0) [ $((0$2 & 022)) -eq 0 ] || return 1 ;; esac
+    [ "$at" != / ] || return 0
+    at=${at%/*}
+    at=${at:-/}
+  done
+}
+for place in "$@"; do
+  if is_safe "$place"; then printf '%s\\0' "$place"; exit 0; fi
+done
+"""
+_MOST_PLACES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +99,7 @@ class Btrfs(SnapshotProvider):
         for device in dict.fromkeys(layer.device for layer in layers):
             own = [layer for layer in layers if layer.device == device]
             tops = list(dict.fromkeys(layer.top for layer in own))
-            directory = f"{tops[0].rstrip('/')}/.{runner.name}"
+            directory = f"{_find_place(runner, device, tops, facts).rstrip('/')}/.{runner.name}"
             key = f"btrfs-{device.replace(':', '-')}"
             runner.owe(key, remove_command(directory))
             keys.append(key)
@@ -92,6 +112,17 @@ class Btrfs(SnapshotProvider):
 
     def leftover_places(self, facts: DeviceFacts) -> tuple[str, ...]:
         return visible_tops(facts)
+
+
+def _find_place(runner: Owes, device: str, tops: Sequence[str], facts: DeviceFacts) -> str:
+    """Given the tops of what is taken, return where the snapshots go: a top of the same file system that is
+    root's alone if there is one. Elsewhere its owner could swap our directory; removing is safe even then."""
+    seen = [top for top in visible_tops(facts, device) if top not in tops]
+    others = [top for top in seen if not find_mount(top, facts.mounts).is_read_only]
+    places = [*tops, *sorted(others, key=len)][:_MOST_PLACES]
+    said = runner.run(Command.of("/bin/sh", "-c", _FIND_SAFE, runner.name, *places))
+    place = to_text(said.stdout).removesuffix("\0")
+    return place if place in places else tops[0]
 
 
 def parse_times(output: bytes) -> float:
@@ -144,11 +175,13 @@ def _find_nested(path: str, facts: DeviceFacts) -> list[tuple[str, Subvolume]]:
     return nested
 
 
-def visible_tops(facts: DeviceFacts) -> tuple[str, ...]:
-    """Return where the tops of writable btrfs subvolumes are seen: only there a run can leave something."""
+def visible_tops(facts: DeviceFacts, device: str = "") -> tuple[str, ...]:
+    """Return where the tops of writable btrfs subvolumes (of one file system) are seen: only there a run can
+    leave something."""
     tops = set()
     for mount in facts.mounts:
-        known = facts.btrfs_of(mount) if mount.kind == "btrfs" else None
+        is_wanted = mount.kind == "btrfs" and device in ("", mount.device)
+        known = facts.btrfs_of(mount) if is_wanted else None
         for subvolume in known.subvolumes if known is not None else ():
             seen = path_on_device(subvolume.path, mount)
             hidden = subvolume.is_read_only or "/.hotfleet-" in subvolume.path

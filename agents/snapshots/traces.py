@@ -17,14 +17,21 @@ done
 """
 
 # The directory of a run holds snapshots: each goes by itself, then the empty directory. Nothing else does.
+# Whoever owns the directory above may have put a link, or another directory, in its place: we go in first,
+# look where we are, and touch only what lies here. A link would have us delete any subvolume of the device.
 _REMOVE = """
 failed=0
-for each in "$1"/*; do
-  [ -d "$each" ] && [ ! -L "$each" ] || continue
-  [ "$(stat -c %i -- "$each")" = 256 ] || continue
-  btrfs subvolume delete --commit-after -- "$each" >/dev/null || failed=1
+[ -e "$1" ] || [ -L "$1" ] || exit 0
+[ ! -L "$1" ] && cd -P -- "$1" && [ "$(readlink /proc/self/cwd)" = "$1" ] || failed=1
+[ "$failed" != 0 ] || [ "$(stat -c %u .)" = 0 ] && [ $((0$(stat -c %a .) & 022)) -eq 0 ] || failed=1
+[ "$failed" = 0 ] || { echo "$1 is not the directory that the run made: somebody changed it" >&2; exit 1; }
+for each in *; do
+  [ -d "./$each" ] && [ ! -L "./$each" ] || continue
+  [ "$(stat -c %i -- "./$each")" = 256 ] || continue
+  btrfs subvolume delete --commit-after -- "./$each" >/dev/null || failed=1
 done
-if [ -d "$1" ]; then rmdir -- "$1" || failed=1; fi
+cd /
+rmdir -- "$1" || failed=1
 exit "$failed"
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.commands import Command
+from agents.errors import CommandFailed
 from agents.events import Consistency
 from agents.facts import DeviceFacts, read_facts
 from agents.leftovers import LeftoverKind, clean_leftovers, find_leftovers
@@ -137,3 +138,47 @@ def test_files_that_a_person_put_there_are_not_removed(runner: Runner, ground: P
     assert stays.path == str(directory)
     assert "not empty" in reason
     assert (directory / "thesis").read_text() == "mine"
+
+
+def test_a_snapshot_lies_where_only_root_may_rename_it(runner: Runner, ground: Path) -> None:
+    """The owner of a subvolume (a user's home, a database's directory) could swap our directory in it."""
+    os.chown(ground, 65534, 65534)
+    with taken(runner, ground) as shots:
+        assert not list(ground.glob(".hotfleet-*"))
+        assert list(ground.parent.glob(".hotfleet-*"))
+        assert read(runner, shots, 'cat "$1"', ground / "file") == "old"
+    assert not list(ground.parent.glob(".hotfleet-*"))
+
+
+@pytest.mark.parametrize("bait", ["link", "directory"])
+def test_a_user_who_swaps_the_directory_deletes_nothing_of_others(
+    runner: Runner, ground: Path, bait: str
+) -> None:
+    top = ground.parent
+    os.chown(top, 65534, 65534)  # the only tops are not root's
+    os.chown(ground, 65534, 65534)
+    victim = top / "victim"
+    command("btrfs", "subvolume", "create", victim)
+    facts = read_facts(runner, [str(ground)])
+    shot = providers()["btrfs"].take(runner, [str(ground)], facts)
+    (directory,) = ground.glob(".hotfleet-*")
+    directory.rename(ground / "away")
+    if bait == "link":
+        directory.symlink_to(top)
+    else:
+        directory.mkdir()
+        os.chown(directory, 65534, 65534)
+        victim = directory / "victim"
+        command("btrfs", "subvolume", "create", victim)
+    with pytest.raises(CommandFailed, match="failed with status 1") as caught:
+        providers()["btrfs"].drop(runner, shot)
+    assert "somebody changed it" in caught.value.detail
+    assert victim.exists()
+    if bait == "link":
+        directory.unlink()
+    else:
+        command("btrfs", "subvolume", "delete", victim)
+        directory.rmdir()
+    (ground / "away").rename(directory)
+    providers()["btrfs"].drop(runner, shot)
+    assert not directory.exists()
