@@ -141,8 +141,8 @@ def create(restic: Restic) -> Command:
 
 
 def unlock(restic: Restic) -> Command:
-    """Return what removes every lock. Only while nobody works on the repository."""
-    return restic.command("unlock", "--remove-all")
+    """Return what removes stale locks: of a dead program of this machine, or older than 30 minutes."""
+    return restic.command("unlock")
 
 
 def repair_index(restic: Restic) -> Command:

@@ -118,7 +118,8 @@ class Repository:
 
     def adopt(self, lock_names: Sequence[str]) -> None:
         """Make the packs of a run that was cut off part of the index, so that the next run does not send them
-        again: remove the locks that the run's journal names, then repair the index.
+        again: remove the locks that the run's journal names and those of our own dead programs (an adoption
+        that was killed holds the repository for itself), then repair the index.
 
         Only while nobody else works on the repository; raise RepositoryLocked when somebody does. May be
         called twice."""
@@ -126,6 +127,7 @@ class Repository:
             if _NAME.fullmatch(name) is None:
                 raise ValueError(f"not the name of a lock: {name!r}")
             (self._path / "locks" / name).unlink(missing_ok=True)
+        self._judged(arguments.unlock(self._reading))
         self._judged(arguments.repair_index(self._writing), timeout_s=6 * 3600)
 
     def check(self, *, read_data: bool = False, part: tuple[int, int] | None = None) -> None:
