@@ -55,5 +55,3 @@ def test_a_source_that_holds_the_repository_leaves_it_out(console: OwnMachine) -
     (point,) = console.back_up(console.place.path.parent, fallback="accept-live").points
     assert point.size_bytes < 1_000_000
     assert any("holds the repository" in sentence for sentence in console.sentences)
-
-
