@@ -110,7 +110,7 @@ def back_up(
             points = work.transfer(plan, snapshots, repository, restic)
         with phase(tell, Phase.VERIFY):
             for point in points:
-                _read_back(repository, point, tell)
+                _read_back(repository, point, request.run_id, tell)
         with phase(tell, Phase.CLEAN_UP):
             is_clean = _clean_up(stack, tell)
     return BackupOutcome(tuple(points), facts, is_clean)
@@ -212,7 +212,7 @@ class _Work:
             restic,
             [source.path],
             host=self._request.device_name,
-            tags=[f"hotfleet-run={self._request.run_id}"],
+            tags=[_tag_of(self._request.run_id)],
             exclude_file=self._runner.write_file(f"excludes-{number}", exclude_lines(source.excludes)),
             paths_file=paths,
         )
@@ -270,11 +270,17 @@ def _point(
     )
 
 
-def _read_back(repository: Repository, point: Point, tell: Tell) -> None:
-    """Read the restore point from the disk. Raise RepositoryBroken when it is not what the device said."""
+def _tag_of(run_id: str) -> str:
+    return f"hotfleet-run={run_id}"
+
+
+def _read_back(repository: Repository, point: Point, run_id: str, tell: Tell) -> None:
+    """Read the restore point from the disk. Raise RepositoryBroken when it is not what the device said, or
+    not of this run: an old one named once more would look like a new backup."""
     info = repository.read_back(point.restic_id)
     recorded = info.summary.total_files_processed if info.summary is not None else None
-    if info.paths != (point.source,) or recorded != point.file_count:
+    is_of_run = _tag_of(run_id) in info.tags
+    if not is_of_run or info.paths != (point.source,) or recorded != point.file_count:
         raise RepositoryBroken(
             f"The restore point of {point.source} does not hold what the device said that it stored.",
             remedy="Do not trust this device until you know why.",

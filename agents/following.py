@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from agents.commands import to_text
 from agents.errors import AgentError, LeaseLost, ProtocolBroken, RepositoryFull, RepositoryRefused
@@ -23,9 +24,12 @@ from agents.restic.messages import (
 from agents.restic.outcomes import Outcome, judge
 from agents.session import Process
 
+_Summary = TypeVar("_Summary", BackupSummary, RestoreSummary)
 _POLL_S = 1.0
 # restic says something each second; a run of this length without a word hangs.
 _SILENCE_S = 900.0
+# A restore reads every file again after its summary, without a word.
+_COMPARE_S = 24 * 3600.0
 _END_S = 60.0
 _TAIL = 64 * 1024
 
@@ -37,7 +41,6 @@ class Followed:
     outcome: Outcome = Outcome.SUCCESS
     backups: list[BackupSummary] = field(default_factory=list)
     restores: list[RestoreSummary] = field(default_factory=list)
-    problems: list[FileProblem] = field(default_factory=list)
     problem_count: int = 0
 
 
@@ -80,7 +83,7 @@ class Follower:
                 data = process.read(timeout_s=_POLL_S)
             except TimeoutError:
                 silent_s += _POLL_S
-                if silent_s > _SILENCE_S:
+                if silent_s > (_COMPARE_S if followed.restores else _SILENCE_S):
                     raise
                 continue
             silent_s = 0.0
@@ -108,18 +111,16 @@ class Follower:
                         0,
                     )
                 case BackupSummary():
-                    followed.backups.append(message)
+                    _keep_only(followed.backups, message)
                 case RestoreSummary():
-                    followed.restores.append(message)
+                    _keep_only(followed.restores, message)
                 case _:
                     self._take_problem(message, followed)
 
     def _take_problem(self, message: Message, followed: Followed) -> None:
         if isinstance(message, ItemError):
             followed.problem_count += 1
-            problem = FileProblem(message.item, message.message)
-            followed.problems.append(problem)
-            self._tell(problem)
+            self._tell(FileProblem(message.item, message.message))
 
     def _show(self, data: int, files: int, all_data: int, all_files: int, problems: int) -> None:
         before = self._before
@@ -191,3 +192,11 @@ class Follower:
                 remedy="Look at the log of this run; a device that breaks the rules may be compromised.",
                 detail=detail,
             )
+
+
+def _keep_only(kept: list[_Summary], summary: _Summary) -> None:
+    """Keep the summary. Raise ProtocolBroken for a second one: a device that prints them without end must not
+    fill our memory."""
+    if kept:
+        raise ProtocolBroken("restic on the device printed more than one summary")
+    kept.append(summary)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from agents.commands import Command
-from agents.errors import RestoreTargetRefused
+from agents.errors import PlanRefused, ProtocolBroken, RestoreTargetRefused
 from agents.events import Level, Phase, Said, Tell
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
@@ -131,7 +131,7 @@ def restore(
             program = runner.start(command, environment=door.environment, limits=Limits())
             follower = Follower(tell, control, door.gateway)
             followed = follower.follow("restore", program, _stop(runner, program))
-            outcome = _outcome(followed)
+            outcome = _outcome(followed, names)
             # A short restore ends before restic says how far it is.
             follower.add(outcome.bytes, outcome.files, outcome.problem_count)
         came, kept = f"{outcome.files:,}", f"{outcome.kept_files:,}"
@@ -182,13 +182,18 @@ def _stop(runner: Runner, program: SupervisedProgram) -> Callable[[], None]:
     return lambda: runner.stop(program)
 
 
-def _outcome(followed: Followed) -> RestoreOutcome:
-    files = sum(summary.files_restored for summary in followed.restores)
+def _outcome(followed: Followed, names: tuple[str, ...]) -> RestoreOutcome:
+    """Raise ProtocolBroken when restic does not say what it did, PlanRefused when it found none of `names`:
+    it ends with 0 all the same."""
+    if len(followed.restores) != 1:
+        raise ProtocolBroken("restic on the device ended without saying what it restored")
+    (summary,) = followed.restores
+    if names and not summary.files_restored + summary.files_skipped:
+        raise PlanRefused("The restore point holds nothing of these names.", remedy="Pick the files again.")
     return RestoreOutcome(
-        files=files,
-        bytes=sum(summary.bytes_restored for summary in followed.restores),
-        kept_files=sum(summary.files_skipped for summary in followed.restores),
+        files=summary.files_restored,
+        bytes=summary.bytes_restored,
+        kept_files=summary.files_skipped,
         problem_count=followed.problem_count,
-        is_complete=followed.outcome is Outcome.SUCCESS
-        and not any(summary.files_skipped for summary in followed.restores),
+        is_complete=followed.outcome is Outcome.SUCCESS and not summary.files_skipped,
     )

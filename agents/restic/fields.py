@@ -36,7 +36,7 @@ class Fields:
 
     def integer(self, name: str) -> int:
         value = self._typed(name, int)
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (value is not None and not -(2**63) <= value < 2**63):
             raise self._broken(name)
         return value or 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agents.errors import AgentError, Cancelled, RepositoryBroken, ResticFailed
+from agents.errors import AgentError, RepositoryBroken, ResticFailed
 
 
 class Outcome(StrEnum):
@@ -38,7 +38,12 @@ def _failure(status: int, detail: str) -> AgentError:
     if status == 12:
         return RepositoryBroken("the password does not open the repository", detail=detail)
     if status in (130, 143):
-        return Cancelled("restic was asked to stop", detail=detail)
+        # Not Cancelled: nobody asked the console, so somebody has to be told that there is no backup.
+        return ResticFailed(
+            "restic was told to stop by somebody else",
+            remedy="Look whether the machine was shut down, or who sent it a signal.",
+            detail=detail,
+        )
     if status == 137:
         return ResticFailed(
             "restic was killed",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.binds import Bind, Limits
 from agents.commands import Command, Secret, escape_line, to_bytes
-from agents.errors import ProtocolBroken
+from agents.errors import ConnectionLost, ProtocolBroken
 from agents.runner.bootstrap import make_bootstrap, render_program
 from agents.runner.protocol import Answers, join_lines, make_refusal
 from agents.session import Process, Session
@@ -65,7 +65,8 @@ def start_program(
 ) -> SupervisedProgram:
     """Given a run's directory, return the program once its namespace is private and every bind is in place.
 
-    Raise PlatformRefused when the device cannot do that, DeviceHealed when the run is over."""
+    Raise PlatformRefused when the device cannot do that, DeviceHealed when the run is over, ConnectionLost
+    when it does not answer in time."""
     if command.stdin is not None:
         raise ValueError("a long program reads nothing from stdin")
     lines = render_start(directory, number, command, environment, binds, scratch, limits)
@@ -73,7 +74,10 @@ def start_program(
     try:
         process.write(render_program() + lines)
         answers = Answers(process)
-        line = answers.read_line(timeout_s=START_TIMEOUT_S)
+        try:
+            line = answers.read_line(timeout_s=START_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ConnectionLost("the device did not start a program in time") from error
         if line != b"started":
             raise make_refusal(line, process.stderr_tail)
     except BaseException:

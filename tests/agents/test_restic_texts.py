@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.commands import Secret, to_bytes, to_text
-from agents.errors import AgentError, Cancelled, ProtocolBroken, RepositoryBroken, ResticFailed
+from agents.errors import AgentError, ProtocolBroken, RepositoryBroken, ResticFailed
 from agents.restic import arguments
 from agents.restic.arguments import Limits, Restic
 from agents.restic.messages import (
@@ -140,7 +140,8 @@ def test_any_bytes_are_understood_or_refused(data: bytes) -> None:
         (10, RepositoryBroken),
         (11, RepositoryLocked),
         (12, RepositoryBroken),
-        (130, Cancelled),
+        (130, ResticFailed),
+        (143, ResticFailed),
         (137, ResticFailed),
         (139, ResticFailed),
         (255, ResticFailed),
