@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from agents.commands import Command
+from agents.conflicts import check_conflicts
 from agents.errors import PlanRefused, ProtocolBroken, RestoreTargetRefused
 from agents.events import Level, Phase, Said, Tell
 from agents.flow import Control, OpenSession, phase
@@ -119,6 +120,7 @@ def restore(
                 )
             )
             folder, names = _pick(repository, request)
+            check_conflicts(runner, repository, request.restic_id, folder, names, request.target)
             command = arguments.restore(
                 Restic(restic, takes_locks=False),
                 request.restic_id,
