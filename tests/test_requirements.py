@@ -23,12 +23,26 @@ def normalize(name: str) -> str:
 
 
 def read_pins(*lines: str) -> dict[str, str]:
+    """Given lines of a requirements file, return the versions that they pin for this Python."""
     pins = {}
     for line in lines:
-        found = re.match(r"([A-Za-z0-9_.\-]+)==(\S+)", line)
-        if found:
-            pins[normalize(found[1])] = found[2]
+        text = line.partition("#")[0].strip()
+        if text and not text.startswith("-"):
+            requirement = Requirement(text)
+            if is_for_this_python(requirement):
+                pins[normalize(requirement.name)] = read_version(requirement)
     return pins
+
+
+def is_for_this_python(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def read_version(requirement: Requirement) -> str:
+    """Given a line's requirement, return its one version. Raise AssertionError when it leaves a choice."""
+    found = re.fullmatch(r"==([^*,]+)", str(requirement.specifier))
+    assert found is not None, f"{requirement} is not pinned"
+    return found[1]
 
 
 def read_parts() -> tuple[dict[str, str], dict[str, str]]:
@@ -55,7 +69,7 @@ def find_needed(names: set[str]) -> set[str]:
     while waiting:
         for line in distribution(waiting.pop()).requires or []:
             requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            if is_for_this_python(requirement):
                 name = normalize(requirement.name)
                 if name not in needed:
                     needed.add(name)

@@ -71,7 +71,9 @@ def test_the_sudo_rule_is_one_that_visudo_takes(tmp_path: Path) -> None:
         .replace("/root/", f"{tmp_path}/")
         .replace("/etc/sudoers.d", str(tmp_path))
     )
-    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+    # Root's own PATH on a device: another user may have none of the sbin directories on theirs.
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    subprocess.run(["sh", "-c", command], env={"PATH": path}, check=True, capture_output=True)
     assert "backup ALL=(root) NOPASSWD: /bin/sh" in (tmp_path / "hotfleet").read_text()
 
 

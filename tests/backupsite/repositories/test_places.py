@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from backupsite.repositories.places import StorageRefused, check_place, list_pla
 
 @pytest.fixture
 def ground() -> Iterator[Path]:
-    """A directory outside of the home and outside of /tmp, which is refused itself."""
-    path = Path(f"/var/hotfleet-s1b-{os.getpid()}")
-    path.mkdir(mode=0o700)
+    """A directory outside of the console's home and of /tmp, which is refused itself.
+
+    It lies in the home directory of whoever runs the tests: nobody else may write to what is above it.
+    """
+    path = Path(tempfile.mkdtemp(prefix=".hotfleet-test-", dir=pwd.getpwuid(os.geteuid()).pw_dir))
     yield path
     shutil.rmtree(path)
 
@@ -81,7 +85,7 @@ def test_it_refuses_a_directory_that_others_may_write_to(ground: Path, home: Pat
         check_place(str(ground / "open" / "new"), home)
 
 
-def test_it_refuses_a_directory_of_another_user(ground: Path, home: Path) -> None:
+def test_it_refuses_a_directory_of_another_user(needs_root: None, ground: Path, home: Path) -> None:
     (ground / "foreign").mkdir()
     os.chown(ground / "foreign", 65534, 65534)
     with pytest.raises(StorageRefused, match="another user"):
@@ -109,7 +113,9 @@ def test_it_suggests_the_home_first_and_only_real_file_systems(home: Path) -> No
     assert {place.kind for place in places[1:]}.isdisjoint({"tmpfs", "proc", "overlay", "squashfs"})
 
 
-def test_it_offers_a_mounted_disk_unless_it_would_be_refused(ground: Path, home: Path) -> None:
+def test_it_offers_a_mounted_disk_unless_it_would_be_refused(
+    needs_root: None, ground: Path, home: Path
+) -> None:
     image, point = home / "disk.img", ground / "disk"
     image.write_bytes(b"\0" * 8_000_000)
     point.mkdir(mode=0o700)

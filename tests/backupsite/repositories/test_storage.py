@@ -46,7 +46,7 @@ def test_what_was_there_stays(home: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(home: Path) -> Iterator[Path]:
+def small_disk(needs_root: None, home: Path) -> Iterator[Path]:
     """A real ext4 of 8 MB."""
     image, point = home / "disk.img", home / "small"
     image.write_bytes(b"\0" * 8_000_000)
