@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.commands import Command, Result
+from agents.errors import ProtocolBroken
 from agents.facts import btrfs, databases, mounts, paths, system, tools, wire
 from agents.facts.btrfs import BtrfsFacts
 from agents.facts.databases import DatabaseSeen
@@ -14,6 +15,9 @@ from agents.facts.mounts import ExpectedMount, Mount
 from agents.facts.paths import PathFact
 from agents.facts.system import SystemFacts
 from agents.facts.tools import Tool
+
+# How often the two lists of subvolumes are read until they fit.
+_TRIES = 3
 
 
 class RunsCommands(Protocol):
@@ -81,19 +85,30 @@ def from_json(text: str) -> DeviceFacts:
 
 
 def _read_btrfs(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[BtrfsFacts, ...]:
-    """A btrfs that the tool cannot list (a file of it, bound into a container) has no facts: its provider
-    says that when a source lies there."""
+    """A btrfs that the tool cannot list (a file of it, bound into a container), or whose list nobody can
+    understand, has no facts: its provider says that when a source lies there."""
     widest_last = sorted((mount for mount in seen if mount.kind == "btrfs"), key=lambda each: -len(each.root))
     by_device = {mount.device: mount for mount in widest_last}
     facts = []
     for device, mount in sorted(by_device.items()):
-        listed = runner.run(btrfs.subvolumes_command(mount.point), check=False)
-        read_only = runner.run(btrfs.read_only_command(mount.point), check=False)
+        subvolumes = _read_subvolumes(runner, mount)
         usage = runner.run(btrfs.usage_command(mount.point), check=False)
-        if listed.is_success and read_only.is_success and usage.is_success:
-            subvolumes = btrfs.parse_subvolumes(listed.stdout, read_only.stdout)
+        if subvolumes is not None and usage.is_success:
             facts.append(BtrfsFacts(device, subvolumes, *btrfs.parse_usage(usage.stdout)))
     return tuple(facts)
+
+
+def _read_subvolumes(runner: RunsCommands, mount: Mount) -> tuple[btrfs.Subvolume, ...] | None:
+    for _ in range(_TRIES):
+        listed = runner.run(btrfs.subvolumes_command(mount.point), check=False)
+        read_only = runner.run(btrfs.read_only_command(mount.point), check=False)
+        if not (listed.is_success and read_only.is_success):
+            return None
+        try:
+            return btrfs.parse_subvolumes(listed.stdout, read_only.stdout)
+        except ProtocolBroken:
+            continue  # a subvolume came or went between the two lists
+    return None
 
 
 def _ask(runner: RunsCommands, command: Command, what: str) -> bytes:

@@ -182,3 +182,13 @@ def test_a_user_who_swaps_the_directory_deletes_nothing_of_others(
     (ground / "away").rename(directory)
     providers()["btrfs"].drop(runner, shot)
     assert not directory.exists()
+
+
+def test_a_newline_in_the_name_of_a_subvolume_stops_nobody(runner: Runner, ground: Path) -> None:
+    strange = ground / "two\nlines"
+    command("btrfs", "subvolume", "create", strange)
+    (strange / "file").write_text("old")
+    command("btrfs", "subvolume", "snapshot", "-r", strange, ground / "his\ntory")
+    with taken(runner, ground) as shots:
+        (strange / "file").write_text("new")
+        assert read(runner, shots, 'cat "$1"', strange / "file") == "old"

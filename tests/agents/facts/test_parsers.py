@@ -92,6 +92,28 @@ def test_subvolumes_and_space_of_btrfs() -> None:
     assert 0 < unallocated < free
 
 
+def row(number: int, path: str, *, is_read_only_list: bool = False) -> str:
+    rest = "top level 5" if is_read_only_list else "parent 5 top level 5 parent_uuid -"
+    return f"ID {number} gen 7 {rest} path {path}\n"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\n", "a\n\nb\n", "plain"])
+def test_a_newline_in_the_name_of_a_subvolume_is_part_of_it(name: str) -> None:
+    whole = row(256, name) + row(257, "bob")
+    found = parse_subvolumes(whole.encode(), row(256, name, is_read_only_list=True).encode())
+    assert [(each.path, each.is_read_only) for each in found[1:]] == [(f"/{name}", True), ("/bob", False)]
+
+
+def test_nobody_makes_a_subvolume_of_another_read_only_by_a_name() -> None:
+    for name in ("a\n" + row(257, "bob", is_read_only_list=True)[:-1], "a\n" + row(257, "bob")[:-1]):
+        rows = row(256, name) + row(257, "bob")
+        try:
+            found = parse_subvolumes(rows.encode(), row(256, name, is_read_only_list=True).encode())
+        except ProtocolBroken:
+            continue
+        assert [each.is_read_only for each in found if each.path == "/bob"] == [False]
+
+
 def test_subvolumes_have_one_path_whatever_was_mounted() -> None:
     """Without -a btrfs prints paths relative to the mounted subvolume and to the top level, side by side."""
     whole, home = (
