@@ -14,7 +14,6 @@ from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from agents.ssh import HostKey, KeyPair, Target, connect, make_key_pair
 from agents.ssh.session import SshSession
 
-
 # Commands run as whoever runs the tests. Told that this is root, the console asks for no sudo.
 _ROOT = b"id() { echo 0; }\n"
 
@@ -29,6 +28,7 @@ class Manners(paramiko.ServerInterface):
         self.gives_ports = True
         self.free = threading.Event()
         self.cancelled: list[int] = []
+        self._unconfirmed: list[threading.Thread] = []
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
@@ -45,8 +45,13 @@ class Manners(paramiko.ServerInterface):
         self.commands_before_silence -= 1
         if self.commands_before_silence < 0:
             self.free.wait(30)
-        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        self._unconfirmed.append(threading.Thread(target=self._run, args=(channel, command), daemon=True))
         return True
+
+    def run_confirmed(self) -> None:
+        """Run the commands whose start the client was told of. Only for the thread that tells it."""
+        while self._unconfirmed:
+            self._unconfirmed.pop().start()
 
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         done = subprocess.run(["sh", "-c", _ROOT + command], capture_output=True, stdin=subprocess.DEVNULL)
@@ -63,6 +68,23 @@ class Manners(paramiko.ServerInterface):
         self.cancelled.append(port)
 
 
+class OrderlyTransport(paramiko.Transport):
+    """Confirms the start of a command before that runs, as sshd does.
+
+    By itself paramiko may confirm it after the command has ended and its channel is closed: the client takes
+    that for a command that was never started.
+    """
+
+    def __init__(self, connection: socket.socket, manners: Manners) -> None:
+        super().__init__(connection)
+        self._manners = manners
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)
+        if threading.current_thread() is self:
+            self._manners.run_confirmed()
+
+
 class HostileSshd:
     """Listens on loopback for one connection."""
 
@@ -76,7 +98,7 @@ class HostileSshd:
 
     def _serve(self) -> None:
         connection, _ = self._server.accept()
-        self.transport = paramiko.Transport(connection)
+        self.transport = OrderlyTransport(connection, self.manners)
         self.transport.add_server_key(self.key)
         with contextlib.suppress(paramiko.SSHException, EOFError):
             self.transport.start_server(server=self.manners)
