@@ -55,6 +55,7 @@ class Gateway:
         self._sent_bytes = 0
         self._journal = journal
         self._broken_rule = ""
+        self._unfinished: set[bytes] = set()
         self._is_fenced = False
         self._checked_at = float("-inf")
         self._is_closed = False
@@ -195,6 +196,7 @@ class Gateway:
                 self._checked_at = now
 
     def _act(self, wire: Wire, request: Request) -> None:
+        self._note_upload(request)
         target = check_rights(request.method, parse_target(request.target), self._rights)
         self._check_current()
         if not request.is_framed:
@@ -202,6 +204,8 @@ class Gateway:
         if request.method == "POST":
             self._uploads.receive(wire, request, target)
             wire.answer(200, {"Content-Length": "0"}, is_last=request.is_last)
+            with self._mutex:
+                self._unfinished.discard(request.target)
             return
         if request.length:
             raise Refused(403, "only an upload may have a body")
@@ -212,6 +216,15 @@ class Gateway:
             self._list(wire, request, target.kind)
         else:
             self._give(wire, request, target)
+
+    def _note_upload(self, request: Request) -> None:
+        """Remember uploads until they succeed: restic deletes what it could not save, which breaks no rule."""
+        with self._mutex:
+            if request.method == "POST" and len(self._unfinished) < MAX_REFUSALS:
+                self._unfinished.add(request.target)
+            is_taken_back = request.method == "DELETE" and request.target in self._unfinished
+        if is_taken_back and not request.target.startswith(b"/locks/"):
+            raise Refused(403, "nothing is deleted; this upload did not succeed", breaks_rule=False)
 
     def _list(self, wire: Wire, request: Request, kind: Kind) -> None:
         is_v2 = _V2.encode() in request.headers.get(b"accept", b"")
