@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.paginator import Paginator
-from django.db.models import Q
+from django.core.paginator import Page, Paginator
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_safe
 from backupsite.console.standings import newest_backups, next_dues
 from backupsite.fleet.models import Device
 from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
+from backupsite.recovery.stored import count_standings, with_standing
 from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
 from backupsite.web.status import Status
@@ -56,15 +58,14 @@ def devices(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("q", "")[:LONGEST_SEARCH].replace("\0", "")
     sort = NAME if request.GET.get("sort") == NAME else EXPOSURE
     wanted = GROUPS.get(request.GET.get("state", ""))
-    found = list(_search(search).values_list("pk", "name"))
-    exposures = judge_devices(now, [pk for pk, _ in found])
-    ids = _order(found, exposures, sort, wanted)
-    page = Paginator(ids, PAGE_SIZE).get_page(request.GET.get("page"))
+    found = _search(search)
+    counts = count_standings(found, now)
+    page = _find_page(with_standing(found, now), counts, sort, wanted, request.GET.get("page"))
     context: dict[str, Any] = {
         "page": page,
         "now": now,
-        "rows": _make_rows(list(page.object_list), exposures),
-        "filters": _make_filters(request.GET, exposures, wanted),
+        "rows": _make_rows(list(page.object_list), now),
+        "filters": _make_filters(request.GET, counts, wanted),
         "search": search,
         "sort": sort,
         "sort_query": {name: _query(request.GET, sort=name) for name in (NAME, EXPOSURE)},
@@ -74,44 +75,39 @@ def devices(request: HttpRequest) -> HttpResponse:
     return render(request, "console/devices.html", context)
 
 
-def _search(text: str) -> Any:
+def _search(text: str) -> QuerySet[Device]:
     if not text:
         return Device.objects.all()
     return Device.objects.filter(Q(name__icontains=text) | Q(address__icontains=text))
 
 
-def _order(
-    found: list[tuple[int, str]],
-    exposures: dict[int, DeviceExposure],
+def _find_page(
+    found: Any,
+    counts: Counter[Standing],
     sort: str,
     wanted: frozenset[Standing] | None,
-) -> list[int]:
-    kept = [(pk, name) for pk, name in found if wanted is None or exposures[pk].standing in wanted]
-    if sort == NAME:
-        return [pk for pk, _ in sorted(kept, key=lambda row: row[1].casefold())]
-    return [pk for pk, name in sorted(kept, key=lambda row: (_rank(exposures[row[0]]), row[1].casefold()))]
+    number: str | None,
+) -> Page[Device]:
+    """Return one page of devices. Runs one query: how many there are is known by their standing."""
+    by_name = Lower("name")
+    # Inside of one standing by when the target is missed: those without any restore point first.
+    worst_first = ("-standing", F("exposure__missed_at").asc(nulls_first=True), by_name)
+    ordered = found.order_by(by_name) if sort == NAME else found.order_by(*worst_first)
+    pages = Paginator(ordered if wanted is None else ordered.filter(standing__in=wanted), PAGE_SIZE)
+    pages.count = sum(total for standing, total in counts.items() if wanted is None or standing in wanted)
+    return pages.get_page(number)
 
 
-def _rank(exposure: DeviceExposure) -> tuple[int, float]:
-    worst = exposure.worst
-    if worst is None or worst.newest_at is None:
-        return (-exposure.standing, 0.0)
-    return (-exposure.standing, (worst.newest_at + worst.rpo).timestamp())
-
-
-def _make_rows(ids: list[int], exposures: dict[int, DeviceExposure]) -> list[Row]:
-    devices_by_id = Device.objects.in_bulk(ids)
-    runs, dues = newest_backups(ids), next_dues(ids)
-    return [
-        Row(devices_by_id[pk], exposures[pk], runs.get(pk), dues.get(pk)) for pk in ids if pk in devices_by_id
-    ]
+def _make_rows(devices: list[Device], now: datetime) -> list[Row]:
+    ids = [device.pk for device in devices]
+    exposures, runs, dues = judge_devices(now, ids), newest_backups(ids), next_dues(ids)
+    return [Row(device, exposures[device.pk], runs.get(device.pk), dues.get(device.pk)) for device in devices]
 
 
 def _make_filters(
-    given: QueryDict, exposures: dict[int, DeviceExposure], wanted: frozenset[Standing] | None
+    given: QueryDict, counts: Counter[Standing], wanted: frozenset[Standing] | None
 ) -> list[Filter]:
-    counts = Counter(exposure.standing for exposure in exposures.values())
-    filters = [Filter("All", len(exposures), _query(given, state=None), wanted is None)]
+    filters = [Filter("All", counts.total(), _query(given, state=None), wanted is None)]
     for standing in sorted(Standing, reverse=True):
         is_wanted = wanted is not None and standing in wanted
         if counts[standing] or is_wanted:

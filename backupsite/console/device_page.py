@@ -16,9 +16,8 @@ from django.views.decorators.http import require_safe
 from backupsite.console.coverage import find_gaps, read_known_facts
 from backupsite.console.standings import (
     QUIET_KINDS,
-    count_failures,
+    find_failures,
     next_dues,
-    read_failures,
     waiting_host_keys,
 )
 from backupsite.fleet.models import Device, HostKey
@@ -82,7 +81,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "exposure": exposure,
         "spare": left,
         "overdue": -left,
-        "failure": read_failures(count_failures(now, [device.pk]), [device.pk]).get(device.pk),
+        "failure": find_failures(now, [device.pk]).get(device.pk),
         "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,

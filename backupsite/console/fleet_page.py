@@ -19,13 +19,14 @@ from backupsite.console.checklist import make_checklist
 from backupsite.console.standings import (
     QUIET_KINDS,
     UNSUCCESSFUL,
-    count_failures,
-    read_failures,
+    find_failures,
+    list_failing,
     waiting_host_keys,
 )
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
-from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
+from backupsite.recovery.exposure import MISSED, Standing, judge_devices
+from backupsite.recovery.stored import count_standings, with_standing
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -54,15 +55,14 @@ class Verdict:
 @require_safe
 def fleet(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
-    names = dict(Device.objects.values_list("pk", "name"))
-    if not names:
+    counts = count_standings(Device.objects.all(), now)
+    if not counts:
         return render(request, "console/fleet_empty.html", {"checklist": make_checklist()})
-    exposures = judge_devices(now, list(names))
     days = count_days(now)
     template = "console/fleet.html" if request.GET.get("part") != "live" else "console/fleet_live.html"
     context = {
-        **_standing_context(exposures, names, now),
-        **_attention_context(exposures, now),
+        **_standing_context(counts, now),
+        **_attention_context(now),
         **_activity_context(now),
         **_storage_context(),
         "days": draw_days("runs-per-day", days),
@@ -99,56 +99,64 @@ def _say(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _standing_context(
-    exposures: dict[int, DeviceExposure], names: dict[int, str], now: datetime
-) -> dict[str, Any]:
-    counts = Counter(exposure.standing for exposure in exposures.values())
+def _standing_context(counts: Counter[Standing], now: datetime) -> dict[str, Any]:
     segments = [
         Segment(s.words, counts[s], s.status.tone, f"{reverse('devices')}?state={s.word}")
         for s in Standing
         if counts[s]
     ]
-    missed = [pk for pk, exposure in exposures.items() if exposure.standing in MISSED]
+    missed_count = sum(counts[standing] for standing in MISSED)
     return {
-        "verdict": make_verdict(counts, _say_longest(exposures, names, now)),
+        "verdict": make_verdict(counts, _say_longest(now) if counts[Standing.OUTSIDE] else ""),
         "bar": draw_segments("standing", "Devices by standing", segments),
         "legend": draw_legend(segments),
-        "device_count": len(exposures),
-        "inside_count": sum(exposure.standing.meets_target for exposure in exposures.values()),
-        "missed_count": len(missed),
-        "review_url": f"{reverse('devices')}?state=missed" if missed else "",
+        "device_count": counts.total(),
+        "inside_count": sum(counts[standing] for standing in Standing if standing.meets_target),
+        "missed_count": missed_count,
+        "review_url": f"{reverse('devices')}?state=missed" if missed_count else "",
     }
 
 
-def _say_longest(exposures: dict[int, DeviceExposure], names: dict[int, str], now: datetime) -> str:
-    points = [
-        (exposure.worst.newest_at, names[pk])
-        for pk, exposure in exposures.items()
-        if exposure.standing is Standing.OUTSIDE and exposure.worst and exposure.worst.newest_at
-    ]
-    if not points:
+def _say_longest(now: datetime) -> str:
+    outside = with_standing(Device.objects.all(), now).filter(standing=Standing.OUTSIDE)
+    longest = outside.select_related("exposure").order_by("exposure__newest_at", "name").first()
+    if longest is None or longest.exposure.newest_at is None:
         return ""
-    newest_at, name = min(points)
-    return f"Longest exposure: {make_visible(name)}, newest restore point {format_ago(newest_at, now)}."
+    ago = format_ago(longest.exposure.newest_at, now)
+    return f"Longest exposure: {make_visible(longest.name)}, newest restore point {ago}."
 
 
-def _attention_context(exposures: dict[int, DeviceExposure], now: datetime) -> dict[str, Any]:
+def _attention_context(now: datetime) -> dict[str, Any]:
     keys = waiting_host_keys()
-    counts = count_failures(now)
-    ids = {
-        pk
-        for pk, exposure in exposures.items()
-        if exposure.standing in (*MISSED, Standing.UNPROTECTED) or pk in keys or pk in counts
-    }
+    ids = _rank_devices(keys, list_failing(now), now)
     # The worst first, before the database is asked about each: a whole fleet in trouble is still one page.
-    picked = sorted(ids, key=lambda pk: (not keys.get(pk, False), -exposures[pk].standing))[: MOST_ITEMS * 4]
-    devices, failures = Device.objects.in_bulk(picked), read_failures(counts, picked)
+    picked = ids[: MOST_ITEMS * 4]
+    devices, exposures = Device.objects.in_bulk(picked), judge_devices(now, picked)
+    failures = find_failures(now, picked)
     items: list[Item] = rank_items(
         make_item(devices[pk], exposures[pk], failures.get(pk), keys.get(pk), now)
         for pk in picked
         if pk in devices
     )
     return {"items": items[:MOST_ITEMS], "more_count": max(len(ids) - MOST_ITEMS, 0)}
+
+
+def _rank_devices(keys: dict[int, bool], failing: set[int], now: datetime) -> list[int]:
+    """Given which host keys wait and whose backups fail, return every device in trouble, once, as urgent as
+    `attention` ranks them; the longest without a restore point first."""
+    troubled = with_standing(Device.objects.all(), now).filter(standing__in=[*MISSED, Standing.UNPROTECTED])
+    rows = list(troubled.order_by("-standing", "exposure__newest_at", "name").values_list("pk", "standing"))
+    return list(
+        dict.fromkeys(
+            [
+                *(pk for pk, has_changed in keys.items() if has_changed),
+                *(pk for pk, standing in rows if standing in MISSED),
+                *sorted(failing),
+                *keys,
+                *(pk for pk, _ in rows),
+            ]
+        )
+    )
 
 
 def _activity_context(now: datetime) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from backupsite.policies.source_forms import (
     make_source_forms,
 )
 from backupsite.policies.writing import save_policy
+from backupsite.recovery.stored import lock, restate
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
@@ -98,7 +99,7 @@ def _save(
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():
-        saved = save_policy(actor_of(request), edited, fields, devices, sources.drafts, timezone.now())
+        saved = _store(request, edited, fields, devices, sources)
         user = request.user.get_username()
         runs = [
             request_run(Run.BACKUP, device, policy=saved, request={}, requested_by=user)
@@ -112,6 +113,22 @@ def _save(
     else:
         messages.success(request, f"The policy {saved.name} was saved.")
     return redirect("runs" if runs else "policies")
+
+
+def _store(
+    request: HttpRequest,
+    edited: Policy | None,
+    fields: dict[str, Any],
+    devices: list[Device],
+    sources: BaseSourceFormSet,
+) -> Policy:
+    """Save the policy, and how its devices stand by it: those that it had and those that it has now."""
+    before = list(edited.assignments.values_list("device_id", flat=True)) if edited is not None else []
+    touched = [*before, *(device.pk for device in devices)]
+    lock(touched)
+    saved = save_policy(actor_of(request), edited, fields, devices, sources.drafts, timezone.now())
+    restate(touched)
+    return saved
 
 
 def _chosen(form: PolicyForm) -> Any:

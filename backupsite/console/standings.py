@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet
 
-from backupsite.fleet.models import Device, HostKey
+from backupsite.fleet.models import HostKey
 from backupsite.policies.models import PolicyDevice
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -23,9 +23,9 @@ LOOK_BACK = timedelta(days=14)
 
 def newest_backups(device_ids: Collection[int]) -> dict[int, Run]:
     """Given devices, return the newest backup run of each, whatever its state. None has no entry."""
-    newest = Run.objects.filter(device=OuterRef("pk"), kind=Run.BACKUP).order_by("-number").values("pk")[:1]
-    picked = Device.objects.filter(pk__in=device_ids).annotate(newest=Subquery(newest)).values("newest")
-    return {run.device_id: run for run in Run.objects.filter(pk__in=picked)}
+    backups = Run.objects.filter(device_id__in=device_ids, kind=Run.BACKUP).order_by()
+    newest = backups.values("device_id").annotate(newest=Max("number")).values("newest")
+    return {run.device_id: run for run in Run.objects.filter(number__in=newest)}
 
 
 @dataclass(frozen=True)
@@ -36,38 +36,31 @@ class Failure:
     count: int
 
 
-@dataclass(frozen=True)
-class FailureCount:
-    """A Failure whose run was not read: a whole fleet may fail at once. `number` is that run's."""
+def find_failures(now: datetime, device_ids: Collection[int]) -> dict[int, Failure]:
+    """Given few devices, return those whose backups fail now: a run that waits or works does not hide it.
+    Runs two queries."""
+    failed = Run.objects.filter(
+        device_id__in=device_ids, kind=Run.BACKUP, state__in=UNSUCCESSFUL, queued_at__gte=now - LOOK_BACK
+    )
+    rows = failed.filter(~Exists(_later_good())).order_by().values_list("device_id")
+    counts = {newest: count for _, newest, count in rows.annotate(newest=Max("number"), count=Count("pk"))}
+    runs = Run.objects.filter(number__in=counts)
+    return {run.device_id: Failure(run, counts[run.number]) for run in runs}
 
-    number: int
-    count: int
+
+def list_failing(now: datetime) -> set[int]:
+    """Return all devices whose backups fail now. Looks at the newest failure of each only: a whole fleet may
+    have failed for days. Runs one query."""
+    failed = Run.objects.filter(kind=Run.BACKUP, state__in=UNSUCCESSFUL, queued_at__gte=now - LOOK_BACK)
+    newest = failed.order_by().values("device_id").annotate(newest=Max("number")).values("newest")
+    still = Run.objects.filter(~Exists(_later_good()), number__in=newest)
+    return set(still.order_by().values_list("device_id", flat=True))
 
 
-def count_failures(now: datetime, device_ids: Collection[int] | None = None) -> dict[int, FailureCount]:
-    """Return the devices whose backups fail now: a run that waits or works does not hide it."""
-    later_good = Run.objects.filter(
+def _later_good() -> QuerySet[Run]:
+    return Run.objects.filter(
         device=OuterRef("device"), kind=Run.BACKUP, state__in=GOOD, number__gt=OuterRef("number")
     )
-    failed = Run.objects.filter(
-        ~Exists(later_good),
-        kind=Run.BACKUP,
-        state__in=UNSUCCESSFUL,
-        queued_at__gte=now - LOOK_BACK,
-    )
-    if device_ids is not None:
-        failed = failed.filter(device_id__in=device_ids)
-    rows = failed.order_by().values_list("device_id").annotate(newest=Max("number"), count=Count("pk"))
-    return {device_id: FailureCount(newest, count) for device_id, newest, count in rows}
-
-
-def read_failures(counts: dict[int, FailureCount], device_ids: Collection[int]) -> dict[int, Failure]:
-    """Given counts and the devices that are shown, return their failures with the runs."""
-    numbers = [counts[pk].number for pk in device_ids if pk in counts]
-    return {
-        run.device_id: Failure(run, counts[run.device_id].count)
-        for run in Run.objects.filter(number__in=numbers)
-    }
 
 
 def next_dues(device_ids: Collection[int]) -> dict[int, datetime]:

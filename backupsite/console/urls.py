@@ -11,6 +11,7 @@ from backupsite.console import (
     enrolment,
     fleet_page,
     policy_pages,
+    policy_removal,
     run_page,
 )
 
@@ -28,4 +29,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("policies/preview/", policy_pages.policy_preview, name="policy-preview"),
     path("policies/new/", policy_pages.policy_new, name="policy-new"),
     path("policies/<slug:slug>/", policy_pages.policy, name="policy"),
+    path("policies/<slug:slug>/delete/", policy_removal.policy_delete, name="policy-delete"),
 ]

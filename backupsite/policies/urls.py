@@ -6,5 +6,4 @@ from backupsite.policies import views
 
 urlpatterns = [
     path("policies/", views.policies, name="policies"),
-    path("policies/<slug:slug>/delete/", views.policy_delete, name="policy-delete"),
 ]

@@ -11,7 +11,9 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.downloads import Fetch
         from backupsite.recovery.restores import Restore
-        from backupsite.runs import kinds
+        from backupsite.recovery.stored import repair
+        from backupsite.runs import kinds, tick
 
         for kind in (Backup(), Restore(), Browse(), Fetch()):
             kinds.register(kind)
+        tick.add_step(repair)

@@ -15,6 +15,7 @@ from backupsite.fleet.sessions import open_session
 from backupsite.policies.models import Source
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
+from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
 from backupsite.runs.checking import keep_facts
@@ -71,6 +72,7 @@ def sources_of(run: Run) -> tuple[SourceRequest, ...]:
 def keep_points(run: Run, repository: Repository, outcome: BackupOutcome) -> None:
     """Write what a backup made into the catalogue, with the server's clock, and keep the device's facts."""
     now = timezone.now()
+    lock([run.device_id])
     RestorePoint.objects.bulk_create(
         RestorePoint(
             device=run.device,
@@ -90,4 +92,5 @@ def keep_points(run: Run, repository: Repository, outcome: BackupOutcome) -> Non
         )
         for point in outcome.points
     )
+    restate([run.device_id])
     keep_facts(run.device, to_json(outcome.facts))

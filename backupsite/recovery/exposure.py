@@ -19,6 +19,8 @@ from backupsite.web.status import Status
 
 # From this share of the target on a source is close to its limit.
 CLOSE = 0.8
+# SQLite takes 32,766 parameters at most, so a whole fleet is asked for without listing it.
+FEW = 1000
 
 
 class Standing(IntEnum):
@@ -135,18 +137,30 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
     ]
 
 
-def judge_devices(now: datetime, device_ids: Collection[int]) -> dict[int, DeviceExposure]:
-    """Given the server's time and devices, return how each stands. Runs two queries for any number."""
-    paused = set(
-        PolicyDevice.objects.filter(policy__is_enabled=False).values_list("device_id", flat=True).distinct()
-    )
+def list_paused(device_ids: Collection[int]) -> set[int]:
+    """Given devices, return those with a policy that is not enabled. Runs one query."""
+    rows = PolicyDevice.objects.filter(policy__is_enabled=False)
+    if len(device_ids) <= FEW:
+        rows = rows.filter(device_id__in=device_ids)
+    return set(rows.order_by().values_list("device_id", flat=True).distinct())
+
+
+def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[SourceExposure]]:
+    """Given the server's time and devices, return the required sources of each. Runs one query."""
     by_device: dict[int, list[SourceExposure]] = {device: [] for device in device_ids}
-    # SQLite takes 32,766 parameters at most, so a whole fleet is asked for without listing it.
-    few = device_ids if len(device_ids) <= 1000 else None
-    for source in list_sources(now, few):
+    for source in list_sources(now, device_ids if len(device_ids) <= FEW else None):
         if source.device_id in by_device:
             by_device[source.device_id].append(source)
+    return by_device
+
+
+def judge_devices(now: datetime, device_ids: Collection[int]) -> dict[int, DeviceExposure]:
+    """Given the server's time and devices, return how each stands. Runs two queries for any number.
+
+    Reads restore points: for a page of devices. `recovery.stored` counts and orders a whole fleet.
+    """
+    paused = list_paused(device_ids)
     return {
         device: judge_device(sources, now, is_paused=device in paused)
-        for device, sources in by_device.items()
+        for device, sources in group_sources(now, device_ids).items()
     }

@@ -50,6 +50,21 @@ class RestorePoint(models.Model):
         return reverse("point", args=[self.pk])
 
 
+class Exposure(models.Model):
+    """How a device stands, as `recovery.stored` writes it; without a row nobody ever protected the device.
+
+    `base` is the value of `exposure.Standing` while no restore point is old. After `close_at` the device is
+    close to its limit, after `missed_at` outside of its target. `newest_at` is the restore point that
+    decides `missed_at`: the newest of its source.
+    """
+
+    device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE, related_name="exposure")
+    base = models.PositiveSmallIntegerField()
+    close_at = models.DateTimeField(null=True)
+    missed_at = models.DateTimeField(null=True)
+    newest_at = models.DateTimeField(null=True)
+
+
 class Listing(models.Model):
     """What a folder of a restore point holds. A restore point never changes, so it is read once.
 

@@ -35,7 +35,8 @@ class Run(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     number = models.PositiveBigIntegerField(unique=True)
     kind = models.CharField(max_length=8, choices=KINDS)
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="runs")
+    # Without an index of its own: two of those below begin with it.
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="runs", db_index=False)
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
     request = models.JSONField(default=dict)
     requested_by = models.CharField(max_length=64)  # a user's name, or "schedule"
@@ -45,7 +46,7 @@ class Run(models.Model):
     attempt = models.PositiveSmallIntegerField(default=1)
     not_before = models.DateTimeField(null=True, blank=True)
 
-    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED, db_index=True)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     phase = models.CharField(max_length=12, blank=True)
     queued_at = models.DateTimeField()
     enqueued_at = models.DateTimeField(null=True, blank=True)
@@ -75,8 +76,17 @@ class Run(models.Model):
         ordering = ["-number"]
         indexes = [
             models.Index(fields=["device", "-number"], name="runs_device_newest"),
-            models.Index(fields=["state", "queued_at"], name="runs_state_queued"),
+            models.Index(fields=["state", "-number"], name="runs_state_newest"),
+            models.Index(fields=["kind", "-number"], name="runs_kind_newest"),
             models.Index(fields=["ended_at"], name="runs_ended"),
+            # The pages about the fleet count a million runs from these alone, without reading the runs.
+            models.Index(fields=["kind", "state", "queued_at", "device", "number"], name="runs_kind_counted"),
+            models.Index(fields=["device", "kind", "state", "number"], name="runs_device_counted"),
+            models.Index(
+                fields=["-freeze_ms", "queued_at"],
+                condition=models.Q(freeze_ms__isnull=False),
+                name="runs_longest_freeze",
+            ),
         ]
         constraints = [
             # Two runs never work on one device at once: the database says so, not the code.

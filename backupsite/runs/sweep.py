@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from agents.errors import LeaseLost
 from backupsite.runs import queue
 from backupsite.runs.closing import LOST, close
-from backupsite.runs.models import Run, TickLease
+from backupsite.runs.models import Run, RunSample, TickLease
 from backupsite.runs.progress import thin_samples
 from backupsite.runs.states import State
 
@@ -81,9 +81,12 @@ def thin_old(now: datetime) -> None:
     ended = Run.objects.filter(ended_at__lt=now - THIN_AFTER)
     if mark.ticked_at is not None:
         ended = ended.filter(ended_at__gt=mark.ticked_at)
-    batch = list(ended.annotate(samples_kept=Count("samples")).order_by("ended_at")[:THIN_BATCH])
+    # Picked before their samples are counted: else the database counts those of every old run first.
+    batch = list(ended.order_by("ended_at")[:THIN_BATCH])
+    kept = RunSample.objects.filter(run__in=batch).order_by().values_list("run_id").annotate(Count("pk"))
+    counts = dict(kept.values_list("run_id", "pk__count"))
     for run in batch:
-        if run.samples_kept > OLD_SAMPLES:
-            thin_samples(run, -(-run.samples_kept // OLD_SAMPLES))
+        if counts.get(run.pk, 0) > OLD_SAMPLES:
+            thin_samples(run, -(-counts[run.pk] // OLD_SAMPLES))
     if batch:
         TickLease.objects.filter(name=THIN).update(ticked_at=batch[-1].ended_at)

@@ -22,6 +22,8 @@ from backupsite.runs.models import TickLease
 
 log = logging.getLogger(__name__)
 
+Step = Callable[[datetime], object]
+
 NAME = "tick"
 PACE_S = 10.0
 # A tick that takes longer than this may meet another one; every step of it is claimed by itself anyway. A
@@ -81,14 +83,20 @@ def send_notices(now: datetime) -> None:
 
 
 # What was lost comes first: a device may be waiting for it.
-STEPS: tuple[Callable[[datetime], object], ...] = (
+STEPS: list[Step] = [
     sweep.end_lost,
     due.start_due,
     sweep.wake_queued,
     due.tell_overdue,
     send_notices,
     sweep.thin_old,
-)
+]
+
+
+def add_step(step: Step) -> None:
+    """Have every tick do this too, last. For apps above this one, in their AppConfig.ready."""
+    if step not in STEPS:
+        STEPS.append(step)
 
 
 def take(holder: str) -> bool:

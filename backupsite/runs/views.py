@@ -15,7 +15,7 @@ from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
 from backupsite.policies.models import Policy
-from backupsite.runs.listing import Filters, find_runs, make_chips, read_page
+from backupsite.runs.listing import Filters, make_chips, read_page
 from backupsite.runs.log import write_text
 from backupsite.runs.models import Run
 from backupsite.runs.requests import cancel_run, request_run
@@ -47,7 +47,7 @@ def device_runs(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _list_context(request: HttpRequest, filters: Filters, device: Device | None = None) -> dict[str, Any]:
-    page, rows = read_page(find_runs(filters, device), request.GET.get("page"))
+    page, rows = read_page(filters, device, request.GET.get("page"))
     kinds, states = make_chips(request.GET, filters)
     return {"page": page, "rows": rows, "kinds": kinds, "states": states, "is_filtered": filters.is_set}
 

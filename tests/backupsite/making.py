@@ -11,6 +11,7 @@ from django.utils import timezone
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.stored import restate
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -32,6 +33,7 @@ def make_policy(
         Source.objects.create(policy=policy, path=path)
     for device in devices:
         PolicyDevice.objects.create(policy=policy, device=device)
+    restate([device.pk for device in devices])
     return policy
 
 
@@ -51,7 +53,7 @@ def make_run(device: Device, state: State = State.SUCCEEDED, kind: str = Run.BAC
 def make_point(
     device: Device, policy: Policy | None, made_at: datetime, source: str = "/srv", **fields: Any
 ) -> RestorePoint:
-    return RestorePoint.objects.create(
+    point = RestorePoint.objects.create(
         device=device,
         repository=repository_of(device),
         policy=policy,
@@ -64,6 +66,8 @@ def make_point(
         file_count=3,
         **fields,
     )
+    restate([device.pk])
+    return point
 
 
 def repository_of(device: Device) -> Repository:
