@@ -218,7 +218,7 @@ class Gateway:
             self._give(wire, request, target)
 
     def _note_upload(self, request: Request) -> None:
-        """Remember uploads until they succeed: restic deletes what it could not save, which breaks no rule."""
+        """Remember uploads until they succeed: restic deletes what it could not save and breaks no rule."""
         with self._mutex:
             if request.method == "POST" and len(self._unfinished) < MAX_REFUSALS:
                 self._unfinished.add(request.target)
