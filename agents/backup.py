@@ -29,6 +29,7 @@ from agents.restic.arguments import Restic, exclude_lines, files_from_raw
 from agents.restic.binary import Binary
 from agents.restic.messages import BackupSummary, only_summary
 from agents.restic.outcomes import Outcome
+from agents.restic.patterns import make_excluded
 from agents.restic.repository import Repository
 from agents.runner import Limits, Runner
 from agents.session import Session
@@ -228,8 +229,10 @@ class _Work:
         return _point(source, summary, followed, problems, door.gateway.stored_bytes - before)
 
     def _list_changed(self, source: PlannedSource, older_file: str) -> int:
-        """Given a file that is older than restic's walk, tell which live files changed since then."""
+        """Given a file that is older than restic's walk, tell which live files changed since then, without
+        those that are not stored anyway."""
         count = 0
+        excluded = make_excluded(source.excludes)
         for part in source.parts:
             if part.consistency is not Consistency.NONE:
                 continue
@@ -238,6 +241,8 @@ class _Work:
             )
             result = self._runner.run(command, timeout_s=3600.0, check=False)
             for path in to_text(result.stdout).split("\0")[:-1]:
+                if excluded is not None and excluded.search(path):
+                    continue
                 self._tell(FileProblem(path, "changed while it was read"))
                 count += 1
         return count
