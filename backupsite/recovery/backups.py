@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
 from agents.errors import PlanRefused
-from agents.events import Tell
+from agents.events import Level, Said, Tell
 from agents.facts.device import to_json
 from agents.plan import SourceRequest
 from backupsite.engine import console_restic
@@ -44,9 +44,19 @@ class Backup:
             is_local=run.device.is_local,
         )
         outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
-        measure_repository(repository)
         control.in_transaction(lambda: keep_points(run, repository, outcome))
-        return Ended(State.SUCCEEDED if outcome.is_complete else State.WARNINGS)
+        is_measured = _measure(repository, tell)
+        return Ended(State.SUCCEEDED if outcome.is_complete and is_measured else State.WARNINGS)
+
+
+def _measure(repository: Repository, tell: Tell) -> bool:
+    """Note the size of the repository. The data is safe by now: that it cannot be measured is a warning."""
+    try:
+        measure_repository(repository)
+    except OSError as error:
+        tell(Said(f"The size of the repository cannot be measured: {error}", Level.WARNING))
+        return False
+    return True
 
 
 def sources_of(run: Run) -> tuple[SourceRequest, ...]:
