@@ -21,6 +21,11 @@ _PREFIX = ("setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", "10", "--")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE = 256 * 1024
 
+
+class PrintedTooMuch(ProtocolBroken):
+    """restic's output is longer than anybody wants to read."""
+
+
 Variables = Mapping[str, str | Secret]
 
 
@@ -33,22 +38,38 @@ def run(
 ) -> Result:
     """Run restic to its end and return how it ended; the status is not judged.
 
-    Raise ResticFailed when it takes too long, ProtocolBroken when it prints more than `limit_bytes`.
+    Raise ResticFailed when it takes too long, PrintedTooMuch when it prints more than `limit_bytes`.
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = _start(command, variables, stdout=stdout, stderr=stderr)
         try:
-            status = child.wait(timeout_s)
+            status = _wait(child, stdout, began + timeout_s, limit_bytes)
         except subprocess.TimeoutExpired as error:
             raise ResticFailed(f"restic took more than {timeout_s:.0f} seconds") from error
         finally:
             _end(child)
-        if stdout.seek(0, os.SEEK_END) > limit_bytes:
-            raise ProtocolBroken(f"restic printed more than {limit_bytes} bytes")
         stdout.seek(0)
         seconds = time.monotonic() - began
         return Result(command, _shell_status(status), stdout.read(), _tail(stderr), seconds)
+
+
+def _wait(child: subprocess.Popen[bytes], stdout: IO[bytes], deadline: float, limit_bytes: int) -> int:
+    """Return the child's status. What a device stored decides how much restic prints: it must not fill our
+    disk until the child ends. Raise TimeoutExpired at the deadline, PrintedTooMuch over the limit."""
+    pause_s = 0.005
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            status = child.wait(min(pause_s, max(left_s, 0)))
+        except subprocess.TimeoutExpired:
+            if left_s <= 0:
+                raise
+            status, pause_s = None, min(pause_s * 2, 0.25)
+        if os.fstat(stdout.fileno()).st_size > limit_bytes:
+            raise PrintedTooMuch(f"restic printed more than {limit_bytes} bytes")
+        if status is not None:
+            return status
 
 
 def stream(command: Command, variables: Variables) -> Iterator[bytes]:

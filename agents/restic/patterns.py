@@ -13,8 +13,8 @@ _PIECE = re.compile(
 def make_excluded(patterns: Sequence[str]) -> re.Pattern[str] | None:
     """Given exclude patterns, return what `search`es an absolute path for one of them, parents included.
 
-    Return None when nothing is excluded for sure: without a pattern, with one that takes others back ("!"), or
-    with one that only Go understands."""
+    Return None when nothing is excluded for sure: without a pattern, with one that takes others back ("!"),
+    or with one that only Go understands."""
     if not patterns or any(pattern.startswith("!") for pattern in patterns):
         return None
     try:

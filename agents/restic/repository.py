@@ -34,6 +34,12 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 _READ_TIMEOUT_S = 300.0
 
 
+class FolderTooLarge(AgentError):
+    """A folder has more entries than can be shown."""
+
+    code = "folder-too-large"
+
+
 class PathMissing(AgentError):
     """The restore point holds no such path."""
 
@@ -95,8 +101,13 @@ class Repository:
     def list_folder(self, snapshot_id: str, folder: str) -> list[Node]:
         """Return the entries of one folder ("/" is the root), names exact.
 
-        Raise PathMissing when there is no such folder."""
-        result = self._run(arguments.cat_tree(self._reading, snapshot_id, folder))
+        Raise PathMissing when there is no such folder, FolderTooLarge when it has some 200,000 entries."""
+        try:
+            result = self._run(arguments.cat_tree(self._reading, snapshot_id, folder))
+        except children.PrintedTooMuch as error:
+            raise FolderTooLarge(
+                "The folder holds too many entries to be shown.", remedy="Restore the whole folder instead."
+            ) from error
         if result.status == 1 and (b"not found" in result.stderr or b"not a directory" in result.stderr):
             raise PathMissing(
                 "The restore point holds no such folder.",

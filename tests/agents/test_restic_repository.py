@@ -20,7 +20,7 @@ from agents.errors import AgentError, CommandFailed, RepositoryBroken, ResticFai
 from agents.restic import arguments, children, shipping
 from agents.restic.binary import Binary, check_machine, find_binary, needs_shipping, parse_version
 from agents.restic.outcomes import RepositoryLocked
-from agents.restic.repository import PathMissing, Repository, create, open_repository
+from agents.restic.repository import FolderTooLarge, PathMissing, Repository, create, open_repository
 from tests.agents.gateway_ground import PASSWORD, RECOVERY, _template, binary, repository_path
 
 __all__ = ["_template", "binary", "repository_path"]
@@ -128,6 +128,24 @@ def test_a_child_that_hangs_or_talks_too_much_is_stopped() -> None:
     with pytest.raises(AgentError):
         children.run(Command.of("head", "-c", "2000", "/dev/zero"), {}, timeout_s=10, limit_bytes=1000)
     assert not _children_of(os.getpid())
+
+
+def test_a_child_that_prints_without_end_is_stopped_before_the_disk_is_full() -> None:
+    before = time.monotonic()
+    with pytest.raises(children.PrintedTooMuch):
+        children.run(Command.of("sh", "-c", "echo x; exec yes"), {}, timeout_s=20, limit_bytes=1000)
+    assert time.monotonic() - before < 10
+    assert not _children_of(os.getpid())
+
+
+def test_a_folder_that_is_too_large_says_what_to_do(
+    repository: Repository, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = children.run
+    monkeypatch.setattr(children, "run", lambda *words, **named: run(*words, **named, limit_bytes=10))
+    with pytest.raises(FolderTooLarge) as caught:
+        repository.list_folder(point, "/")
+    assert "Restore" in caught.value.remedy
 
 
 def test_a_new_repository_has_two_keys_and_is_whole(binary: Binary, tmp_path: Path) -> None:
