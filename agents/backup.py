@@ -38,7 +38,13 @@ from agents.snapshots.contract import Taken
 
 # The files that changed under a live walk are listed in at most so many bytes of names.
 _CHANGED_BYTES = 256 * 1024
-_CHANGED_SCRIPT = 'find "$1" -xdev -type f -cnewer "$2" -print0 2>/dev/null | head -c "$3"'
+# busybox knows no -cnewer. Without a find that looks, nobody may say that nothing changed.
+_CHANGED_SCRIPT = """
+how=-cnewer
+find / -maxdepth 0 "$how" "$2" >/dev/null 2>&1 || how=-newer
+find / -maxdepth 0 "$how" "$2" >/dev/null || exit
+find "$1" -xdev -type f "$how" "$2" -print0 2>/dev/null | head -c "$3"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +245,7 @@ class _Work:
             command = Command.of(
                 "sh", "-c", _CHANGED_SCRIPT, "sh", part.path, older_file, str(_CHANGED_BYTES)
             )
-            result = self._runner.run(command, timeout_s=3600.0, check=False)
+            result = self._runner.run(command, timeout_s=3600.0)
             for path in to_text(result.stdout).split("\0")[:-1]:
                 if excluded is not None and excluded.search(path):
                     continue

@@ -42,6 +42,7 @@ class Followed:
     backups: list[BackupSummary] = field(default_factory=list)
     restores: list[RestoreSummary] = field(default_factory=list)
     problem_count: int = 0
+    error_count: int = 0
 
 
 class Follower:
@@ -95,6 +96,7 @@ class Follower:
         for message in messages:
             match message:
                 case BackupStatus():
+                    followed.error_count = max(followed.error_count, message.errors)
                     self._show(
                         message.bytes_done,
                         message.files_done,
@@ -150,6 +152,8 @@ class Follower:
 
     def _judge(self, what: str, status: int, stderr: bytes, followed: Followed) -> None:
         detail = self._read_stderr(what, stderr, followed)
+        # Only the end of stderr is kept: of many problems the last ones are listed, but all are counted.
+        followed.problem_count = max(followed.problem_count, followed.error_count)
         self._control.raise_if_stopped()
         if status != 0:
             self._blame_gateway(detail)

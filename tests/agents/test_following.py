@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agents import following
-from agents.backup import Point, _read_back
+from agents.backup import _CHANGED_SCRIPT, Point, _read_back
 from agents.errors import AgentError, PlanRefused, ProtocolBroken, RepositoryBroken, ResticFailed
 from agents.events import Consistency, Event, FileProblem
 from agents.flow import Unstoppable
@@ -119,3 +123,27 @@ def test_a_restore_point_of_an_earlier_run_is_not_taken_for_a_new_one() -> None:
     _read_back(OldPoint(), point, "old", events.append)  # type: ignore[arg-type]  # what it uses of it
     with pytest.raises(RepositoryBroken):
         _read_back(OldPoint(), point, "new", events.append)  # type: ignore[arg-type]  # the same
+
+
+def test_problems_that_are_not_listed_any_more_are_counted(ground: Ground) -> None:
+    status: dict[str, object] = {"message_type": "status", "error_count": 5000}
+    followed = follow(ground, "backup", Restic(status, PROBLEM, SUMMARY, status=3))
+    assert followed.problem_count == 5000
+
+
+@pytest.mark.parametrize("kind", ["gnu", "busybox", "none"])
+def test_files_that_changed_are_found_by_any_find(tmp_path: Path, kind: str) -> None:
+    programs, source, older = tmp_path / "bin", tmp_path / "source", tmp_path / "older"
+    programs.mkdir()
+    (programs / "head").symlink_to("/usr/bin/head")
+    if kind != "none":
+        (programs / "find").symlink_to({"gnu": "/usr/bin/find", "busybox": "/bin/busybox"}[kind])
+    source.mkdir()
+    (source / "before").touch()
+    older.touch()
+    time.sleep(1.1 if kind == "busybox" else 0.05)  # busybox compares whole seconds
+    (source / "after").touch()
+    words = ["/bin/sh", "-c", _CHANGED_SCRIPT, "sh", str(source), str(older), "1000"]
+    said = subprocess.run(words, env={"PATH": str(programs)}, capture_output=True, check=False)
+    assert (said.returncode == 0) == (kind != "none")
+    assert said.stdout == (b"" if kind == "none" else os.fsencode(source / "after") + b"\0")
