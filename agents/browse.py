@@ -37,8 +37,8 @@ def save_download(
 ) -> int:
     """Write a file, or a folder as a tar archive, of a restore point to the new file `into`; return its size.
 
-    `into` appears only when it is whole. Raise PlanRefused when it grows over the limit, ResticFailed when
-    restic cannot read it, OSError when there is no space.
+    `into` appears only when it is whole. Raise PlanRefused when it grows over the limit or the disk is full,
+    ResticFailed when restic cannot read it.
     """
     partial = into.with_suffix(".part")
     with open_repository(place.path, place.password, binary) as repository:
@@ -46,6 +46,12 @@ def save_download(
         try:
             written = _write(read(restic_id, path), partial, size_limit_bytes, tell, control)
             partial.rename(into)
+        except OSError as error:
+            raise PlanRefused(
+                "The console's disk did not take the download.",
+                remedy="Free some space there, or restore it into a folder of a device instead.",
+                detail=str(error),
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
     return written
