@@ -154,7 +154,7 @@ def _check_tools(facts: DeviceFacts) -> Checked:
 def _check_clock(system: SystemFacts, clock_s: float) -> Checked:
     offset = system.clock_s - clock_s
     if abs(offset) <= _CLOCK_LIMIT_S:
-        return Checked("clock", _GOOD, f"The clock agrees with the console's ({offset:+.0f} s)")
+        return Checked("clock", _GOOD, f"The clock agrees with the console's, within {abs(offset) + 1:.0f} s")
     words = "ahead of" if offset > 0 else "behind"
     return Checked(
         "clock",
