@@ -16,10 +16,14 @@ TOOLS = ("ip", "nsenter", "sshd", "ssh-keygen", "mkfs.btrfs", "btrfs", "mount", 
 _MOST_DEVICES = 4096
 
 
+def _make_path() -> str:
+    """Return PATH with the directories of system programs, which a user's own has not on Debian."""
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
 def missing_parts() -> list[str]:
     """Return what this machine lacks for live tests."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
+    missing = [tool for tool in TOOLS if shutil.which(tool, path=_make_path()) is None]
     if os.geteuid() != 0:
         missing.insert(0, "root")
     return missing
@@ -27,7 +31,10 @@ def missing_parts() -> list[str]:
 
 def command(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a program of this machine. Raise AssertionError with its words and output when it fails."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PATH": _make_path()}
+    done = subprocess.run(
+        [str(word) for word in words], env=environment, capture_output=True, text=True, timeout=60
+    )
     if check and done.returncode != 0:
         raise AssertionError(
             f"{' '.join(done.args)} ended with {done.returncode}: {done.stderr or done.stdout}"
