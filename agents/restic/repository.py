@@ -185,6 +185,8 @@ def create(path: Path, password: Secret, recovery_password: Secret, binary: Bina
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_symlink() or (path.exists() and any(path.iterdir())):
         raise RepositoryBroken("the directory for the repository is in use")
+    for left in path.parent.glob(f".{path.name}.*"):  # of a start that was killed; one run at a time makes it
+        shutil.rmtree(left)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     draft.mkdir(mode=0o700)
     try:

@@ -150,7 +150,10 @@ def test_a_folder_that_is_too_large_says_what_to_do(
 
 def test_a_new_repository_has_two_keys_and_is_whole(binary: Binary, tmp_path: Path) -> None:
     path = tmp_path / "below" / "new"
+    killed = path.with_name(f".{path.name}.0123456789abcdef")  # what a start that was killed left
+    (killed / "data").mkdir(parents=True)
     repository_id = create(path, PASSWORD, RECOVERY, binary)
+    assert not killed.exists()
     assert len(repository_id) == 64
     assert len(list((path / "keys").iterdir())) == 2
     assert [entry.name for entry in path.parent.iterdir()] == ["new"]
