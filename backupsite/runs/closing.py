@@ -65,20 +65,23 @@ LOST = Outcome(
     State.LOST,
     "worker-lost",
     "The worker of this run stopped answering, so nobody knows how far it came.",
-    "The device cleans up by itself. A backup is tried once more.",
+    "The device cleans up by itself.",
 )
 LEASE_LOST = Outcome(
     State.LOST,
     LeaseLost.code,
     "The worker of this run could not say in time that it still works, so it stopped writing.",
-    "Look whether the database answers. The device was cleaned up; a backup is tried once more.",
+    "Look whether the database answers. The device was cleaned up.",
 )
 STOPPED = Outcome(
     State.LOST,
     "worker-stopped",
     "Hotfleet was stopped while this run was working. Its steps on the device were undone.",
-    "A backup is tried once more.",
 )
+_AFTER_LOSS = {
+    Run.BACKUP: "The backup is tried once more.",
+    Run.RESTORE: "A part of the files may lie in its folder. Restore again, best into a new folder.",
+}
 
 
 def close(held: QuerySet[Run], outcome: Outcome, results: Sequence[Callable[[], None]] = ()) -> Run:
@@ -97,7 +100,7 @@ def close(held: QuerySet[Run], outcome: Outcome, results: Sequence[Callable[[], 
             sequence=F("sequence") + 1,
             error_code=outcome.code,
             error_text=make_storable(outcome.text),
-            error_remedy=make_storable(outcome.remedy),
+            error_remedy=make_storable(_remedy_for(run, outcome)),
             error_detail=make_storable(outcome.detail, DETAIL_BYTES),
         ):
             raise LeaseLost("The run was ended by somebody else.")
@@ -113,6 +116,16 @@ def close(held: QuerySet[Run], outcome: Outcome, results: Sequence[Callable[[], 
             assigned.update(succeeded_at=run.started_at, overdue_told_at=None)
         bell.ring_on_commit(run)
     return run
+
+
+def _remedy_for(run: Run, outcome: Outcome) -> str:
+    """A lost run says what becomes of it, whatever was the cause."""
+    if outcome.state is not State.LOST:
+        return outcome.remedy
+    next_step = _AFTER_LOSS.get(run.kind, "Ask for it again.")
+    if run.kind == Run.BACKUP and find_wait(run, outcome) is None:
+        next_step = "It was tried before: back up again when the cause is mended."
+    return f"{outcome.remedy} {next_step}".strip()
 
 
 def request_retry(run: Run, outcome: Outcome) -> Run | None:
