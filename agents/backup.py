@@ -17,6 +17,7 @@ from agents.commands import Command, to_text
 from agents.errors import CommandFailed, FreezeTooLong, RepositoryBroken
 from agents.events import Consistency, FileProblem, Froze, Level, Phase, Said, Tell
 from agents.facts import DeviceFacts, read_facts
+from agents.facts.mounts import is_within
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
 from agents.gateway import Rights
@@ -261,7 +262,7 @@ def _binds_of(source: PlannedSource, snapshots: Sequence[Taken]) -> list[Bind]:
         bind
         for taken in snapshots
         for bind in taken.binds
-        if any(bind.true_path == root or bind.true_path.startswith(f"{root}/") for root in roots)
+        if any(is_within(bind.true_path, root) for root in roots)
     ]
 
 
