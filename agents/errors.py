@@ -14,6 +14,8 @@ class AgentError(Exception):
 
     code: ClassVar[str] = "failed"
     retryable: ClassVar[bool] = False
+    # The tick of a check that it belongs to, where its class does not tell that.
+    tick: str = ""
 
     def __init__(self, message: str, *, remedy: str = "", detail: str = "") -> None:
         super().__init__(message)
