@@ -12,45 +12,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from agents.binds import Bind
-from agents.commands import Command, to_text
-from agents.errors import CommandFailed, FreezeTooLong, RepositoryBroken
-from agents.events import Consistency, FileProblem, Froze, Level, Phase, Said, Tell
+from agents.applications import read_instances
+from agents.errors import CommandFailed, RepositoryBroken
+from agents.events import Level, Phase, Said, Tell
 from agents.facts import DeviceFacts, read_facts
-from agents.facts.mounts import is_within
 from agents.flow import Control, OpenSession, phase
-from agents.following import Followed, Follower
+from agents.following import Follower
 from agents.gateway import Rights
 from agents.leftovers import clean_leftovers, find_leftovers
+from agents.moments import stopped, take_moment
 from agents.placing import place_restic
 from agents.plan import Plan, PlannedSource, SourceRequest, make_plan
-from agents.repositories import OpenDoor, RepositoryPlace, open_door, open_place
-from agents.restic import arguments
-from agents.restic.arguments import Restic, exclude_lines, files_from_raw
+from agents.repositories import RepositoryPlace, open_door, open_place
+from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
-from agents.restic.messages import BackupSummary, only_summary
-from agents.restic.outcomes import Outcome
-from agents.restic.patterns import make_excluded
 from agents.restic.repository import Repository
 from agents.runner import Limits, Runner
+from agents.scratch import drop_scratch, make_scratch, scratch_path
 from agents.session import Session
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
+from agents.storing import Point, Store, Watch, find_binds
 
-# The files that changed under a live walk are listed in at most so many bytes of names.
-_CHANGED_BYTES = 256 * 1024
-# busybox knows no -cnewer. Without a find that looks, nobody may say that nothing changed.
-_CHANGED_SCRIPT = """
-how=-cnewer
-find / -maxdepth 0 "$how" "$2" >/dev/null 2>&1 || how=-newer
-find / -maxdepth 0 "$how" "$2" >/dev/null || exit
-find "$1" -xdev -type f "$how" "$2" -print0 2>/dev/null | head -c "$3"
-"""
+__all__ = ["BackupOutcome", "BackupRequest", "Point", "back_up"]
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What to back up. `device_name` becomes restic's host name; `freeze_limit_ms` is the policy's."""
+    """What to back up. `device_name` becomes restic's host name."""
 
     console_id: str
     run_id: str
@@ -59,33 +48,17 @@ class BackupRequest:
     place: RepositoryPlace
     binary: Binary
     is_local: bool = False
-    freeze_limit_ms: float = 10_000.0
     limits: Limits = Limits()  # noqa: RUF009 - frozen, shared safely
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A restore point that was made and read back. `is_complete` False: some files could not be read, or they
-    changed while they were read live."""
-
-    source: str
-    restic_id: str
-    method: str
-    consistency: Consistency
-    size_bytes: int
-    file_count: int
-    stored_bytes: int
-    problem_count: int
-    is_complete: bool
-
-
-@dataclass(frozen=True, slots=True)
 class BackupOutcome:
-    """What a backup made, in the order of the policy's sources."""
+    """What a backup made, in the order of the policy's sources. `waiting` wait for the cold window."""
 
     points: tuple[Point, ...]
     facts: DeviceFacts
     is_clean: bool = True
+    waiting: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -113,15 +86,16 @@ def back_up(
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
         with phase(tell, Phase.SNAPSHOT):
+            stack.enter_context(work.scratch(plan))
             snapshots = stack.enter_context(work.snapshots(plan, facts))
         with phase(tell, Phase.TRANSFER):
-            points = work.transfer(plan, snapshots, repository, restic)
+            points = work.transfer(plan, facts, snapshots, repository, restic)
         with phase(tell, Phase.VERIFY):
             for point in points:
                 _read_back(repository, point, request.run_id, tell)
         with phase(tell, Phase.CLEAN_UP):
             is_clean = _clean_up(stack, tell)
-    return BackupOutcome(tuple(points), facts, is_clean)
+    return BackupOutcome(tuple(points), facts, is_clean, tuple(each.path for each in plan.waiting))
 
 
 def _clean_up(stack: ExitStack, tell: Tell) -> bool:
@@ -148,49 +122,64 @@ class _Work:
 
     def check(self) -> tuple[DeviceFacts, Plan]:
         """Read facts, remove what dead runs left, and decide. Nothing of the device is touched otherwise."""
-        facts = read_facts(self._runner, [source.path for source in self._request.sources])
+        facts = self._read_facts()
         leftovers = find_leftovers(self._runner, facts)
         for leftover, reason in clean_leftovers(self._runner, leftovers):
             self._tell(Said(f"{leftover.path} stays on the device: {reason}.", Level.WARNING))
         # The snapshots of dead runs must not be planned around; what nobody touched changed no fact.
         if any(not (each.is_foreign or each.is_alive) for each in leftovers):
-            facts = read_facts(self._runner, [source.path for source in self._request.sources])
+            facts = self._read_facts()
         place = self._request.place
         own_path = str(place.storage or place.path) if self._request.is_local else None
-        plan = make_plan(facts, self._request.sources, repository_path=own_path)
+        plan = make_plan(
+            facts,
+            self._request.sources,
+            repository_path=own_path,
+            scratch=scratch_path(self._runner.name),
+        )
         for sentence in plan.sentences:
             self._tell(Said(sentence))
         self._control.raise_if_stopped()
         return facts, plan
 
+    def _read_facts(self) -> DeviceFacts:
+        sources = self._request.sources
+        facts = read_facts(self._runner, [source.path for source in sources if source.path])
+        wanted = {source.application for source in sources if source.application}
+        return read_instances(self._runner, facts, wanted) if wanted else facts
+
+    @contextmanager
+    def scratch(self, plan: Plan) -> Iterator[None]:
+        """Make the directory that streams need, and remove it at the end."""
+        size_bytes = sum(source.scratch_bytes for source in plan.sources)
+        if size_bytes:
+            make_scratch(self._runner, size_bytes)
+        yield
+        if size_bytes:
+            drop_scratch(self._runner)
+
     @contextmanager
     def snapshots(self, plan: Plan, facts: DeviceFacts) -> Iterator[list[Taken]]:
-        """Take every snapshot of the run; drop them at the end. When a step fails, the runner's close undoes
-        what is owed."""
+        """Take every snapshot of the run, moment by moment; drop them at the end. When a step fails, the
+        runner's close undoes what is owed."""
         taken: list[Taken] = []
-        for method, paths in plan.paths_by_method().items():
+        for number, moment in enumerate(plan.moments):
             self._control.raise_if_stopped()
-            taken.append(providers()[method].take(self._runner, paths, facts))
-            self._check_freeze(taken[-1])
+            taken += take_moment(self._runner, moment, number, facts, moment.limit_ms, self._tell)
         yield taken
         for each in reversed(taken):
             providers()[each.method].drop(self._runner, each)
 
-    def _check_freeze(self, taken: Taken) -> None:
-        limit = self._request.freeze_limit_ms
-        if taken.keys:
-            label = providers()[taken.method].label
-            self._tell(Froze(label, taken.froze_ms or taken.held_ms, limit))
-        if taken.froze_ms > limit:
-            raise FreezeTooLong(
-                f"The application was held for {taken.froze_ms:.0f} ms; the policy allows {limit:.0f} ms.",
-                remedy="Back up when the device is less busy, or allow a longer freeze in the policy.",
-            )
-
     def transfer(
-        self, plan: Plan, snapshots: Sequence[Taken], repository: Repository, restic: str
+        self,
+        plan: Plan,
+        facts: DeviceFacts,
+        snapshots: Sequence[Taken],
+        repository: Repository,
+        restic: str,
     ) -> list[Point]:
         """Store each source. Nothing can be written to the repository once this returned."""
+        watch = Watch(self._control, self._runner, snapshots)
         with open_door(
             self._session,
             self._request.place,
@@ -199,87 +188,47 @@ class _Work:
             rights=Rights.BACKUP,
             control=self._control,
         ) as door:
-            follower = Follower(self._tell, self._control, door.gateway)
-            return [
-                self._store(number, source, _binds_of(source, snapshots), Restic(restic), door, follower)
-                for number, source in enumerate(plan.sources)
-            ]
+            store = Store(
+                runner=self._runner,
+                restic=Restic(restic),
+                door=door,
+                follower=Follower(self._tell, watch, door.gateway),
+                control=watch,
+                tell=self._tell,
+                host=self._request.device_name,
+                tag=_tag_of(self._request.run_id),
+                limits=self._request.limits,
+            )
+            points: list[Point] = []
+            for number, source in enumerate(plan.sources):
+                points += self._store(store, number, source, facts, snapshots)
+            watch.check()
+        return points
 
     def _store(
         self,
+        store: Store,
         number: int,
         source: PlannedSource,
-        binds: Sequence[Bind],
-        restic: Restic,
-        door: OpenDoor,
-        follower: Follower,
-    ) -> Point:
-        before = door.gateway.stored_bytes
-        paths = self._runner.write_file(f"paths-{number}", files_from_raw([source.path]))
-        command = arguments.backup(
-            restic,
-            [source.path],
-            host=self._request.device_name,
-            tags=[_tag_of(self._request.run_id)],
-            exclude_file=self._runner.write_file(f"excludes-{number}", exclude_lines(source.excludes)),
-            paths_file=paths,
-        )
-        self._control.raise_if_stopped()
-        program = self._runner.start(
-            command, environment=door.environment, binds=binds, limits=self._request.limits
-        )
-        followed = follower.follow("backup", program, lambda: self._runner.stop(program))
-        summary = only_summary(followed.backups)
-        changed = self._list_changed(source, paths)
-        problems = followed.problem_count + changed
-        follower.add(summary.total_bytes_processed, summary.total_files_processed, problems)
-        return _point(source, summary, followed, problems, door.gateway.stored_bytes - before)
-
-    def _list_changed(self, source: PlannedSource, older_file: str) -> int:
-        """Given a file that is older than restic's walk, tell which live files changed since then, without
-        those that are not stored anyway."""
-        count = 0
-        excluded = make_excluded(source.excludes)
-        for part in source.parts:
-            if part.consistency is not Consistency.NONE:
-                continue
-            command = Command.of(
-                "sh", "-c", _CHANGED_SCRIPT, "sh", part.path, older_file, str(_CHANGED_BYTES)
-            )
-            result = self._runner.run(command, timeout_s=3600.0)
-            for path in to_text(result.stdout).split("\0")[:-1]:
-                if excluded is not None and excluded.search(path):
-                    continue
-                self._tell(FileProblem(path, "changed while it was read"))
-                count += 1
-        return count
-
-
-def _binds_of(source: PlannedSource, snapshots: Sequence[Taken]) -> list[Bind]:
-    """Return the binds that lie at or below the parts of this source."""
-    roots = [part.path for part in source.parts]
-    return [
-        bind
-        for taken in snapshots
-        for bind in taken.binds
-        if any(is_within(bind.true_path, root) for root in roots)
-    ]
-
-
-def _point(
-    source: PlannedSource, summary: BackupSummary, followed: Followed, problems: int, stored_bytes: int
-) -> Point:
-    return Point(
-        source=source.path,
-        restic_id=summary.snapshot_id,
-        method="+".join(source.methods),
-        consistency=source.consistency,
-        size_bytes=summary.total_bytes_processed,
-        file_count=summary.total_files_processed,
-        stored_bytes=stored_bytes,
-        problem_count=problems,
-        is_complete=followed.outcome is Outcome.SUCCESS and problems == 0,
-    )
+        facts: DeviceFacts,
+        snapshots: Sequence[Taken],
+    ) -> list[Point]:
+        if source.streams:
+            return [
+                store.store_stream(number * 1000 + at, source, stream)
+                for at, stream in enumerate(source.streams)
+            ]
+        if not source.stays_stopped or source.quiesce is None:
+            return [store.store(number, source, find_binds(source, snapshots))]
+        limit_ms = source.request.longest_downtime_s * 1000.0
+        binds = [
+            bind
+            for part in source.parts
+            for bind in providers()[part.method].prepare(self._runner, [part.path], facts).binds
+        ]
+        store.warm(number, source, binds)
+        with stopped(self._runner, [source.quiesce], 1000 + number, limit_ms, self._tell):
+            return [store.store(number, source, binds)]
 
 
 def _tag_of(run_id: str) -> str:
@@ -292,7 +241,7 @@ def _read_back(repository: Repository, point: Point, run_id: str, tell: Tell) ->
     info = repository.read_back(point.restic_id)
     recorded = info.summary.total_files_processed if info.summary is not None else None
     is_of_run = _tag_of(run_id) in info.tags
-    if not is_of_run or info.paths != (point.source,) or recorded != point.file_count:
+    if not is_of_run or info.paths != point.paths or recorded != point.file_count:
         raise RepositoryBroken(
             f"The restore point of {point.source} does not hold what the device said that it stored.",
             remedy="Do not trust this device until you know why.",

@@ -112,6 +112,26 @@ class FreezeTooLong(AgentError):
     retryable = True
 
 
+class QuiesceFailed(AgentError):
+    """An application could not be held still, or did not let go by itself. It was resumed."""
+
+    code = "quiesce-failed"
+    retryable = True
+
+
+class ServiceDown(AgentError):
+    """A service that was stopped for a cold backup does not run again. The loudest alert there is."""
+
+    code = "service-down"
+
+
+class SnapshotBroken(AgentError):
+    """The space for a snapshot is used up, or was about to be: what it shows cannot be trusted."""
+
+    code = "snapshot-broken"
+    retryable = True
+
+
 class DeviceHealed(AgentError):
     """The reaper on the device ended the run because the console was silent for too long."""
 

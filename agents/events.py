@@ -85,12 +85,53 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class FrozenStep:
+    """One step of a freeze: an application was held, a snapshot taken, an application let go."""
+
+    name: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Froze:
-    """The application was held for so long, from quiesce to resume."""
+    """The freeze receipt: what waited (or stood still: `is_stop`) for how long, from quiesce to resume."""
 
     what: str
     milliseconds: float
     limit_milliseconds: float
+    steps: tuple[FrozenStep, ...] = ()
+    is_stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What the device felt in the `seconds` up to `uptime_s`. Shares are 0 to 1, None: not measured there.
+
+    `cpu` is of all processors; pressure is the share of time in which something waited; disks are the busiest
+    one's time, the mean of all operations, the sum of all bytes."""
+
+    uptime_s: float
+    seconds: float
+    is_paused: bool
+    cpu: float
+    cpu_pressure: float | None
+    io_pressure: float | None
+    memory_pressure: float | None
+    disk_busy: float
+    disk_wait_ms: float
+    read_bytes_s: float
+    written_bytes_s: float
+    network_bytes_s: float
+    available_bytes: int | None
+    cached_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The backup stood still for so long, and why: "backup", "others" or "alone" (see `impact.Pause`)."""
+
+    seconds: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +152,7 @@ class FileProblem:
     text: str
 
 
-Event = PhaseStarted | PhaseEnded | Said | CommandRan | Moved | Froze | Checked | FileProblem
+Event = (
+    PhaseStarted | PhaseEnded | Said | CommandRan | Moved | Froze | Impact | Throttled | Checked | FileProblem
+)
 Tell = Callable[[Event], None]

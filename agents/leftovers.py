@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agents.commands import to_text
+from agents import scratch
+from agents.commands import Command
 from agents.facts import DeviceFacts
+from agents.facts.wire import split_fields
 from agents.runner import Runner
 from agents.snapshots import providers
-from agents.snapshots.traces import find_command, remove_command
 
-_NAME = re.compile(r"^\.?hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
+_NAME = re.compile(r"^hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
+
+
+_SCRATCH = "scratch"
 
 
 class LeftoverKind(StrEnum):
@@ -23,9 +27,12 @@ class LeftoverKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something of another run. `is_foreign`: another console made it. `is_alive`: its run still works."""
+    """Something of another run. `is_foreign`: another console made it. `is_alive`: its run still works.
+
+    `maker` is the provider that made it, or "scratch"; "" for a run's directory."""
 
     kind: LeftoverKind
+    maker: str
     path: str
     console_id: str
     run_id: str
@@ -34,17 +41,17 @@ class Leftover:
 
 
 def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
-    """Given a runner and facts, return what other runs left: their directories, and snapshots where a plan
-    would put them. Runs one request and one command."""
+    """Given a runner and facts, return what other runs left: their directories, and what each provider would
+    have made. Runs one request, and one command a maker."""
     runs = runner.list_runs()
-    found = [_make(runner, LeftoverKind.RUN, path, is_alive) for is_alive, path in runs]
+    found = [_make(runner, "", path.rpartition("/")[2], path, is_alive) for is_alive, path in runs]
     alive_names = {path.rpartition("/")[2] for is_alive, path in runs if is_alive}
-    places = sorted({place for each in providers().values() for place in each.leftover_places(facts)})
-    if places:
-        listed = runner.run(find_command(tuple(places)))
-        for path in to_text(listed.stdout).split("\0"):
-            name = path.rpartition("/")[2].removeprefix(".")
-            found.append(_make(runner, LeftoverKind.SNAPSHOTS, path, name in alive_names))
+    finders = {name: provider.find_leftovers(facts) for name, provider in providers().items()}
+    for maker, command in {**finders, _SCRATCH: scratch.FIND}.items():
+        if command is None:
+            continue
+        for name, place in split_fields(runner.run(command).stdout, 2):
+            found.append(_make(runner, maker, name, place, name in alive_names))
     return [each for each in found if each is not None]
 
 
@@ -68,13 +75,21 @@ def _clean(runner: Runner, leftover: Leftover) -> str | None:
         return "its run is alive"
     if leftover.kind is LeftoverKind.RUN:
         return None if runner.heal_run(leftover.path) else "an undo step of its journal failed"
-    result = runner.run(remove_command(leftover.path), timeout_s=120, check=False)
+    command = _remove_command(leftover)
+    result = runner.run(command, timeout_s=120, check=False)
     return None if result.is_success else result.tail
 
 
-def _make(runner: Runner, kind: LeftoverKind, path: str, is_alive: bool) -> Leftover | None:
-    match = _NAME.match(path.rpartition("/")[2])
-    if match is None or match[0].removeprefix(".") == runner.name:  # not a name of ours, or this very run
+def _remove_command(leftover: Leftover) -> Command:
+    if leftover.maker == _SCRATCH:
+        return scratch.remove_command(leftover.path)
+    return providers()[leftover.maker].remove_leftover(leftover.path)
+
+
+def _make(runner: Runner, maker: str, name: str, path: str, is_alive: bool) -> Leftover | None:
+    match = _NAME.match(name)
+    if match is None or name == runner.name:  # not a name of ours, or this very run
         return None
+    kind = LeftoverKind.SNAPSHOTS if maker else LeftoverKind.RUN
     console = match["console"]
-    return Leftover(kind, path, console, match["run"], console != runner.console_id, is_alive)
+    return Leftover(kind, maker, path, console, match["run"], console != runner.console_id, is_alive)

@@ -154,7 +154,7 @@ def test_every_app_has_its_place_in_the_layers() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("agents/plan.py", "from agents.ssh import connection"),
+        ("agents/plan/files.py", "from agents.ssh import connection"),
         ("agents/facts/mounts.py", "from agents import session"),
         ("agents/gateway/wire.py", "import agents.ssh.tunnel"),
         ("agents/backup.py", "from backupsite.runs import models"),

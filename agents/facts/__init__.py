@@ -6,6 +6,7 @@ whole or raises ProtocolBroken."""
 from agents.facts.btrfs import BtrfsFacts, Subvolume
 from agents.facts.databases import DatabaseSeen
 from agents.facts.device import DeviceFacts, RunsCommands, from_json, read_facts, read_paths, to_json
+from agents.facts.instances import Detail, Instance
 from agents.facts.mounts import ExpectedMount, Mount
 from agents.facts.paths import PathFact
 from agents.facts.system import SystemFacts
@@ -14,8 +15,10 @@ from agents.facts.tools import Tool
 __all__ = [
     "BtrfsFacts",
     "DatabaseSeen",
+    "Detail",
     "DeviceFacts",
     "ExpectedMount",
+    "Instance",
     "Mount",
     "PathFact",
     "RunsCommands",

@@ -11,6 +11,7 @@ from agents.errors import ProtocolBroken
 from agents.facts import btrfs, databases, mounts, paths, system, tools, wire
 from agents.facts.btrfs import BtrfsFacts
 from agents.facts.databases import DatabaseSeen
+from agents.facts.instances import Instance
 from agents.facts.mounts import ExpectedMount, Mount
 from agents.facts.paths import PathFact
 from agents.facts.system import SystemFacts
@@ -37,12 +38,17 @@ class DeviceFacts:
     btrfs: tuple[BtrfsFacts, ...]
     databases: tuple[DatabaseSeen, ...]
     paths: tuple[PathFact, ...] = ()
+    instances: tuple[Instance, ...] = ()
 
     def tool(self, name: str) -> Tool | None:
         return next((tool for tool in self.tools if tool.name == name), None)
 
     def path(self, path: str) -> PathFact | None:
         return next((fact for fact in self.paths if fact.path == path), None)
+
+    def instance(self, application: str, name: str) -> Instance | None:
+        wanted = (application, name)
+        return next((each for each in self.instances if (each.application, each.name) == wanted), None)
 
     def btrfs_of(self, mount: Mount) -> BtrfsFacts | None:
         return next((fact for fact in self.btrfs if fact.device == mount.device), None)

@@ -1,16 +1,17 @@
-"""The plan of a backup: pure, made from facts before anything is touched. Each choice carries its reason."""
+"""Planning a source that is files: its path, the mounts inside of it, and how each part is read."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
+from agents.applications.services import stop_around
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Mount, PathFact
 from agents.facts.mounts import NETWORK_KINDS, find_mount, is_within, mounts_below
+from agents.plan.plan import LeftOut, Part, PlannedSource
+from agents.plan.requests import SourceRequest
 from agents.snapshots import choose
 from agents.snapshots.btrfs import find_history, visible_tops
 from agents.snapshots.traces import TRACE_PATTERN
@@ -23,89 +24,8 @@ _NO_FILES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRequest:
-    """A source as the policy says it. `excludes` are patterns of restic."""
-
-    path: str
-    excludes: tuple[str, ...] = ()
-    mode: Literal["hot"] = "hot"
-    if_hot_impossible: Literal["fail", "accept-live"] = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a source on one file system, and how it is read. `path` has no symbolic links."""
-
-    path: str
-    method: str
-    consistency: Consistency
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something inside of a source that is not stored, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSource:
-    """One source: its parts, outermost first. `excludes` hold the policy's patterns and ours."""
-
-    path: str
-    parts: tuple[Part, ...]
-    left_out: tuple[LeftOut, ...]
-    excludes: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def consistency(self) -> Consistency:
-        """The worst of its parts."""
-        return max((part.consistency for part in self.parts), key=list(Consistency).index)
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part.method for part in self.parts))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run will do."""
-
-    sources: tuple[PlannedSource, ...]
-
-    def paths_by_method(self) -> dict[str, tuple[str, ...]]:
-        """Return which real paths each provider takes, once each."""
-        grouped: dict[str, dict[str, None]] = {}
-        for source in self.sources:
-            for part in source.parts:
-                grouped.setdefault(part.method, {})[part.path] = None
-        return {method: tuple(paths) for method, paths in grouped.items()}
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Each choice with its reason, for the run's log."""
-        said = []
-        for source in self.sources:
-            said += [f"{part.reason}." for part in source.parts]
-            said += [f"{each.path} is left out: {each.reason}." for each in source.left_out]
-            said += list(source.warnings)
-        return tuple(dict.fromkeys(said))
-
-
-def make_plan(
-    facts: DeviceFacts, sources: Sequence[SourceRequest], *, repository_path: str | None = None
-) -> Plan:
-    """Given facts that hold every source's path and what the policy asks, return the plan.
-
-    `repository_path` is where the repository lies when it lies on this very device. Raise SourceMissing when
-    a source or a mount that belongs to it is not there, PlanRefused when the policy cannot be followed."""
-    if not sources:
-        raise PlanRefused("the policy names no source", remedy="Add a path to the policy.")
-    return Plan(tuple(_plan_source(facts, source, repository_path) for source in sources))
+class HotImpossible(PlanRefused):
+    """No snapshot holds this part, and the policy accepts nothing less."""
 
 
 def escape_pattern(path: str) -> str:
@@ -113,41 +33,90 @@ def escape_pattern(path: str) -> str:
     return "".join("\\" + letter if letter in "*?[\\" else letter for letter in path)
 
 
-def _plan_source(facts: DeviceFacts, request: SourceRequest, repository_path: str | None) -> PlannedSource:
+def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str | None) -> PlannedSource:
+    """Given a request for files, return how they are read. Raise SourceMissing, PlanRefused or
+    HotImpossible."""
     real = _find_real_path(facts, request)
     _refuse_recursion(real, repository_path)
     _refuse_absent_mounts(facts, real)
     inside, left_out = _split_mounts(facts, real, request)
-    parts = tuple(_plan_part(facts, path, request) for path in (real, *inside))
+    roots = (real, *inside)
+    parts = tuple(plan_part(facts, path, request) for path in roots)
     own = [each for each in (*OWN_PLACES, repository_path or "") if each and is_within(each, real)]
     reason = "it holds the repository or Hotfleet's own files"
     left_out += [LeftOut(path, reason) for path in own if path == repository_path]
-    history = [path for part in (real, *inside) for path in find_history(part, facts)]
-    left_out += [LeftOut(path, "it is a read-only snapshot, history of the device") for path in history]
-    unseen = [*own, *history]
-    traces = [top for top in visible_tops(facts) if is_within(top, real)]
+    history = find_histories(roots, facts)
+    left_out += history
+    unseen = [*own, *(each.path for each in history)]
     excludes = (
         *request.excludes,
         *(f"{escape_pattern(each.path.rstrip('/'))}/*" for each in left_out if each.path not in unseen),
         *(escape_pattern(path) for path in unseen),
-        *(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in traces),
+        *trace_patterns(roots, facts),
     )
     fact = _require_fact(facts, request.path)
     warnings = (f"{request.path} is empty.",) if fact.is_empty else ()
-    return PlannedSource(request.path, parts, tuple(left_out), excludes, warnings)
+    planned = PlannedSource(
+        request=request,
+        method="+".join(dict.fromkeys(part.method for part in parts)),
+        consistency=worst(parts),
+        paths=(request.path,),
+        parts=parts,
+        left_out=tuple(left_out),
+        excludes=excludes,
+        warnings=warnings,
+    )
+    return planned if request.mode == "hot" else _make_cold(planned)
 
 
-def _plan_part(facts: DeviceFacts, path: str, request: SourceRequest) -> Part:
-    provider, claim, refusals = choose(path, facts)
-    if claim.consistency is Consistency.NONE and request.if_hot_impossible == "fail":
-        remedies = [each.remedy for each in refusals if each.remedy] or [claim.remedy]
+def _make_cold(planned: PlannedSource) -> PlannedSource:
+    """A cold source of files is as consistent as what its services left behind when they stopped."""
+    services = planned.request.services
+    if not services:
         raise PlanRefused(
+            f"{planned.key} is to be backed up cold, and the policy names no service to stop meanwhile",
+            remedy="Name the services in the policy, or back it up hot.",
+        )
+    return replace(
+        planned,
+        method=f"cold+{planned.method}",
+        consistency=Consistency.APPLICATION,
+        quiesce=stop_around(services),
+        reasons=(f"{', '.join(services)} stands still while {planned.key} is read",),
+    )
+
+
+def worst(parts: tuple[Part, ...]) -> Consistency:
+    """The consistency of a source is that of its worst part."""
+    return max((part.consistency for part in parts), key=list(Consistency).index)
+
+
+def find_histories(roots: tuple[str, ...], facts: DeviceFacts) -> list[LeftOut]:
+    """Given real paths, return the read-only snapshots below them, which are no source."""
+    history = [path for root in roots for path in find_history(root, facts)]
+    return [LeftOut(path, "it is a read-only snapshot, history of the device") for path in history]
+
+
+def trace_patterns(roots: tuple[str, ...], facts: DeviceFacts) -> tuple[str, ...]:
+    """Given real paths, return the patterns that leave out what runs make there meanwhile."""
+    tops = [top for top in visible_tops(facts) if any(is_within(top, root) for root in roots)]
+    return tuple(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in tops)
+
+
+def plan_part(facts: DeviceFacts, path: str, request: SourceRequest) -> Part:
+    """Given a real path, return the best way to read it. Raise HotImpossible when the policy wants a
+    better."""
+    provider, claim, refusals = choose(path, facts)
+    is_live = claim.consistency is Consistency.NONE
+    if is_live and request.mode == "hot" and request.if_hot_impossible != "accept-live":
+        remedies = [each.remedy for each in refusals if each.remedy] or [claim.remedy]
+        raise HotImpossible(
             f"{path} cannot be snapshotted ({'; '.join(each.reason for each in refusals)}), "
             "and the policy does not accept live files",
             remedy=" ".join(remedies) + " Or let the policy accept live files.",
         )
     why = f"{claim.reason} ({'; '.join(each.reason for each in refusals)})" if refusals else claim.reason
-    return Part(path, provider.name, claim.consistency, why)
+    return Part(path, provider.name, claim.consistency, why, provider.units(path, facts))
 
 
 def _require_fact(facts: DeviceFacts, path: str) -> PathFact:

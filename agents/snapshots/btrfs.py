@@ -7,30 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.binds import Bind
-from agents.commands import Command, to_text
+from agents.commands import Command, join, to_text
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Mount, Subvolume
 from agents.facts.btrfs import find_subvolume, path_in_file_system, path_on_device
 from agents.facts.mounts import find_mount, is_within
-from agents.snapshots.contract import Claim, Owes, Refusal, SnapshotProvider, Taken
-from agents.snapshots.traces import remove_command
+from agents.snapshots.contract import Claim, Owes, Refusal, Shot, SnapshotProvider
+from agents.snapshots.traces import find_command, remove_command
 
 # inode 256 is the top of a subvolume: anything else was changed since the facts were read.
 # What is dirty is written first, so that the commit of the snapshot is short (900 MB dirty: 11 ms, else 591).
-_TAKE = """
+_PREPARE = """
 set -eu
 directory=$1
 shift
 # not by umask: a default ACL of the directory above would overrule it
 mkdir -m 0700 -- "$directory"
-number=0
 for top in "$@"; do
   [ "$(stat -c %i -- "$top")" = 256 ] || { echo "$top is no subvolume any more" >&2; exit 1; }
   btrfs filesystem sync "$top" >/dev/null
-  before=$(date +%s%N)
-  btrfs subvolume snapshot -r -- "$top" "$directory/$number" >/dev/null
-  printf '%s %s\n' "$before" "$(date +%s%N)"
-  number=$((number + 1))
 done
 """
 
@@ -55,7 +50,7 @@ done
 _MOST_PLACES = 50
 
 # Writing out what is dirty may take long on a slow disk; nothing is held meanwhile.
-_TAKE_TIMEOUT_S = 600.0
+_SYNC_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,29 +91,38 @@ class Btrfs(SnapshotProvider):
             cost="some milliseconds, and the space of what changes meanwhile",
         )
 
-    def take(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts) -> Taken:
+    def units(self, path: str, facts: DeviceFacts) -> tuple[str, ...]:
+        return tuple(f"{layer.device}:{layer.top}" for layer in find_layers(path, facts))
+
+    def prepare(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts, *, number: int = 0) -> Shot:
         layers = [layer for path in paths for layer in find_layers(path, facts)]
         binds: dict[str, Bind] = {}
-        keys = []
-        held_ms = 0.0
+        keys: list[str] = []
+        script: list[str] = []
         for device in dict.fromkeys(layer.device for layer in layers):
             own = [layer for layer in layers if layer.device == device]
             tops = list(dict.fromkeys(layer.top for layer in own))
-            directory = f"{_find_place(runner, device, tops, facts).rstrip('/')}/.{runner.name}"
-            key = f"btrfs-{device.replace(':', '-')}"
+            place = _find_place(runner, device, tops, facts).rstrip("/")
+            directory = f"{place}/.{runner.name}{f'-{number}' if number else ''}"
+            key = f"btrfs-{device.replace(':', '-')}-{number}"
             runner.owe(key, remove_command(directory))
             keys.append(key)
-            said = runner.run(
-                Command.of("/bin/sh", "-c", _TAKE, "hotfleet", directory, *tops), timeout_s=_TAKE_TIMEOUT_S
-            )
-            held_ms += parse_times(said.stdout)
+            prepare = Command.of("/bin/sh", "-c", _PREPARE, "hotfleet", directory, *tops)
+            runner.run(prepare, timeout_s=_SYNC_TIMEOUT_S)
+            for index, top in enumerate(tops):
+                words = ("btrfs", "subvolume", "snapshot", "-r", "--", top, f"{directory}/{index}")
+                script.append(f"{join(words)} >/dev/null || return 1")
             for layer in own:
                 snapshot = f"{directory}/{tops.index(layer.top)}{layer.relative}"
                 binds[layer.true_path] = Bind(snapshot, layer.true_path)
-        return Taken(self.name, Consistency.CRASH, tuple(binds.values()), tuple(keys), held_ms=held_ms)
+        return Shot(self.name, Consistency.CRASH, "\n".join(script), tuple(binds.values()), tuple(keys))
 
-    def leftover_places(self, facts: DeviceFacts) -> tuple[str, ...]:
-        return visible_tops(facts)
+    def find_leftovers(self, facts: DeviceFacts) -> Command | None:
+        places = visible_tops(facts)
+        return find_command(places) if places else None
+
+    def remove_leftover(self, place: str) -> Command:
+        return remove_command(place)
 
 
 def _find_place(runner: Owes, device: str, tops: Sequence[str], facts: DeviceFacts) -> str:
@@ -130,17 +134,6 @@ def _find_place(runner: Owes, device: str, tops: Sequence[str], facts: DeviceFac
     said = runner.run(Command.of("/bin/sh", "-c", _FIND_SAFE, runner.name, *places))
     place = to_text(said.stdout).removesuffix("\0")
     return place if place in places else tops[0]
-
-
-def parse_times(output: bytes) -> float:
-    """Given the device's clock (ns) before and after each snapshot, return the milliseconds between.
-
-    busybox knows no nanoseconds: a line that holds none counts nothing."""
-    pairs = [line.split() for line in output.splitlines()]
-    known = [
-        (int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2 and all(map(bytes.isdigit, pair))
-    ]
-    return sum(max(0, after - before) for before, after in known) / 1e6
 
 
 def find_layers(path: str, facts: DeviceFacts) -> list[Layer]:

@@ -42,18 +42,28 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What was taken: where to read it, how good it is, and what has to be settled to drop it.
+class Shot:
+    """A snapshot that is ready to be taken: what is slow is done, what it needs is owed to the journal.
 
-    `froze_ms`: how long we held the application. `held_ms`: how long the file system's own commit can have
-    held a writer, as measured on the device."""
+    `script` is shell source (POSIX sh, words quoted by `agents.commands.quote`) that takes it, as short as
+    can be: applications may be held meanwhile. It runs inside of a function, may print `note <text>`, ends
+    with status 0 or it failed, and does not `exit`. Empty: nothing has to be taken."""
+
+    method: str
+    consistency: Consistency
+    script: str
+    binds: tuple[Bind, ...]
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was taken: where to read it, how good it is, and what has to be settled to drop it."""
 
     method: str
     consistency: Consistency
     binds: tuple[Bind, ...]
     keys: tuple[str, ...] = ()
-    froze_ms: float = 0.0
-    held_ms: float = 0.0
 
 
 class SnapshotProvider(ABC):
@@ -67,16 +77,37 @@ class SnapshotProvider(ABC):
         """Given a real path and facts, return what a snapshot of it would be worth, or why there is none."""
 
     @abstractmethod
-    def take(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts) -> Taken:
-        """Given real paths that it claims, take them all at once, each step owed before it is done.
+    def units(self, path: str, facts: DeviceFacts) -> tuple[str, ...]:
+        """Given a real path that it claims, return what a snapshot of it takes, each atomic in itself.
 
-        Call it once a run. Raise CommandFailed when a tool fails; what was owed stays in the journal."""
+        Two paths of one unit are taken in one instant; empty when nothing is (live files)."""
+
+    @abstractmethod
+    def prepare(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts, *, number: int = 0) -> Shot:
+        """Given real paths that it claims, do everything that is slow, and owe each step before it is done.
+
+        `number` is a run's own for each call: keys and names carry it. Raise CommandFailed when a tool fails,
+        PlanRefused when there is no space for it; what was owed stays in the journal."""
+
+    def finish(self, runner: Owes, shot: Shot) -> Taken:
+        """Given a shot whose script ran, return what can be read. Raise CommandFailed when it cannot be."""
+        return Taken(shot.method, shot.consistency, shot.binds, shot.keys)
+
+    def check(self, runner: Owes, taken: Taken) -> None:  # noqa: B027 - most have nothing to check
+        """Raise SnapshotBroken when what was taken is, or soon will be, no snapshot any more (its space is
+        used up). Called every few seconds while it is read, and once at the end."""
 
     def drop(self, runner: Owes, taken: Taken) -> None:
-        """Settle what `take` owed, newest first. Raise CommandFailed when something stays."""
+        """Settle what was owed, newest first. Raise CommandFailed when something stays."""
         for key in reversed(taken.keys):
             runner.settle(key)
 
-    def leftover_places(self, facts: DeviceFacts) -> tuple[str, ...]:
-        """Return the directories in which snapshots of this kind may lie, by the name of their run."""
-        return ()
+    def find_leftovers(self, facts: DeviceFacts) -> Command | None:
+        """Return the command that prints what runs left, two NUL-ended fields each: the name of the run
+        (hotfleet-<console>-<run>) and the word that `remove_leftover` takes. None when nothing can be
+        left."""
+        return None
+
+    def remove_leftover(self, place: str) -> Command:
+        """Given the second field, return the command that removes it. It checks the name once more."""
+        raise NotImplementedError(f"{self.name} leaves nothing")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agents.binds import Bind
 from agents.events import Consistency
 from agents.facts import DeviceFacts
-from agents.snapshots.contract import Claim, Owes, Refusal, SnapshotProvider, Taken
+from agents.snapshots.contract import Claim, Owes, Refusal, Shot, SnapshotProvider
 
 
 class Live(SnapshotProvider):
@@ -21,6 +21,9 @@ class Live(SnapshotProvider):
             remedy="Move it to a file system with snapshots (btrfs), or plan a cold backup.",
         )
 
-    def take(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts) -> Taken:
+    def units(self, path: str, facts: DeviceFacts) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, runner: Owes, paths: Sequence[str], facts: DeviceFacts, *, number: int = 0) -> Shot:
         # read-only over itself: what reads it cannot write it
-        return Taken(self.name, Consistency.NONE, tuple(Bind(path, path) for path in paths))
+        return Shot(self.name, Consistency.NONE, "", tuple(Bind(path, path) for path in paths))

@@ -7,11 +7,15 @@ from agents.commands import Command
 # What a backup never stores: the snapshots of any run of any console.
 TRACE_PATTERN = ".hotfleet-*-*"
 
-# One level below each place, by name only. NUL ends a name, since a path may hold a newline.
+# One level below each place, by name only. NUL ends a word, since a path may hold a newline. A run that took
+# more than one snapshot of a file system numbers its directories (".hotfleet-c-r-2").
 _FIND = """
 for place in "$@"; do
   for found in "$place"/.hotfleet-*-*; do
-    [ ! -d "$found" ] || [ -L "$found" ] || printf '%s\\0' "$found"
+    [ -d "$found" ] && [ ! -L "$found" ] || continue
+    run=${found##*/.}
+    case ${run#hotfleet-*-} in *-*) run=${run%-*} ;; esac
+    printf '%s\\0%s\\0' "$run" "$found"
   done
 done
 """

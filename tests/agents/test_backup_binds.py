@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from agents.backup import _binds_of
 from agents.binds import Bind
 from agents.events import Consistency
-from agents.plan import Part, PlannedSource
+from agents.plan import Part, PlannedSource, SourceRequest
 from agents.snapshots.contract import Taken
+from agents.storing import find_binds
 
 
 def binds_for(path: str, *true_paths: str) -> set[str]:
-    source = PlannedSource(path, (Part(path, "btrfs", Consistency.CRASH, "because"),), (), (), ())
+    parts = (Part(path, "btrfs", Consistency.CRASH, "because", ("0:1",)),)
+    source = PlannedSource(SourceRequest(path), "btrfs", Consistency.CRASH, (path,), parts)
     binds = tuple(Bind(f"/snapshot/{number}", each) for number, each in enumerate(true_paths))
-    return {bind.true_path for bind in _binds_of(source, [Taken("btrfs", Consistency.CRASH, binds)])}
+    return {bind.true_path for bind in find_binds(source, [Taken("btrfs", Consistency.CRASH, binds)])}
 
 
 def test_the_subvolumes_below_the_root_are_read_from_their_snapshots_too() -> None:

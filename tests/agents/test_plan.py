@@ -34,14 +34,14 @@ def test_history_on_the_device_is_left_out() -> None:
     assert [each.path for each in planned.left_out] == ["/data/.snapshots/1"]
     assert "/data/.snapshots/1" in planned.excludes
     explicit = plan_one(make_facts(paths=("/data/.snapshots/1",)), "/data/.snapshots/1")
-    assert explicit.methods == ("live",)
+    assert explicit.method == "live"
     assert "read-only" in explicit.parts[0].reason
 
 
 def test_a_file_system_without_snapshots_is_read_live_only_when_the_policy_accepts_it() -> None:
     facts = make_facts(paths=("/etc",))
     planned = plan_one(facts, "/etc")
-    assert (planned.methods, planned.consistency) == (("live",), Consistency.NONE)
+    assert (planned.method, planned.consistency) == ("live", Consistency.NONE)
     assert "ext4" in planned.parts[0].reason
     with pytest.raises(PlanRefused, match="does not accept live") as refused:
         plan_one(facts, "/etc", live=False)
@@ -138,7 +138,7 @@ def test_a_repository_never_holds_itself() -> None:
 def test_a_source_behind_a_symbolic_link_is_taken_where_it_really_is() -> None:
     facts = make_facts(others=(PathFact("/link/x", "directory", 1, 1, False, "/data/x"),))
     planned = plan_one(facts, "/link/x", live=False)
-    assert (planned.path, planned.parts[0].path) == ("/link/x", "/data/x")
+    assert (planned.key, planned.parts[0].path) == ("/link/x", "/data/x")
 
 
 def test_an_empty_source_is_said() -> None:
@@ -157,7 +157,10 @@ def test_sources_are_grouped_by_provider_once_each() -> None:
     facts = make_facts(make_mount("/data/disk", "xfs", "8:17"), paths=("/data", "/data/disk"))
     requests = [SourceRequest(path, (), "hot", "accept-live") for path in ("/data", "/data/disk")]
     plan = make_plan(facts, requests)
-    assert plan.paths_by_method() == {"btrfs": ("/data",), "live": ("/data/disk",)}
+    assert [moment.paths_by_method() for moment in plan.moments] == [
+        {"btrfs": ("/data",), "live": ("/data/disk",)},
+        {"live": ("/data/disk",)},
+    ]
     assert all(sentence.endswith(".") for sentence in plan.sentences)
 
 

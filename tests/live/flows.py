@@ -21,6 +21,7 @@ from agents.commands import Secret
 from agents.events import Event, FileProblem, Said
 from agents.flow import Control, Unstoppable
 from agents.plan import SourceRequest
+from agents.plan.requests import Fallback
 from agents.probe import ProbeRequest, probe
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary, find_binary
@@ -71,15 +72,16 @@ class Console:
 
     def back_up(
         self,
-        *paths: str | Path,
+        *paths: str | Path | SourceRequest,
         fallback: str = "fail",
         excludes: Sequence[str] = (),
         control: Control | None = None,
     ) -> BackupOutcome:
+        accepts: Fallback = "accept-live" if fallback == "accept-live" else "fail"
         sources = tuple(
-            SourceRequest(
-                str(path), tuple(excludes), "hot", "accept-live" if fallback == "accept-live" else "fail"
-            )
+            path
+            if isinstance(path, SourceRequest)
+            else SourceRequest(str(path), tuple(excludes), if_hot_impossible=accepts)
             for path in paths
         )
         request = BackupRequest(

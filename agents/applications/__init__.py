@@ -1,0 +1,63 @@
+"""Applications: one file each, found by scanning this package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cache
+
+from agents.applications.contract import Application
+from agents.applications.recipes import (
+    DUMP,
+    SNAPSHOT,
+    STREAM,
+    Ground,
+    Offer,
+    Patience,
+    Quiesce,
+    Recipe,
+    Stream,
+)
+from agents.facts import DeviceFacts, Instance, RunsCommands
+from agents.plugins import find_plugins
+
+__all__ = [
+    "DUMP",
+    "SNAPSHOT",
+    "STREAM",
+    "Application",
+    "Ground",
+    "Offer",
+    "Patience",
+    "Quiesce",
+    "Recipe",
+    "Stream",
+    "applications",
+    "read_instances",
+]
+
+_LOOK_TIMEOUT_S = 30.0
+
+
+@cache
+def applications() -> dict[str, Application]:
+    """Return every application by its name."""
+    # mypy: an abstract class is fine here, nobody instantiates it (python/mypy#4717)
+    return find_plugins(sys.modules[__name__], Application)  # type: ignore[type-abstract]
+
+
+def read_instances(
+    runner: RunsCommands, facts: DeviceFacts, names: Collection[str] | None = None
+) -> DeviceFacts:
+    """Given facts, return them with the instances of these applications (of all without `names`).
+
+    Runs one command for each application that something hints at. Raise ProtocolBroken when an answer cannot
+    be understood, CommandFailed when the device did not answer."""
+    found: list[Instance] = []
+    for name, application in applications().items():
+        command = application.look(facts) if names is None or name in names else None
+        if command is not None:
+            said = runner.run(command, timeout_s=_LOOK_TIMEOUT_S)
+            found += application.parse(said.stdout, facts)
+    return replace(facts, instances=tuple(found))

@@ -1,0 +1,62 @@
+"""What every application plug-in is: it finds its instances, says which methods it offers, and how each
+goes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from agents.applications.recipes import Ground, Offer, Patience, Recipe
+from agents.applications.services import stop_around
+from agents.commands import Command
+from agents.errors import PlanRefused
+from agents.events import Consistency
+from agents.facts import DeviceFacts, Instance
+
+
+class Application(ABC):
+    """One application. A file of this package holds one; found by scanning the package."""
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+
+    @abstractmethod
+    def look(self, facts: DeviceFacts) -> Command | None:
+        """Given facts, return the command that asks the device about every instance, None when nothing hints
+        at one. It runs as root, ends within 20 s, changes nothing, and prints NUL-separated fields."""
+
+    @abstractmethod
+    def parse(self, output: bytes, facts: DeviceFacts) -> tuple[Instance, ...]:
+        """Given what `look` printed, return the instances. Raise ProtocolBroken when it cannot be
+        understood."""
+
+    def describe(self, name: str, command: str) -> Instance | None:
+        """Given the name and the command that a policy says, return the instance that it describes by itself.
+
+        Return None when instances of this application are found on the device. Raise PlanRefused when the
+        policy says nonsense."""
+        return None
+
+    @abstractmethod
+    def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        """Given an instance and the file systems below it, return the hot methods that work now, best
+        first."""
+
+    @abstractmethod
+    def recipe(self, instance: Instance, method: str, patience: Patience, scratch: str) -> Recipe:
+        """Given one of the methods that `offers` returned, return how it goes. Raise PlanRefused when the
+        method is not one of this application."""
+
+    def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
+        """Return how a cold backup goes: the service is stopped around the snapshot (or the copy) of its
+        places.
+
+        A service that does not run is not stopped and not started. Raise PlanRefused when nobody knows how to
+        stop it."""
+        if instance.is_running and not instance.service:
+            raise PlanRefused(
+                f"{instance.label} runs, and no service is known that stops it",
+                remedy="Name the service in the policy, or back it up hot.",
+            )
+        quiesce = stop_around((instance.service,)) if instance.is_running else None
+        return Recipe("cold", Consistency.APPLICATION, paths=instance.places, quiesce=quiesce)

@@ -1,0 +1,282 @@
+"""A moment: applications are held still, snapshots are taken, applications go on.
+
+It is one script on the device, so that no way through a network is part of a freeze. What must be undone is
+in the device's journal before the script starts, with a deadline of its own: when the script, the runner or
+the console dies, or when it takes longer than the policy allows, the device lets go by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from agents.applications import Quiesce
+from agents.commands import Command, Result, to_text
+from agents.errors import AgentError, CommandFailed, FreezeTooLong, ProtocolBroken, QuiesceFailed, ServiceDown
+from agents.events import Froze, FrozenStep, Level, Said, Tell
+from agents.facts import DeviceFacts
+from agents.plan import Moment
+from agents.runner import Runner
+from agents.snapshots import providers
+from agents.snapshots.contract import Shot, Taken
+
+# busybox may know no nanoseconds: then the uptime, which has hundredths.
+_FRAME = r"""
+set -u
+clock() {
+  clock=$(date +%s%N)
+  case $clock in
+    *[!0-9]* | ??????????)
+      read -r clock _ </proc/uptime
+      clock=${clock%.*}${clock#*.}0000000
+      ;;
+  esac
+}
+step() { # verb, number, function
+  clock
+  before=$clock
+  "$3"
+  status=$?
+  clock
+  printf 'step %s %s %s %s %s\n' "$1" "$2" "$status" "$before" "$clock"
+  return "$status"
+}
+"""
+# What a script may need beyond the time that the policy allows: starting and ending, and a service that comes
+# up.
+_SLACK_S = 120.0
+_MOST_NOTES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a script, as it ran on the device. Times are the device's, in nanoseconds."""
+
+    verb: str
+    number: int
+    status: int
+    before_ns: int
+    after_ns: int
+
+    @property
+    def milliseconds(self) -> float:
+        return max(0, self.after_ns - self.before_ns) / 1e6
+
+
+def take_moment(
+    runner: Runner, moment: Moment, number: int, facts: DeviceFacts, limit_ms: float, tell: Tell
+) -> list[Taken]:
+    """Given a moment of the plan and its number, hold, take and let go; return what was taken.
+
+    Raise QuiesceFailed when an application cannot be held, ServiceDown when one does not run again,
+    FreezeTooLong when it took longer than `limit_ms`, CommandFailed when a snapshot fails. What was taken
+    until then stays in the journal: the runner's close drops it."""
+    for quiesce in moment.quiesces:
+        for command in quiesce.before:
+            _run_before(runner, quiesce, command)
+    shots = [
+        providers()[method].prepare(runner, paths, facts, number=number)
+        for method, paths in moment.paths_by_method().items()
+    ]
+    holds = [_Hold(runner, quiesce, f"{number}-{at}") for at, quiesce in enumerate(moment.quiesces)]
+    for hold in holds:
+        hold.owe(limit_ms)
+    scripts = [shot for shot in shots if shot.script]
+    if scripts or holds:
+        said = _run(runner, _render(holds, scripts, release=True), limit_ms)
+        steps = _parse(said, tell)
+        _let_go(holds, steps, tell)
+        _judge(said, steps, holds, scripts)
+        _tell_receipts(steps, holds, scripts, limit_ms, tell)
+    return [providers()[shot.method].finish(runner, shot) for shot in shots]
+
+
+@contextmanager
+def stopped(
+    runner: Runner, quiesces: Sequence[Quiesce], number: int, limit_ms: float, tell: Tell
+) -> Iterator[None]:
+    """Hold for as long as the context lasts: for what no snapshot can be taken of. Raise as `take_moment`."""
+    holds = [_Hold(runner, quiesce, f"{number}-{at}") for at, quiesce in enumerate(quiesces)]
+    for quiesce in quiesces:
+        for command in quiesce.before:
+            _run_before(runner, quiesce, command)
+    for hold in holds:
+        hold.owe(limit_ms)
+    said = _run(runner, _render(holds, [], release=False), limit_ms)
+    began = _parse(said, tell)
+    if not said.is_success:
+        _let_go(holds, [], tell)
+        _judge(said, began, holds, [])
+    try:
+        yield
+    except AgentError as error:
+        _let_go_after(error, holds, tell)
+        raise
+    said = _run(runner, _render_release(holds), limit_ms)
+    steps = began + _parse(said, tell)
+    _let_go(holds, steps, tell)
+    _tell_receipts(steps, holds, [], limit_ms, tell)
+
+
+class _Hold:
+    """A quiesce on its way: its directory on the device and its key in the journal."""
+
+    def __init__(self, runner: Runner, quiesce: Quiesce, name: str) -> None:
+        self._runner = runner
+        self.quiesce = quiesce
+        self.key = f"hold-{name}"
+        self.directory = f"{runner.directory}/{self.key}"
+
+    def owe(self, limit_ms: float) -> None:
+        undo = f"hold=$1\n{self.quiesce.undo}\n"
+        command = Command.of("/bin/sh", "-c", undo, "hotfleet", self.directory)
+        self._runner.owe(self.key, command, within_s=max(1.0, limit_ms / 1000))
+
+    def settle(self) -> None:
+        self._runner.settle(self.key)
+
+
+def _run_before(runner: Runner, quiesce: Quiesce, command: Command) -> None:
+    result = runner.run(command, timeout_s=_SLACK_S, check=False)
+    if not result.is_success:
+        raise QuiesceFailed(f"{quiesce.label} cannot be held still now: {result.tail}", detail=result.tail)
+
+
+def _render(holds: Sequence[_Hold], shots: Sequence[Shot], *, release: bool) -> str:
+    """Return the script. A source is the body of a function, so that it may return early."""
+    lines = [_FRAME]
+    for at, hold in enumerate(holds):
+        head = f'hold_{at}() {{\nhold=$dir/{hold.key}\nmkdir -m 0700 -- "$hold" || return 1'
+        lines.append(f"{head}\n{hold.quiesce.hold}\n}}")
+    lines += [f"take_{at}() {{\n{shot.script}\n}}" for at, shot in enumerate(shots)]
+    lines += [_release(at, hold) for at, hold in enumerate(holds)]
+    lines.append("work() {")
+    lines += [f"step hold {at} hold_{at} || return 1" for at in range(len(holds))]
+    lines += [f"step take {at} take_{at} || return 1" for at in range(len(shots))]
+    lines += [":", "}", "work", "failed=$?"]
+    stops = [f"step release {at} release_{at} || failed=1" for at in reversed(range(len(holds)))]
+    lines += stops if release else ['[ "$failed" = 0 ] || {', ":", *stops, "}"]
+    lines.append('exit "$failed"')
+    return "\n".join(lines)
+
+
+def _render_release(holds: Sequence[_Hold]) -> str:
+    """Return the script that lets go in another shell: by the undo, which needs nothing of the first."""
+    lines = [_FRAME]
+    for at, hold in enumerate(holds):
+        lines.append(f"release_{at}() {{\nhold=$dir/{hold.key}\n{hold.quiesce.undo}\n}}")
+    lines += ["failed=0"]
+    lines += [f"step release {at} release_{at} || failed=1" for at in reversed(range(len(holds)))]
+    lines.append('exit "$failed"')
+    return "\n".join(lines)
+
+
+def _release(at: int, hold: _Hold) -> str:
+    return f"release_{at}() {{\nhold=$dir/{hold.key}\n{hold.quiesce.release}\n}}"
+
+
+def _run(runner: Runner, script: str, limit_ms: float) -> Result:
+    command = Command.of("/bin/sh", "-c", f"dir=$1\n{script}", "hotfleet", runner.directory)
+    return runner.run(command, timeout_s=limit_ms / 1000 + _SLACK_S, check=False)
+
+
+def _parse(said: Result, tell: Tell) -> list[Step]:
+    """Given what a script printed, return its steps and tell its notes. Raise ProtocolBroken for nonsense."""
+    steps: list[Step] = []
+    notes = 0
+    for line in to_text(said.stdout).splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "note" and notes < _MOST_NOTES:
+            notes += 1
+            tell(Said(rest[:1000]))
+        elif word == "step":
+            words = rest.split(" ")
+            if len(words) != 5 or not all(each.isascii() and each.isdigit() for each in words[1:]):
+                raise ProtocolBroken("the device did not say how long a freeze took", detail=line[:300])
+            steps.append(Step(words[0], *map(int, words[1:])))
+    return steps
+
+
+def _let_go(holds: Sequence[_Hold], steps: Sequence[Step], tell: Tell) -> None:
+    """Strike every hold from the journal, newest first; whatever did not let go is let go now."""
+    failed = {step.number for step in steps if step.verb == "release" and step.status}
+    for at, hold in reversed(list(enumerate(holds))):
+        try:
+            hold.settle()
+        except CommandFailed as error:
+            kind = ServiceDown if hold.quiesce.is_stop else QuiesceFailed
+            what = "does not run again" if hold.quiesce.is_stop else "could not be let go"
+            raise kind(
+                f"{hold.quiesce.label} {what}. The device goes on trying.",
+                remedy="Look at the service on the device now: its own log says why.",
+                detail=error.detail,
+            ) from error
+        if at in failed:
+            tell(Said(f"{hold.quiesce.label} was let go only at the second try.", Level.WARNING))
+
+
+def _let_go_after(error: AgentError, holds: Sequence[_Hold], tell: Tell) -> None:
+    """What stands still goes on at once, not when the run is closed. Raise ServiceDown: it is worse than
+    `error`."""
+    try:
+        _let_go(holds, [], tell)
+    except ServiceDown as down:
+        raise down from error
+    except AgentError as second:
+        tell(Said(f"{second.message} The device lets go by itself.", Level.WARNING))
+
+
+def _judge(said: Result, steps: Sequence[Step], holds: Sequence[_Hold], shots: Sequence[Shot]) -> None:
+    for step in steps:
+        if step.verb == "hold" and step.status:
+            label = holds[step.number].quiesce.label
+            raise QuiesceFailed(f"{label} could not be held still; it goes on.", detail=said.tail)
+        if step.verb == "take" and step.status:
+            label = providers()[shots[step.number].method].label
+            raise CommandFailed(f"The {label} could not be taken.", detail=said.tail)
+    taken = sum(step.verb == "take" for step in steps)
+    if taken != len(shots) or (not said.is_success and all(step.verb != "release" for step in steps)):
+        raise QuiesceFailed("The moment of the snapshot was cut off on the device.", detail=said.tail)
+
+
+def _tell_receipts(
+    steps: Sequence[Step], holds: Sequence[_Hold], shots: Sequence[Shot], limit_ms: float, tell: Tell
+) -> None:
+    """Tell how long what waited, in all and step by step. Raise FreezeTooLong when it was too long."""
+    stops = {at for at, hold in enumerate(holds) if hold.quiesce.is_stop}
+    freezes = set(range(len(holds))) - stops
+    for numbers in (stops, freezes):
+        if numbers:
+            label = ", ".join(holds[at].quiesce.label for at in sorted(numbers))
+            inner = [step for step in steps if step.verb == "take" or step.number in numbers]
+            _tell_receipt(label, inner, holds, shots, limit_ms, numbers is stops, tell)
+    if not holds and shots:
+        label = ", ".join(dict.fromkeys(providers()[shot.method].label for shot in shots))
+        _tell_receipt(label, steps, holds, shots, limit_ms, False, tell)
+
+
+def _tell_receipt(
+    label: str,
+    steps: Sequence[Step],
+    holds: Sequence[_Hold],
+    shots: Sequence[Shot],
+    limit_ms: float,
+    is_stop: bool,
+    tell: Tell,
+) -> None:
+    total = (max(step.after_ns for step in steps) - min(step.before_ns for step in steps)) / 1e6
+    names = {"hold": "stop" if is_stop else "hold", "release": "start" if is_stop else "release", "take": ""}
+    said = []
+    for step in steps:
+        what = providers()[shots[step.number].method].label if step.verb == "take" else ""
+        what = what or f"{names[step.verb]} {holds[step.number].quiesce.label}"
+        said.append(FrozenStep(what, step.milliseconds))
+    tell(Froze(label, total, limit_ms, tuple(said), is_stop))
+    if total > limit_ms:
+        how, word = ("stopped", "downtime") if is_stop else ("held", "freeze")
+        raise FreezeTooLong(
+            f"{label}: {how} for {total:,.0f} ms; the policy allows {limit_ms:,.0f} ms. It goes on, and the "
+            "snapshot is dropped.",
+            remedy=f"Back up when the device is less busy, or allow a longer {word} in the policy.",
+        )

@@ -1,0 +1,65 @@
+"""Making a plan: pure, from facts, before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.errors import PlanRefused
+from agents.facts import DeviceFacts
+from agents.plan.files import HotImpossible, plan_files
+from agents.plan.plan import LeftOut, Plan, PlannedSource
+from agents.plan.requests import SourceRequest
+from agents.plan.sources import plan_application
+
+# Where streams that need a disk write, below it the run's own directory.
+SCRATCH_PARENT = "/var/tmp"  # noqa: S108 - root's own directory is made in it, by a name nobody can guess
+
+
+def make_plan(
+    facts: DeviceFacts,
+    sources: Sequence[SourceRequest],
+    *,
+    repository_path: str | None = None,
+    scratch: str = f"{SCRATCH_PARENT}/.hotfleet",
+) -> Plan:
+    """Given facts that hold every source's path and instance, and what the policy asks, return the plan.
+
+    `repository_path` is where the repository lies when it lies on this very device, `scratch` a directory of
+    this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there, PlanRefused
+    when the policy cannot be followed."""
+    if not sources:
+        raise PlanRefused("the policy names no source", remedy="Add a source to the policy.")
+    planned: list[PlannedSource] = []
+    waiting: list[LeftOut] = []
+    for request in sources:
+        try:
+            planned.append(_plan(facts, request, repository_path, scratch))
+        except HotImpossible as error:
+            if request.if_hot_impossible != "wait":
+                raise
+            waiting.append(LeftOut(request.key, error.message))
+    if not planned:
+        why = "; ".join(each.reason for each in waiting)
+        raise PlanRefused(f"every source waits for the cold window ({why})")
+    _check_groups(planned)
+    return Plan(tuple(planned), tuple(waiting))
+
+
+def _plan(
+    facts: DeviceFacts, request: SourceRequest, repository_path: str | None, scratch: str
+) -> PlannedSource:
+    if request.application:
+        return plan_application(facts, request, scratch)
+    return plan_files(facts, request, repository_path)
+
+
+def _check_groups(planned: Sequence[PlannedSource]) -> None:
+    for source in planned:
+        group = source.request.group
+        if not group or sum(each.request.group == group for each in planned) == 1:
+            continue
+        if source.streams or source.stays_stopped or any(not part.units for part in source.parts):
+            raise PlanRefused(
+                f"{source.key} belongs to the group {group}, and no snapshot holds it still with the others",
+                remedy="Choose the method snapshot, or take it out of the group.",
+            )

@@ -1,0 +1,114 @@
+"""Planning a source that is an application: an instance, the method, and the snapshots below it."""
+
+from __future__ import annotations
+
+from agents.applications import Application, Ground, Offer, Patience, Recipe, applications
+from agents.errors import PlanRefused, SourceMissing
+from agents.events import Consistency
+from agents.facts import DeviceFacts, Instance
+from agents.plan.files import HotImpossible, find_histories, plan_part, trace_patterns
+from agents.plan.plan import Part, PlannedSource
+from agents.plan.requests import SourceRequest
+from agents.snapshots import choose
+
+
+def plan_application(facts: DeviceFacts, request: SourceRequest, scratch: str) -> PlannedSource:
+    """Given a request for an instance, return how it is backed up. `scratch` is where its streams may write.
+
+    Raise SourceMissing when the instance is not there, HotImpossible or PlanRefused when it cannot be
+    done."""
+    application = applications().get(request.application)
+    if application is None:
+        raise PlanRefused(f"no application is called {request.application!r}")
+    instance = application.describe(request.instance, request.command)
+    instance = instance or facts.instance(request.application, request.instance)
+    if instance is None:
+        raise SourceMissing(
+            f"{application.label} {request.instance} was not found on the device",
+            remedy="Correct the policy, or start it: what does not run is found by its files only.",
+        )
+    patience = Patience(request.longest_freeze_ms, request.longest_downtime_s)
+    if request.mode == "cold" or not instance.is_running:
+        recipe = application.cold(instance, facts)
+        still = "stands still" if instance.is_running else "does not run"
+        return _plan_recipe(facts, request, recipe, (f"{instance.label} {still} while its files are read",))
+    return _plan_hot(facts, request, application, instance, patience, scratch)
+
+
+def _plan_hot(
+    facts: DeviceFacts,
+    request: SourceRequest,
+    application: Application,
+    instance: Instance,
+    patience: Patience,
+    scratch: str,
+) -> PlannedSource:
+    ground = find_ground(instance.places, facts)
+    offers = application.offers(instance, ground, facts)
+    wanted = [offer for offer in offers if request.method in ("", offer.method)]
+    if wanted:
+        recipe = application.recipe(instance, wanted[0].method, patience, scratch)
+        return _plan_recipe(facts, request, recipe, _reasons(instance, wanted[0]))
+    why = "; ".join(dict.fromkeys((ground.reason, *instance.problems)))
+    if request.if_hot_impossible == "accept-live" and ground.is_atomic:
+        bare = Recipe("bare", Consistency.CRASH, paths=instance.places)
+        reason = f"{instance.label} is not asked to hold still: its files are as a power cut would leave them"
+        return _plan_recipe(facts, request, bare, (reason,))
+    method = f" by {request.method}" if request.method else ""
+    raise HotImpossible(
+        f"{instance.label} cannot be backed up hot{method} now ({why})",
+        remedy=ground.remedy or "Look at what the device's page says about it, or plan a cold backup.",
+    )
+
+
+def _reasons(instance: Instance, offer: Offer) -> tuple[str, ...]:
+    said = (f"{instance.label}: {offer.reason}; {offer.freeze}",)
+    return (*said, offer.missing.rstrip(".")) if offer.missing else said
+
+
+def _plan_recipe(
+    facts: DeviceFacts, request: SourceRequest, recipe: Recipe, reasons: tuple[str, ...]
+) -> PlannedSource:
+    parts = tuple(plan_part(facts, path, request) for path in recipe.paths)
+    is_live = any(part.consistency is Consistency.NONE for part in parts)
+    if is_live and request.mode == "hot":
+        raise HotImpossible(
+            f"{request.key} has files on a file system without snapshots, and they move while they are read",
+            remedy="Choose a method that streams, or plan a cold backup.",
+        )
+    return PlannedSource(
+        request=request,
+        method=_method(recipe, parts),
+        consistency=recipe.consistency,
+        paths=recipe.paths,
+        parts=parts,
+        streams=recipe.streams,
+        quiesce=recipe.quiesce,
+        left_out=tuple(find_histories(recipe.paths, facts)),
+        excludes=(*request.excludes, *recipe.excludes, *trace_patterns(recipe.paths, facts)),
+        reasons=(*reasons, *recipe.notes),
+        scratch_bytes=recipe.scratch_bytes,
+    )
+
+
+def _method(recipe: Recipe, parts: tuple[Part, ...]) -> str:
+    below = "+".join(dict.fromkeys(part.method for part in parts))
+    return f"{recipe.method}+{below}" if below else recipe.method
+
+
+def find_ground(places: tuple[str, ...], facts: DeviceFacts) -> Ground:
+    """Given the places of an instance, return whether one snapshot holds all of them, and why not."""
+    units: dict[str, None] = {}
+    labels: dict[str, None] = {}
+    for place in places:
+        provider, claim, refusals = choose(place, facts)
+        if claim.consistency is Consistency.NONE:
+            why = "; ".join(each.reason for each in refusals) or claim.reason
+            remedies = [each.remedy for each in refusals if each.remedy] or [claim.remedy]
+            return Ground(False, f"{place} cannot be snapshotted: {why}", remedy=" ".join(remedies))
+        units |= dict.fromkeys(provider.units(place, facts))
+        labels[provider.label] = None
+    if len(units) != 1:
+        reason = f"its files lie on {len(units)} volumes, which no snapshot takes in one instant"
+        return Ground(False, reason if units else "nobody knows where its files lie")
+    return Ground(True, f"one {next(iter(labels))} holds all of its files", next(iter(labels)))
