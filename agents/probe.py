@@ -6,7 +6,7 @@ Each tick has a stable name. A tick that is not good says what to do; the flow g
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -54,6 +54,8 @@ class ProbeRequest:
     run_id: str
     binary: Binary
     is_local: bool = False
+    # How sentences begin with the jump host on the way, "" where there is none.
+    jump_host: str = ""
 
 
 def probe(request: ProbeRequest, open_session: OpenSession, *, tell: Tell, control: Control) -> DeviceFacts:
@@ -90,18 +92,26 @@ def _connect(request: ProbeRequest, open_session: OpenSession, tell: Tell) -> Se
     try:
         session = open_session()
     except AgentError as error:
-        names = ("reached", "host-key", "key", "privileges")
-        failed = next((name for kind, name in _CONNECT_TICKS if isinstance(error, kind)), "reached")
-        for name in names[: names.index(failed)]:
-            tell(Checked(name, _GOOD, _CONNECT_WORDS[name]))
+        names = ("jump-host", "reached", "host-key", "key", "privileges")
+        by_class = next((name for kind, name in _CONNECT_TICKS if isinstance(error, kind)), "reached")
+        failed = error.tick or by_class
+        _tell_connected(names[: names.index(failed)], request, tell)
         tell(Checked(failed, _BAD, error.message, error.remedy))
         raise
     if request.is_local:
         tell(Checked("reached", _GOOD, "This is the console's own machine: no SSH is needed"))
         return session
-    for name in ("reached", "host-key", "key"):
-        tell(Checked(name, _GOOD, _CONNECT_WORDS[name]))
+    _tell_connected(("jump-host", "reached", "host-key", "key"), request, tell)
     return session
+
+
+def _tell_connected(names: Iterable[str], request: ProbeRequest, tell: Tell) -> None:
+    for name in names:
+        if name != "jump-host":
+            tell(Checked(name, _GOOD, _CONNECT_WORDS[name]))
+        elif request.jump_host:
+            words = "shows its approved host key and lets the console through"
+            tell(Checked(name, _GOOD, f"{request.jump_host} {words}"))
 
 
 _CONNECT_WORDS = {

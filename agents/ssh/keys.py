@@ -77,6 +77,18 @@ def authorized_keys_line(public_line: str) -> str:
     return f"{RESTRICTIONS} {_checked_line(public_line.strip())}"
 
 
+def jump_line_hint(endpoints: Iterable[str]) -> str:
+    """Given "address:port" of devices, return what lets the console through to them and nothing else."""
+    return "port-forwarding," + ",".join(f'permitopen="{endpoint}"' for endpoint in endpoints)
+
+
+def jump_keys_line(public_line: str, endpoints: Iterable[str]) -> str:
+    """Given the public line of our key and "address:port" of the devices behind a jump host, return the line
+    to paste there. sshd uses the first line of a key, so that one line names all devices. With it the console
+    can run no command there. Raise ValueError when it is not such a line."""
+    return f'restrict,{jump_line_hint(endpoints)},command="/bin/false" {_checked_line(public_line.strip())}'
+
+
 def _checked_line(line: str) -> str:
     if not _PUBLIC_LINE.fullmatch(line):
         raise ValueError("This is not the public line of an ed25519 key with a comment in plain ASCII.")

@@ -8,12 +8,13 @@ import time
 import paramiko
 
 from agents.errors import AgentError, CommandFailed, ConnectionLost
-from agents.ssh.target import Target
+from agents.ssh.target import JumpHost, Target
 from agents.ssh.transport import DeviceTransport
 
 ASK_EVERY_S = 5.0
 SILENCE_S = 15.0
 CHANNEL_OPEN_S = 30.0
+CLOSED_HERE = "it was closed here"
 _TICK_S = 1.0
 # sshd gives the place of a channel that was just closed free a moment later.
 _PLACE_FREE_WITHIN_S = 2.0
@@ -22,16 +23,18 @@ LOST = (OSError, EOFError, paramiko.SSHException)
 
 
 class Link:
-    """Holds an authenticated transport. Threads may share it.
+    """Holds an authenticated transport, and the link to the jump host that carries it. Threads may share it.
 
     Two threads watch it: one asks the device every 5 s for an answer (and may block for ever in that), the
     other closes the transport when nothing at all was received for 15 s. Every waiting call then ends.
     """
 
-    def __init__(self, target: Target, transport: DeviceTransport) -> None:
+    def __init__(self, target: Target, transport: DeviceTransport, through: Link | None = None) -> None:
         self.target = target
         self.transport = transport
+        self._through = through
         self._reason = ""
+        self.silent_s = 0.0
         self._ended = threading.Event()
         # paramiko has one event and one answer for all global requests of a transport.
         self.global_requests = threading.Lock()
@@ -47,41 +50,60 @@ class Link:
                 self.drop(f"sending failed: {failure}")
 
     def _watch(self) -> None:
-        heard, silent_s, looked_at = -1, 0.0, time.monotonic()
+        heard, looked_at = -1, time.monotonic()
         while not self._ended.wait(_TICK_S):
             now = time.monotonic()
             # A tick never counts for more than two: when our own process stood still, the device is innocent.
-            silent_s += min(now - looked_at, 2 * _TICK_S)
+            self.silent_s += min(now - looked_at, 2 * _TICK_S)
             looked_at = now
-            if heard != self.transport.heard_socket.heard_bytes:
-                heard, silent_s = self.transport.heard_socket.heard_bytes, 0.0
-            if silent_s >= SILENCE_S:
-                self.drop(f"it was silent for {SILENCE_S:.0f} s")
+            if heard != self.transport.wire.heard_bytes:
+                heard, self.silent_s = self.transport.wire.heard_bytes, 0.0
+            if self.silent_s >= SILENCE_S:
+                self._drop_silent()
             if not self.transport.is_active():
                 self._ended.set()
+
+    def _drop_silent(self) -> None:
+        reason = f"it was silent for {SILENCE_S:.0f} s"
+        # A living jump host answers every 5 s: when it did not lately, it is the one that is silent.
+        if self._through is not None and self._through.silent_s > 2 * ASK_EVERY_S:
+            self._through.drop(reason)
+        self.drop(reason)
 
     @property
     def is_alive(self) -> bool:
         return self.transport.is_active()
 
+    @property
+    def has_failed(self) -> bool:
+        """True when it was lost, not closed here. The exception comes before its channels are cut."""
+        is_cut = not self.is_alive or self.transport.saved_exception is not None
+        return is_cut and self._reason != CLOSED_HERE
+
     def lost(self) -> ConnectionLost:
         """Return the error that says that, and why, this connection is no more."""
+        if self._through is not None and self._through.has_failed:
+            return self._through.lost()
         failure = self.transport.saved_exception  # get_exception() forgets it
-        reason = self._reason or (str(failure) if failure is not None else "") or "the device closed it"
+        reason = self._reason or (str(failure) if failure is not None else "")
+        name = self.target.place if isinstance(self.target, JumpHost) else self.target.label
         return ConnectionLost(
-            f"The connection to {self.target.label} was lost: {reason}.",
-            remedy="Check the network and the device. Hotfleet tries again by itself.",
+            f"The connection to {name} was lost: {reason or f'{self.target.machine} closed it'}.",
+            remedy=f"Check the network and {self.target.machine}. Hotfleet tries again by itself.",
         )
 
     def drop(self, reason: str) -> None:
         """End the connection for a reason. The first reason is kept."""
         self._reason = self._reason or reason
         self._ended.set()
+        # The outer one first: where its network is gone, nothing could be said through it any more.
+        if self._through is not None:
+            self._through.close()
         self.transport.close()
 
     def close(self) -> None:
         """End the connection in order. May be called twice."""
-        self.drop("it was closed here")
+        self.drop(CLOSED_HERE)
 
     def open_channel(self) -> paramiko.Channel:
         """Return a new session channel. Raise ConnectionLost, or CommandFailed when the device refuses it."""

@@ -1,4 +1,4 @@
-"""The TCP connection to a device: every address is tried, nothing waits longer than the deadline."""
+"""The connection to a device: every address is tried, nothing waits longer than the deadline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 import time
+from typing import Protocol
 
 from agents.errors import ConnectFailed
 from agents.ssh.target import Target
@@ -17,6 +18,20 @@ from agents.ssh.target import Target
 UNCONFIRMED_S = 15
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Found = list[tuple[socket.AddressFamily, SocketAddress]]
+
+
+class Wire(Protocol):
+    """What carries the SSH protocol: a TCP connection, or a channel of a jump host's connection."""
+
+    heard_bytes: int
+
+    def recv(self, bufsize: int, /) -> bytes: ...
+
+    def send(self, data: bytes, /) -> int: ...
+
+    def settimeout(self, seconds: float | None, /) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class HeardSocket(socket.socket):
@@ -96,12 +111,13 @@ def _greeted(device: HeardSocket, target: Target, deadline: float) -> HeardSocke
                 return device
             if not ready:
                 raise ConnectFailed(
-                    f"{target.place} accepted the connection and then said nothing.",
-                    remedy="Look whether sshd hangs on the device, or whether something else has this port.",
+                    f"{target.subject} accepted the connection and then said nothing.",
+                    remedy=f"Look whether sshd hangs on {target.machine}, or something else has this port.",
                 )
         raise ConnectFailed(
-            f"{target.place} closed the connection before it said anything.",
-            remedy="Look at sshd's log on the device: MaxStartups, a ban (fail2ban) or a full disk do this.",
+            f"{target.subject} closed the connection before it said anything.",
+            remedy=f"Look at sshd's log on {target.machine}: MaxStartups, a ban (fail2ban) or a full disk "
+            "do this.",
         )
     except ConnectFailed:
         device.close()
@@ -112,20 +128,20 @@ def _explained(target: Target, failure: OSError | None) -> ConnectFailed:
     detail = str(failure)
     if isinstance(failure, ConnectionRefusedError):
         return ConnectFailed(
-            f"{target.place} refuses connections: nothing listens there.",
-            remedy="Check the port, and that sshd runs on the device.",
+            f"{target.subject} refuses connections: nothing listens there.",
+            remedy=f"Check the port, and that sshd runs on {target.machine}.",
             detail=detail,
         )
     if isinstance(failure, TimeoutError):
         return ConnectFailed(
-            f"{target.place} does not answer: the device is off, or a firewall drops the connection.",
-            remedy="Check that the device runs and that its firewall lets the console in.",
+            f"{target.subject} does not answer: {target.machine} is off, or a firewall drops the connection.",
+            remedy=f"Check that {target.machine} runs and that its firewall lets the console in.",
             detail=detail,
         )
     if failure is not None and failure.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return ConnectFailed(
             f"There is no route to {target.place}.",
-            remedy="Check the address, the console's network, and that the device runs.",
+            remedy=f"Check the address, the console's network, and that {target.machine} runs.",
             detail=detail,
         )
-    return ConnectFailed(f"{target.place} could not be reached.", detail=detail)
+    return ConnectFailed(f"{target.subject} could not be reached.", detail=detail)

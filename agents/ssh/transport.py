@@ -15,9 +15,11 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from agents.errors import ConnectFailed, PlatformRefused
 from agents.ssh.keys import HostKey, signatures_of
-from agents.ssh.sockets import HeardSocket, connect_socket
+from agents.ssh.sockets import Wire
 from agents.ssh.target import Target
 
+# Given a moment of time.monotonic(), open what carries the protocol.
+Dial = Callable[[float], Wire]
 # GCM is listed last by paramiko and is half as fast again as CTR (352 against 236 MB/s).
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -59,9 +61,11 @@ class DeviceTransport(paramiko.Transport):
         MSG_CHANNEL_REQUEST: _handle_channel_request,
     }
 
-    def __init__(self, device: HeardSocket, signatures: Sequence[str], deadline: float) -> None:
-        super().__init__(device)
-        self.heard_socket = device
+    def __init__(self, wire: Wire, signatures: Sequence[str], deadline: float) -> None:
+        way: Any = wire  # paramiko's types know sockets and its own channels only
+        super().__init__(way)
+        self.wire = wire
+        self.open_refusal = ""
         options: Any = self.get_security_options()
         options.ciphers = CIPHERS
         options.digests = DIGESTS
@@ -72,9 +76,16 @@ class DeviceTransport(paramiko.Transport):
     def close(self) -> None:
         """Close the connection, also when the protocol never started, and wait shortly for the thread."""
         super().close()
-        self.sock.close()
+        self.wire.close()
         if self.ident is not None and self is not threading.current_thread():
             self.join(2.0)
+
+    def _parse_channel_open_failure(self, message: paramiko.Message) -> None:
+        """paramiko keeps the number of the reason and drops what sshd says with it."""
+        told = paramiko.Message(message.get_remainder())
+        told.get_int(), told.get_int()
+        self.open_refusal = told.get_string().decode("utf-8", "replace")[:500]
+        vars(paramiko.Transport)["_parse_channel_open_failure"](self, message)
 
     def remote_host_key(self) -> HostKey:
         """Return the key that the device proved to have in the key exchange."""
@@ -82,13 +93,13 @@ class DeviceTransport(paramiko.Transport):
         return HostKey(key.get_name(), key.asbytes())
 
 
-def open_transport(target: Target, key_types: Sequence[str], deadline: float) -> DeviceTransport:
-    """Given the types of host keys to accept, return a connection whose key exchange is done.
+def open_transport(target: Target, dial: Dial, key_types: Sequence[str], deadline: float) -> DeviceTransport:
+    """Given a way and the types of host keys to accept, return a connection whose key exchange is done.
 
     Nobody has looked at the host key yet. Raise ConnectFailed, or IncompatiblePeer of paramiko when the
     device offers none of these types (or no cipher of ours).
     """
-    transport = DeviceTransport(connect_socket(target, deadline), signatures_of(key_types), deadline)
+    transport = DeviceTransport(dial(deadline), signatures_of(key_types), deadline)
     done = threading.Event()
     try:
         transport.start_client(event=done)
@@ -113,12 +124,12 @@ def _explained(target: Target, transport: DeviceTransport) -> Exception:
         )
     if failure is None:
         return ConnectFailed(
-            f"{target.place} greeted and then did not go on with the key exchange.",
-            remedy="Look whether sshd on the device hangs or the device is overloaded.",
+            f"{target.subject} greeted and then did not go on with the key exchange.",
+            remedy=f"Look whether sshd on {target.machine} hangs or the machine is overloaded.",
         )
     return ConnectFailed(
         f"The key exchange with {target.place} failed.",
-        remedy="Look at sshd's log on the device.",
+        remedy=f"Look at sshd's log on {target.machine}.",
         detail=str(failure) or type(failure).__name__,
     )
 
@@ -127,6 +138,7 @@ def nothing_in_common(target: Target, failure: Exception) -> PlatformRefused:
     """Given why no algorithm fits, return the error that says it."""
     return PlatformRefused(
         f"The SSH server at {target.place} offers no algorithm that Hotfleet accepts.",
-        remedy="Update OpenSSH on the device: AES, HMAC-SHA-2 and a host key without SHA-1 are needed.",
+        remedy=f"Update OpenSSH on {target.machine}: "
+        "AES, HMAC-SHA-2 and a host key without SHA-1 are needed.",
         detail=str(failure),
     )
