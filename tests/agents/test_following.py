@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agents import following
-from agents.backup import _CHANGED_SCRIPT, Point, _read_back
+from agents.backup import Point, _read_back
 from agents.errors import AgentError, PlanRefused, ProtocolBroken, RepositoryBroken, ResticFailed
 from agents.events import Consistency, Event, FileProblem
 from agents.flow import Unstoppable
@@ -20,6 +20,7 @@ from agents.following import Followed, Follower
 from agents.restic.fields import Fields
 from agents.restic.repository import SnapshotInfo, parse_snapshot
 from agents.restore import _outcome
+from agents.storing import _CHANGED_SCRIPT
 from tests.agents.gateway_ground import Ground, ground
 
 __all__ = ["ground"]
@@ -118,7 +119,7 @@ class OldPoint:
 
 
 def test_a_restore_point_of_an_earlier_run_is_not_taken_for_a_new_one() -> None:
-    point = Point("/srv", "a" * 64, "live", Consistency.NONE, 1, 3, 0, 0, True)
+    point = Point("/srv", "", "", ("/srv",), "a" * 64, "live", Consistency.NONE, 1, 3, 0, 0, True)
     events: list[Event] = []
     _read_back(OldPoint(), point, "old", events.append)  # type: ignore[arg-type]  # what it uses of it
     with pytest.raises(RepositoryBroken):

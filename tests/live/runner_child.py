@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from agents.commands import Command
 from agents.errors import AgentError
 from agents.facts import read_facts
+from agents.moments import take_moment
 from agents.plan import SourceRequest, make_plan
 from agents.runner import Runner
 from agents.snapshots import providers
@@ -46,8 +47,8 @@ def work(shell: str, console_id: str, run_id: str, source: str, silence_s: float
         pause("ready")
         facts = read_facts(runner, [source])
         plan = make_plan(facts, [SourceRequest(source)])
-        (method, paths), *_ = plan.paths_by_method().items()
-        taken = providers()[method].take(runner, paths, facts)
+        (moment,) = plan.moments
+        (taken,) = take_moment(runner, moment, 0, facts, moment.limit_ms, lambda event: None)
         pause("taken")
         program = runner.start(
             Command.of("sh", "-c", 'cat "$1/file"; sleep 300', "long", source),
@@ -56,7 +57,7 @@ def work(shell: str, console_id: str, run_id: str, source: str, silence_s: float
         )
         pause("started")
         runner.stop(program)
-        providers()[method].drop(runner, taken)
+        providers()[taken.method].drop(runner, taken)
         pause("dropped")
 
 
