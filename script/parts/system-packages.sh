@@ -23,6 +23,9 @@ missing_for_tests() {
   need ssh openssh-client
   need mkfs.btrfs btrfs-progs
   need mkfs.xfs xfsprogs
+  need qemu-system-x86_64 qemu-system-x86
+  need qemu-img qemu-utils
+  need mmdebstrap mmdebstrap
   need chromium chromium
   need sudo sudo
   set -- /usr/lib/postgresql/*/bin/postgres
