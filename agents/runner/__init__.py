@@ -5,8 +5,8 @@ the *journal* holds the undo steps that are still *owed*; *heartbeats* of the co
 the *reaper* ends the run on the device when the deadline passed, the channel ended or the supervisor died.
 """
 
-from agents.binds import Bind, Limits
+from agents.binds import NO_LIMITS, Bind, Limits
 from agents.runner.program import SupervisedProgram
 from agents.runner.runner import Runner
 
-__all__ = ["Bind", "Limits", "Runner", "SupervisedProgram"]
+__all__ = ["NO_LIMITS", "Bind", "Limits", "Runner", "SupervisedProgram"]

@@ -9,7 +9,15 @@ from pathlib import Path
 from agents.commands import Command, escape_line
 
 # In the order in which a shell must read them: `runner.sh` ends with the choice of what to do.
-PARTS = ("processes.sh", "healing.sh", "requests.sh", "programs.sh", "runner.sh")
+PARTS = (
+    "processes.sh",
+    "healing.sh",
+    "memory.sh",
+    "watching.sh",
+    "requests.sh",
+    "programs.sh",
+    "runner.sh",
+)
 
 # sudo logs this whole line, so it is constant for a version of Hotfleet and holds nothing of the user's.
 _BOOTSTRAP = (

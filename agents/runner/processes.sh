@@ -46,7 +46,8 @@ end_group() { # TERM, KILL after two seconds; fails when something is left after
     signal=TERM
     [ "$tries" -ge 20 ] && signal=KILL
     # by group, then by pid: a process that recorded itself a moment ago may not lead its group yet
-    [ $((tries % 20)) -eq 0 ] && { kill -s "$signal" -- "-$1"; kill -s "$signal" "$1"; } 2>/dev/null
+    # CONT, since a stopped one keeps TERM until it goes on
+    [ $((tries % 20)) -eq 0 ] && { kill -s "$signal" -- "-$1"; kill -s "$signal" "$1"; kill -s CONT -- "-$1"; } 2>/dev/null
     tries=$((tries + 1))
     nap
   done

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agents.binds import Bind, Limits
-from agents.commands import Command, Secret, escape_line, to_bytes
+from agents.commands import Command, Secret, escape_line, to_bytes, to_text
 from agents.errors import ConnectionLost, ProtocolBroken
 from agents.runner.bootstrap import make_bootstrap, render_program
 from agents.runner.protocol import Answers, join_lines, make_refusal
@@ -21,10 +21,12 @@ _FORBIDDEN_VARIABLES = frozenset({"PATH", "IFS", "ENV", "PS4", "HOTFLEET_RUN"})
 class SupervisedProgram:
     """A running long program. It is a `session.Process`; closing its stdin or itself ends the program."""
 
-    def __init__(self, process: Process, number: int, rest: bytes) -> None:
+    def __init__(self, process: Process, number: int, rest: bytes, *, note: str = "") -> None:
+        """Given also what the device says about the start: a sentence when a limit is not possible there."""
         self._process = process
         self._rest = rest
         self.number = number
+        self.note = note
 
     def write(self, data: bytes) -> None:
         """Never: its stdin is /dev/null. Raise ProtocolBroken."""
@@ -78,12 +80,13 @@ def start_program(
             line = answers.read_line(timeout_s=START_TIMEOUT_S)
         except TimeoutError as error:
             raise ConnectionLost("the device did not start a program in time") from error
-        if line != b"started":
+        word, _, note = line.partition(b" ")
+        if word != b"started":
             raise make_refusal(line, process.stderr_tail)
     except BaseException:
         process.close()
         raise
-    return SupervisedProgram(process, number, answers.take_rest())
+    return SupervisedProgram(process, number, answers.take_rest(), note=to_text(note))
 
 
 def render_start(
@@ -96,15 +99,14 @@ def render_start(
     limits: Limits,
 ) -> bytes:
     """Given what to start, return what `attach` reads: what the namespace needs, then the variables."""
-    inner = [_number(limits.niceness), _number(limits.io_priority), b"%d" % len(binds), b"%d" % len(scratch)]
+    inner = [_number(limits.niceness), _number(limits.io_priority), _number(limits.memory_bytes)]
+    inner += [b"-" if limits.pressure_budget is None else b"1", b"%d" % len(binds), b"%d" % len(scratch)]
     for bind in sort_binds(binds):
         inner += [escape_line(bind.snapshot_path), escape_line(bind.true_path)]
         inner.append(escape_line(escape_mount_point(bind.true_path)))
     inner += [escape_line(path) for path in scratch]
     inner.append(escape_line(command.shell_line()))
-    variables = dict(environment)
-    if limits.processors is not None:
-        variables.setdefault("GOMAXPROCS", str(limits.processors))
+    variables = {**limits.environment, **environment}
     outer = [
         b"attach",
         escape_line(directory),

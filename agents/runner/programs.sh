@@ -28,7 +28,8 @@ attach() { # stdin: id, number of lines for the namespace, these lines, number o
   wait "$program"
   status=$?
   kill -s KILL "$watcher" 2>/dev/null
-  rm -f -- "$dir/groups/$id"
+  rm -f -- "$dir/groups/$id" "$dir/pausable.$id"
+  release_memory "$id"
   exit "$status"
 }
 
@@ -67,6 +68,7 @@ inside() { # in the private mount namespace; stdin: what attach kept
   mount --make-rprivate / || refuse private "mounts cannot be made private"
   check_private || refuse private "mounts of this namespace are still shared with the device"
   value && niceness=$value && value && priority=$value || exit 125
+  value && memory=$value && value && pausable=$value || exit 125
   value && binds=$value && value && scratches=$value || exit 125
   hold=$dir/hold.$id
   mkdir "$hold" || exit 125
@@ -104,6 +106,13 @@ inside() { # in the private mount namespace; stdin: what attach kept
   cd / || exit 125
   [ "$priority" = - ] || ! command -v ionice >/dev/null || set -- ionice -c2 -n"$priority" "$@"
   [ "$niceness" = - ] || set -- nice -n "$niceness" "$@"
-  printf 'started\n'
+  # a session is a group of its own for the scheduler, in which nice counts only between its own processes
+  [ "$niceness" = - ] || { printf '%s\n' "$niceness" >/proc/self/autogroup; } 2>/dev/null
+  scope='' note=''
+  [ "$memory" = - ] || confine "$memory"
+  # shellcheck disable=SC2046  # words
+  [ -z "$scope" ] || set -- $(scope_words "$scope" "$memory") "$@"
+  [ "$pausable" = - ] || : >"$dir/pausable.$id" || exit 125
+  printf 'started%s\n' "${note:+ $note}"
   exec "$@" </dev/null
 }

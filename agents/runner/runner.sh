@@ -8,7 +8,8 @@
 #   reaper    own session; heals when the deadline passed, the channel ended or main died
 #   attach    one a long program: holds a channel of its own, ends the program's group when that closes
 # Files: deadline runner reaper listener program, groups/<id> "pid started owner owner-started",
-#   owed/<number>.<key> (shell source of an undo step), due/<number>.<key> (uptime when it is forced), overdue/<key>
+#   owed/<number>.<key> (shell source of an undo step), due/<number>.<key> (uptime when it is forced), overdue/<key>,
+#   memory.<id> and paused (see memory.sh, watching.sh), pausable.<id>: a program that the watcher may stop
 
 set -u
 umask 077
@@ -132,6 +133,7 @@ case $mode in
   prepare) prepare "$3" "$4" "$5" ;;
   reap) reap ;;
   second) second ;;
+  watch) watch "$3" "$4" "$5" ;;
   inside) id=$3 && inside <"$dir/start.$id" ;;
   *) exit 2 ;;
 esac

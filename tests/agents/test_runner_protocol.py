@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.binds import Bind, Limits
+from agents.binds import NO_LIMITS, Bind, Limits
 from agents.commands import Command, Secret
 from agents.errors import (
     AgentError,
@@ -133,11 +133,11 @@ def test_a_start_holds_no_byte_that_a_line_cannot(tmp_path: Path) -> None:
         {"RESTIC_PASSWORD": Secret("p\nw")},
         [Bind("/s/n", "/a/b"), Bind("/s", "/a")],
         ["/ca che"],
-        Limits(None, None, None),
+        NO_LIMITS,
     )
     lines = text.decode().split("\n")
-    assert lines[:7] == ["attach", "/run/hotfleet/x", "4 12", "-", "-", "2", "1"]
-    assert lines[7:10] == ["/s", "/a", "/a"]  # the outer one first
+    assert lines[:9] == ["attach", "/run/hotfleet/x", "4 14", "-", "-", "-", "-", "2", "1"]
+    assert lines[9:12] == ["/s", "/a", "/a"]  # the outer one first
     assert lines[-4:] == ["1", "RESTIC_PASSWORD", "p\\0012w", ""]
 
 

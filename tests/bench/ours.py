@@ -18,11 +18,11 @@ from agents.events import CommandRan, Event, Phase, PhaseEnded
 from agents.flow import Unstoppable
 from agents.plan import SourceRequest
 from agents.restic.repository import open_repository
-from agents.runner import Limits
+from agents.runner import NO_LIMITS, Limits
 from tests.bench.processes import Memory, Sampler, find_by_name
 from tests.live.flows import Console
 
-UNLIMITED = Limits(niceness=None, io_priority=None, processors=None)
+UNLIMITED = NO_LIMITS
 _FORK = get_context("fork")
 
 
