@@ -1,0 +1,227 @@
+"""A moment on a real runner: hold, snapshot and let go in one script, undone by the device when anything
+dies.
+
+The application is a writer that cannot write while somebody holds the lock on its file: held means that it
+waits, let go means that it writes again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agents.applications import Quiesce
+from agents.commands import Command, quote
+from agents.errors import ConnectionLost, DeviceHealed, FreezeTooLong, QuiesceFailed, ServiceDown
+from agents.events import Consistency, Event, Froze, Said
+from agents.facts import DeviceFacts, read_facts
+from agents.moments import stopped, take_moment
+from agents.plan import Moment, Part, PlannedSource, SourceRequest
+from agents.runner import Runner
+from agents.snapshots import providers
+from agents.snapshots.contract import Taken
+from tests.live.ground import Device, wait_until
+from tests.live.shells import SHELLS, ShellSession
+
+CONSOLE = f"m{os.getpid()}"
+_WRITER = """
+import fcntl, sys
+with open(sys.argv[1], "a") as lock:
+    number = 0
+    while True:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        number += 1
+        with open(sys.argv[2], "w") as out:
+            out.write(str(number))
+        fcntl.flock(lock, fcntl.LOCK_UN)
+"""
+
+
+class Writer:
+    """Writes as fast as it can, and waits while the lock is held."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lock, self.out = folder / "lock", folder / "out"
+        words = [sys.executable, "-c", _WRITER, str(self.lock), str(self.out)]
+        self.process = subprocess.Popen(words)
+        wait_until(self.out.exists, what="the first write")
+
+    def writes(self) -> bool:
+        """Whether it still gets on."""
+        before = self.out.read_text()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            if self.out.read_text() not in ("", before):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Place:
+    """A runner on this machine, a btrfs with a writer on it, and what was told."""
+
+    runner: Runner
+    facts: DeviceFacts
+    writer: Writer
+    folder: Path
+    told: list[Event]
+
+    def quiesce(self, *, before: str = "", after: str = "", release: str = "", undo: str = "") -> Quiesce:
+        lock = quote(str(self.writer.lock))
+        # The holder closes what it does not need, as every hold must: a lock lives as long as its descriptor.
+        hold = f'exec 7>>{lock} || return 1\nflock -w 5 7 || return 1\n: >"$hold/held"\n'
+        return Quiesce(
+            label="the writer",
+            hold=f"{before}\n{hold}\necho note held by a lock\n{after}",
+            release=release or "exec 7>&-",
+            undo=undo or ': >"$hold/undone"',
+        )
+
+    def take(self, quiesce: Quiesce | None, limit_ms: float = 10_000.0) -> list[Taken]:
+        units = providers()["btrfs"].units(str(self.folder), self.facts)
+        part = Part(str(self.folder), "btrfs", Consistency.CRASH, "because", units)
+        source = PlannedSource(
+            SourceRequest(str(self.folder)), "btrfs", Consistency.CRASH, (str(self.folder),), (part,),
+            quiesce=quiesce,
+        )  # fmt: skip
+        return take_moment(self.runner, Moment((source,)), 0, self.facts, limit_ms, self.told.append)
+
+    @property
+    def snapshots(self) -> list[Path]:
+        return list(self.folder.glob(".hotfleet-*"))
+
+
+@pytest.fixture(params=SHELLS)
+def place(request: pytest.FixtureRequest, device: Device) -> Iterator[Place]:
+    folder = device.btrfs
+    writer = Writer(folder)
+    runner = Runner(
+        ShellSession(str(request.param)),
+        console_id=CONSOLE,
+        run_id=f"r{time.monotonic_ns():x}",
+        tell=lambda event: None,
+        silence_s=4,
+        heartbeat_s=0.5,
+    )
+    try:
+        yield Place(runner, read_facts(runner, [str(folder)]), writer, folder, [])
+    finally:
+        try:
+            with contextlib.suppress(ConnectionLost, DeviceHealed):  # where the run was over before
+                runner.close()
+        finally:
+            writer.close()
+
+
+def test_a_snapshot_is_taken_while_the_application_is_held(place: Place) -> None:
+    (taken,) = place.take(place.quiesce(after=f'cp {quote(str(place.writer.out))} "$hold/seen"'))
+    (bind,) = taken.binds
+    seen = Path(place.runner.directory, "hold-0-0", "seen").read_text()
+    assert seen and Path(bind.snapshot_path, "out").read_text() == seen
+    assert place.writer.writes()
+    (froze,) = [event for event in place.told if isinstance(event, Froze)]
+    assert [step.name for step in froze.steps] == ["hold the writer", "btrfs snapshot", "release the writer"]
+    assert froze.milliseconds >= sum(step.milliseconds for step in froze.steps) > 0
+    assert "held by a lock" in [event.text for event in place.told if isinstance(event, Said)]
+    providers()["btrfs"].drop(place.runner, taken)
+    assert not place.snapshots
+
+
+def test_a_hold_that_fails_leaves_the_application_alone_and_takes_nothing(place: Place) -> None:
+    with pytest.raises(QuiesceFailed, match="could not be held still"):
+        place.take(place.quiesce(after="return 1"))
+    assert place.writer.writes()
+    assert not any(directory.glob("*") for directory in place.snapshots if any(directory.iterdir()))
+
+
+def test_what_takes_too_long_is_let_go_by_the_device(place: Place) -> None:
+    """The script sleeps while it holds: the undo, forced by the device, ends the sleeper that has the
+    lock."""
+    after = 'sleep 60 & echo $! >"$hold/sleeper"; wait $!'
+    undo = '[ ! -f "$hold/sleeper" ] || { read -r pid <"$hold/sleeper"; kill "$pid" 2>/dev/null || :; }'
+    with pytest.raises(FreezeTooLong):
+        place.take(place.quiesce(after=after, undo=undo), limit_ms=1500)
+    assert place.writer.writes()
+    place.runner.close()
+    assert not place.snapshots
+
+
+def test_past_the_limit_the_run_fails_with_that_reason(place: Place) -> None:
+    with pytest.raises(FreezeTooLong, match="the policy allows 50 ms"):
+        place.take(place.quiesce(after="sleep 0.3"), limit_ms=50)
+    assert [event for event in place.told if isinstance(event, Froze)]
+    assert place.writer.writes()
+    place.runner.close()
+    assert not place.snapshots
+
+
+def test_what_does_not_let_go_is_let_go_by_its_undo(place: Place) -> None:
+    (taken,) = place.take(place.quiesce(release="exec 7>&-\nreturn 1"))
+    assert any("only at the second try" in event.text for event in place.told if isinstance(event, Said))
+    assert taken.binds and place.writer.writes()
+
+
+def stop(place: Place, undo: str) -> Quiesce:
+    """The writer as a service: SIGSTOP stands for its stop, which leaves no doubt about who started it
+    again."""
+    hold = f"kill -STOP {place.writer.process.pid}"
+    return Quiesce("writer.service", hold, undo, undo, is_stop=True)
+
+
+def test_a_service_that_does_not_come_back_is_its_own_error(place: Place) -> None:
+    allowed = place.folder / "may-start"
+    start = f"[ -e {quote(str(allowed))} ] && kill -CONT {place.writer.process.pid}"
+    with pytest.raises(ServiceDown, match="does not run again"):
+        place.take(stop(place, start))
+    assert not place.writer.writes()
+    allowed.touch()
+    place.runner.close()
+    assert place.writer.writes()
+
+
+def test_a_downtime_may_span_more_than_a_snapshot(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    with stopped(place.runner, [stop(place, start)], 0, 60_000, place.told.append):
+        assert not place.writer.writes()
+    assert place.writer.writes()
+    (froze,) = [event for event in place.told if isinstance(event, Froze)]
+    assert froze.is_stop and froze.milliseconds >= 5000  # as long as `writes` looked
+
+
+def test_a_failed_copy_starts_the_service_at_once(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    with (
+        pytest.raises(QuiesceFailed, match="the copy failed"),
+        stopped(place.runner, [stop(place, start)], 0, 60_000, place.told.append),
+    ):
+        raise QuiesceFailed("the copy failed")
+    assert place.writer.writes()
+
+
+def test_a_downtime_that_is_too_long_is_ended_by_the_device(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    with (
+        pytest.raises(FreezeTooLong),
+        stopped(place.runner, [stop(place, start)], 0, 1000, place.told.append),
+    ):
+        wait_until(place.writer.writes, what="the device starting the service", timeout_s=20)
+
+
+def test_a_silent_console_leaves_nothing_held(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    place.runner.owe("hold-0", Command.of("/bin/sh", "-c", start))
+    place.runner.run(Command.of("kill", "-STOP", str(place.writer.process.pid)))
+    place.runner._ended.set()  # heartbeats end: a console that hangs
+    wait_until(place.writer.writes, what="the reaper", timeout_s=30)
