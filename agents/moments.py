@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from agents.applications import Quiesce
+from agents.applications import NOT_HELD, Quiesce
 from agents.commands import Command, Result, to_text
 from agents.errors import AgentError, CommandFailed, FreezeTooLong, ProtocolBroken, QuiesceFailed, ServiceDown
 from agents.events import Froze, FrozenStep, Level, Said, Tell
@@ -88,6 +88,7 @@ def take_moment(
         steps = _parse(said, tell)
         _let_go(holds, steps, tell)
         _judge(said, steps, holds, scripts)
+        _refuse_not_held(said, steps, holds)
         _tell_receipts(steps, holds, scripts, limit_ms, tell)
     return [providers()[shot.method].finish(runner, shot) for shot in shots]
 
@@ -116,6 +117,7 @@ def stopped(
     said = _run(runner, _render_release(holds), limit_ms)
     steps = began + _parse(said, tell)
     _let_go(holds, steps, tell)
+    _refuse_not_held(said, steps, holds)
     _tell_receipts(steps, holds, [], limit_ms, tell)
 
 
@@ -238,6 +240,14 @@ def _judge(said: Result, steps: Sequence[Step], holds: Sequence[_Hold], shots: S
     taken = sum(step.verb == "take" for step in steps)
     if taken != len(shots) or (not said.is_success and all(step.verb != "release" for step in steps)):
         raise QuiesceFailed("The moment of the snapshot was cut off on the device.", detail=said.tail)
+
+
+def _refuse_not_held(said: Result, steps: Sequence[Step], holds: Sequence[_Hold]) -> None:
+    for step in steps:
+        if step.verb == "release" and step.status == NOT_HELD:
+            quiesce = holds[step.number].quiesce
+            what = "did not stand still" if quiesce.is_stop else "was not held"
+            raise QuiesceFailed(f"{quiesce.label} {what} until the end.", detail=said.tail)
 
 
 def _tell_receipts(

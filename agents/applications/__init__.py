@@ -10,6 +10,7 @@ from functools import cache
 from agents.applications.contract import Application
 from agents.applications.recipes import (
     DUMP,
+    NOT_HELD,
     SNAPSHOT,
     STREAM,
     Ground,
@@ -24,6 +25,7 @@ from agents.plugins import find_plugins
 
 __all__ = [
     "DUMP",
+    "NOT_HELD",
     "SNAPSHOT",
     "STREAM",
     "Application",

@@ -13,6 +13,8 @@ from agents.events import Consistency
 
 # Methods that several applications offer. One may have others of its own.
 SNAPSHOT, STREAM, DUMP = "snapshot", "stream", "dump"
+# The status of a release (or an undo) that let go of something that was not held any more by then.
+NOT_HELD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Quiesce:
     runs too long). `hold` and `release` are shell sources that run in the same shell, so that a descriptor or
     a variable lives on from one to the other; $hold is an empty directory of this hold alone (0700, a tmpfs),
     the same in all three. They end with status 0 or they failed, print `note <text>` for the run's log, never
-    `exit`, and use no `set -e`. `release` is called after a failed `hold` too. `undo` is what the device runs
+    `exit`, and use no `set -e`. `release` is called after a failed `hold` too; it ends with NOT_HELD when the
+    application moved before (a lock that was lost): what was taken is thrown away. `undo` is what the device runs
     when everything else is dead: idempotent, alone, in another shell. `is_stop`: the service stands still
     meanwhile (a downtime), else it waits (a freeze)."""
 
