@@ -60,9 +60,9 @@ class Quiesce:
     a variable lives on from one to the other; $hold is an empty directory of this hold alone (0700, a tmpfs),
     the same in all three. They end with status 0 or they failed, print `note <text>` for the run's log, never
     `exit`, and use no `set -e`. `release` is called after a failed `hold` too; it ends with NOT_HELD when the
-    application moved before (a lock that was lost): what was taken is thrown away. `undo` is what the device runs
-    when everything else is dead: idempotent, alone, in another shell. `is_stop`: the service stands still
-    meanwhile (a downtime), else it waits (a freeze)."""
+    application moved before (a lock that was lost): what was taken is thrown away. `undo` is what the device
+    runs when everything else is dead: idempotent, alone, in another shell. `is_stop`: the service stands
+    still meanwhile (a downtime), else it waits (a freeze)."""
 
     label: str
     hold: str
