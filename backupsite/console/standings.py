@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
 
-from backupsite.fleet.models import HostKey
+from backupsite.fleet.models import Device, HostKey
 from backupsite.policies.models import PolicyDevice
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -75,23 +75,45 @@ def waiting_host_keys(device_ids: Collection[int] | None = None) -> dict[int, bo
     """Given devices or all, return those whose host key needs a person: True when an approved one changed.
 
     A key of a further type, beside an approved one, waits without hurry: the device is reached already.
+    A jump host's key counts for each device behind it. Runs two queries, a third where a jump host waits.
     """
     pending_keys = HostKey.objects.filter(state=HostKey.PENDING)
     if device_ids is not None:
-        pending_keys = pending_keys.filter(device_id__in=device_ids)
+        pending_keys = pending_keys.filter(
+            Q(device_id__in=device_ids) | Q(jump_host__devices__in=device_ids)
+        ).distinct()
     approved_keys = HostKey.objects.filter(
-        state=HostKey.APPROVED, device__in=pending_keys.values("device_id")
+        Q(device__in=pending_keys.exclude(device=None).values("device_id"))
+        | Q(jump_host__in=pending_keys.exclude(jump_host=None).values("jump_host_id")),
+        state=HostKey.APPROVED,
     )
-    pending, approved = _types_by_device(pending_keys), _types_by_device(approved_keys)
-    return {
-        device_id: device_id in approved
-        for device_id, types in pending.items()
-        if device_id not in approved or types & approved[device_id]
+    pending, approved = _types_by_owner(pending_keys), _types_by_owner(approved_keys)
+    waiting = {
+        owner: owner in approved
+        for owner, types in pending.items()
+        if owner not in approved or types & approved[owner]
     }
+    return _by_device(waiting, device_ids)
 
 
-def _types_by_device(keys: QuerySet[HostKey]) -> dict[int, set[str]]:
-    types: dict[int, set[str]] = {}
-    for device_id, key_type in keys.values_list("device_id", "key_type"):
-        types.setdefault(device_id, set()).add(key_type)
+# A device and a jump host: one of the two is None.
+Owner = tuple[int | None, int | None]
+
+
+def _by_device(waiting: dict[Owner, bool], device_ids: Collection[int] | None) -> dict[int, bool]:
+    found = {device_id: changed for (device_id, _), changed in waiting.items() if device_id is not None}
+    jump_hosts = {jump_id: changed for (_, jump_id), changed in waiting.items() if jump_id is not None}
+    if jump_hosts:
+        behind = Device.objects.filter(jump_host_id__in=jump_hosts)
+        if device_ids is not None:
+            behind = behind.filter(pk__in=device_ids)
+        for device_id, jump_id in behind.order_by().values_list("pk", "jump_host_id"):
+            found[device_id] = found.get(device_id, False) or jump_hosts[jump_id]
+    return found
+
+
+def _types_by_owner(keys: QuerySet[HostKey]) -> dict[Owner, set[str]]:
+    types: dict[Owner, set[str]] = {}
+    for device_id, jump_id, key_type in keys.values_list("device_id", "jump_host_id", "key_type"):
+        types.setdefault((device_id, jump_id), set()).add(key_type)
     return types

@@ -13,7 +13,8 @@ from agents.ssh.keys import HostKey as FoundKey
 from agents.ssh.keys import make_key_pair
 from backupsite import vault
 from backupsite.accounts import audit
-from backupsite.fleet.models import Device, HostKey, SshKey
+from backupsite.fleet.jump_hosts import find_jump_host, remove_unused
+from backupsite.fleet.models import Device, HostKey, JumpHost, SshKey
 from backupsite.fleet.names import make_slug
 
 CONSOLE_KEY = "console"
@@ -33,6 +34,15 @@ def actor_of(request: HttpRequest) -> Actor:
 
 
 @dataclass(frozen=True)
+class Jump:
+    """How a jump host is reached."""
+
+    address: str
+    port: int
+    user: str
+
+
+@dataclass(frozen=True)
 class Reach:
     """How a device is reached. For the console's own machine only `kind` says something."""
 
@@ -40,6 +50,7 @@ class Reach:
     address: str = ""
     port: int = 22
     user: str = "root"
+    jump: Jump | None = None
 
 
 class DeviceInUse(Exception):
@@ -87,9 +98,29 @@ def create_device(actor: Actor, name: str, reach: Reach) -> Device:
         port=reach.port,
         user="root" if is_local else reach.user,
         ssh_key=None if is_local else console_ssh_key(),
+        jump_host=None if is_local else _jump_host_of(reach),
     )
     audit.record(actor.name, "device.add", str(device), _describe(device), address=actor.address)
     return device
+
+
+def _jump_host_of(reach: Reach) -> JumpHost | None:
+    return (
+        None if reach.jump is None else find_jump_host(reach.jump.address, reach.jump.port, reach.jump.user)
+    )
+
+
+def has_moved(device: Device, reach: Reach) -> bool:
+    """Return whether another way leads to a device over SSH: it must then be looked at again. Another user of
+    the device or of its jump host is no other way."""
+    if device.is_local:
+        return False
+    before, after = device.jump_host, reach.jump
+    return (device.address, device.port, before and (before.address, before.port)) != (
+        reach.address,
+        reach.port,
+        after and (after.address, after.port),
+    )
 
 
 @transaction.atomic
@@ -99,11 +130,13 @@ def change_device(actor: Actor, device: Device, name: str, reach: Reach) -> None
     When the way changes, the host key must be looked at again: an approved key belongs to one address.
     """
     before = _describe(device)
-    moved = not device.is_local and (device.address, device.port) != (reach.address, reach.port)
+    moved = has_moved(device, reach)
     device.name = name
     if not device.is_local:
         device.address, device.port, device.user = reach.address, reach.port, reach.user
-    device.save(update_fields=["name", "address", "port", "user"])
+        device.jump_host = _jump_host_of(reach)
+    device.save(update_fields=["name", "address", "port", "user", "jump_host"])
+    remove_unused()
     if moved:
         device.host_keys.filter(state=HostKey.APPROVED).update(
             state=HostKey.RETIRED, decided_at=timezone.now(), decided_by=actor.name
@@ -121,26 +154,26 @@ def remove_device(actor: Actor, device: Device) -> None:
             device.delete()
     except ProtectedError as error:
         raise DeviceInUse(name) from error
+    remove_unused()
     audit.record(actor.name, "device.remove", name, detail, address=actor.address)
 
 
 @transaction.atomic
-def note_host_keys(device: Device, keys: list[FoundKey]) -> int:
-    """Given what a scan found, store it and return how many keys wait for a person now.
+def note_host_keys(owner: Device | JumpHost, keys: list[FoundKey]) -> int:
+    """Given what a scan found on a device or a jump host, store it and return how many keys wait.
 
     A known approved key stays approved. A retired one that is shown again waits again: the person decides
     anew, with the fingerprint in front of them.
     """
     for found in keys:
-        key, created = HostKey.objects.get_or_create(
-            device=device,
+        key, created = owner.host_keys.get_or_create(
             fingerprint=found.fingerprint,
             defaults={"key_type": found.key_type, "blob": found.blob},
         )
         if not created and key.state == HostKey.RETIRED:
             key.state = HostKey.PENDING
             key.save(update_fields=["state"])
-    return device.host_keys.filter(state=HostKey.PENDING).count()
+    return owner.host_keys.filter(state=HostKey.PENDING).count()
 
 
 @transaction.atomic
@@ -152,7 +185,9 @@ def approve_host_key(actor: Actor, key: HostKey) -> bool:
     )
     if decided != 1:
         return False
-    others = HostKey.objects.filter(device=key.device_id, key_type=key.key_type, state=HostKey.APPROVED)
+    others = HostKey.objects.filter(
+        device=key.device_id, jump_host=key.jump_host_id, key_type=key.key_type, state=HostKey.APPROVED
+    )
     others.exclude(pk=key.pk).update(state=HostKey.RETIRED, decided_at=now, decided_by=actor.name)
     _record_decision(actor, "hostkey.approve", key)
     return True
@@ -171,10 +206,17 @@ def refuse_host_key(actor: Actor, key: HostKey) -> bool:
 
 def _record_decision(actor: Actor, verb: str, key: HostKey) -> None:
     detail = {"type": key.key_type, "fingerprint": key.fingerprint}
-    audit.record(actor.name, verb, str(key.device), detail, address=actor.address)
+    subject = str(key.device) if key.jump_host is None else f"jump host {key.jump_host}"
+    audit.record(actor.name, verb, subject, detail, address=actor.address)
 
 
 def _describe(device: Device) -> dict[str, str | int]:
     if device.is_local:
         return {"name": device.name, "reach": device.reach}
-    return {"name": device.name, "address": device.address, "port": device.port, "user": device.user}
+    way: dict[str, str | int] = {
+        "name": device.name,
+        "address": device.address,
+        "port": device.port,
+        "user": device.user,
+    }
+    return way if device.jump_host is None else {**way, "jump_host": str(device.jump_host)}

@@ -11,7 +11,7 @@ from django import forms
 from django.db.models import QuerySet
 
 from agents.ssh.names import check_address, check_port, check_user
-from backupsite.fleet.devices import Reach
+from backupsite.fleet.devices import Jump, Reach
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
 from backupsite.web.choices import Choice
@@ -46,6 +46,25 @@ class DeviceForm(forms.Form):
         help_text="root, or a user who may use sudo without a password.",
     )
 
+    has_jump_host = forms.BooleanField(
+        required=False,
+        label="Reach it through a jump host",
+        help_text="Another SSH server that leads to the device, when the console has no way of its own.",
+    )
+    jump_address = forms.CharField(
+        max_length=300,
+        label="Jump host",
+        help_text="Its host name or IP address. The device's own name is then looked up there.",
+        error_messages={"required": "Give the host name or IP address of the jump host."},
+    )
+    jump_port = forms.CharField(max_length=20, initial="22", label="Its port")
+    jump_user = forms.CharField(
+        max_length=100,
+        label="Its user",
+        help_text="One with few rights will do: no command is run there.",
+        error_messages={"required": "Give the user of the jump host."},
+    )
+
     def __init__(self, *args: Any, device: Device | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.device = device
@@ -54,6 +73,8 @@ class DeviceForm(forms.Form):
         is_local = device.is_local if device is not None else self.data.get("reach") == Device.LOCAL
         for name in ("address", "port", "user"):
             self.fields[name].required = not is_local
+        for name in ("jump_address", "jump_port", "jump_user"):
+            self.fields[name].required = not is_local and "has_jump_host" in self.data
 
     @property
     def wants_ssh(self) -> bool:
@@ -80,57 +101,116 @@ class DeviceForm(forms.Form):
         return _checked(check_address, address)
 
     def clean_port(self) -> int:
-        text = str(self.cleaned_data["port"]).strip()
-        if not self.wants_ssh:
-            return 22
-        if not _PORT.fullmatch(text):
-            raise forms.ValidationError("The port must be a number from 1 to 65535. SSH is usually at 22.")
-        return _checked(check_port, int(text))
+        return _read_port(str(self.cleaned_data["port"])) if self.wants_ssh else 22
 
     def clean_user(self) -> str:
         if not self.wants_ssh:
             return "root"
         return _checked(check_user, str(self.cleaned_data["user"]).strip())
 
+    @property
+    def wants_jump_host(self) -> bool:
+        return self.wants_ssh and bool(self.cleaned_data.get("has_jump_host"))
+
+    def clean_jump_address(self) -> str:
+        if not self.wants_jump_host:
+            return ""
+        address = str(self.cleaned_data["jump_address"]).strip().rstrip(".").lower()
+        return _checked(check_address, address)
+
+    def clean_jump_port(self) -> int:
+        return _read_port(str(self.cleaned_data["jump_port"])) if self.wants_jump_host else 22
+
+    def clean_jump_user(self) -> str:
+        return (
+            _checked(check_user, str(self.cleaned_data["jump_user"]).strip()) if self.wants_jump_host else ""
+        )
+
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
         address, port = data.get("address"), data.get("port")
+        jump, jump_port = data.get("jump_address"), data.get("jump_port")
+        if jump and jump_port:
+            is_device = (address, port) == (jump, jump_port)
+            if problem := find_jump_problem(jump, jump_port, is_device):
+                self.add_error("jump_address", problem)
         if address and port:
-            if problem := find_address_problem(address, port):
+            if problem := find_address_problem(address, port, is_direct=not self.wants_jump_host):
                 self.add_error("address", problem)
-            twin = self._others().filter(address__iexact=address, port=port).first()
-            if twin is not None:
+            if (twin := self._find_twin(address, port)) is not None:
                 self.add_error(
                     "address", f"The device {twin.name} is reached at this address and port already."
                 )
         return data
+
+    def _find_twin(self, address: str, port: int) -> Device | None:
+        """Behind different jump hosts the same address may be different machines."""
+        same = self._others().filter(address__iexact=address, port=port)
+        if not self.wants_jump_host:
+            return same.filter(jump_host=None).first()
+        jump, jump_port = self.cleaned_data.get("jump_address"), self.cleaned_data.get("jump_port")
+        if jump is None or jump_port is None:
+            return None
+        return same.filter(jump_host__address=jump, jump_host__port=jump_port).first()
 
     @property
     def reach_value(self) -> Reach:
         """The checked way. Only after is_valid()."""
         data = self.cleaned_data
         kind = self.device.reach if self.device is not None else data["reach"]
-        return Reach(kind, data["address"], data["port"], data["user"])
+        jump = None
+        if self.wants_jump_host:
+            jump = Jump(data["jump_address"], data["jump_port"], data["jump_user"])
+        return Reach(kind, data["address"], data["port"], data["user"], jump)
 
     def _others(self) -> QuerySet[Device]:
         return Device.objects.exclude(pk=self.device.pk) if self.device is not None else Device.objects.all()
 
 
-def find_address_problem(address: str, port: int) -> str:
-    """Given an address that is well formed, return why it cannot be a device's, or "". Pure."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        ip = None
+def find_jump_problem(address: str, port: int, is_device: bool) -> str:
+    """Given a jump host's address, and whether it is the device's own, return why it cannot be one, or ""."""
+    if is_device:
+        return "This is the device itself. A jump host is another machine."
+    if _is_own(address, port):
+        return "This is the console's own machine: no jump host is needed."
+    return _find_strangeness(address)
+
+
+def find_address_problem(address: str, port: int, *, is_direct: bool = True) -> str:
+    """Given an address that is well formed, return why it cannot be a device's, or "". Pure.
+
+    Behind a jump host the address of loopback is another machine's."""
+    if is_direct and _is_own(address, port):
+        return "This is the console's own machine. Choose “This machine, without SSH” instead."
+    return _find_strangeness(address)
+
+
+def _find_strangeness(address: str) -> str:
+    ip = _read_ip(address)
     if ip is not None and (ip.is_unspecified or ip.is_multicast):
         return "This address belongs to no single machine."
     if ip is not None and ip.is_link_local and ip.version == 4:
         return "Addresses in 169.254.0.0/16 are not stable and may belong to a cloud's own services."
-    is_own = address.lower() in _OWN_NAMES or (ip is not None and ip.is_loopback)
-    # Another port of loopback is a container or a tunnel: a device of its own.
-    if is_own and port == 22:
-        return "This is the console's own machine. Choose “This machine, without SSH” instead."
     return ""
+
+
+def _is_own(address: str, port: int) -> bool:
+    # Another port of loopback is a container or a tunnel: a device of its own.
+    ip = _read_ip(address)
+    return port == 22 and (address.lower() in _OWN_NAMES or (ip is not None and ip.is_loopback))
+
+
+def _read_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _read_port(text: str) -> int:
+    if not _PORT.fullmatch(text.strip()):
+        raise forms.ValidationError("The port must be a number from 1 to 65535. SSH is usually at 22.")
+    return _checked(check_port, int(text))
 
 
 def _checked(check: Callable[[T], T], value: T) -> T:

@@ -20,6 +20,24 @@ class SshKey(models.Model):
         return self.name
 
 
+class JumpHost(models.Model):
+    """A machine through which devices are reached. It shows the same key of the console as they do."""
+
+    address = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(default=22)
+    user = models.CharField(max_length=32)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["address", "port", "user"]
+        constraints = [
+            models.UniqueConstraint(fields=["address", "port", "user"], name="fleet_jump_host_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.address}" + (f", port {self.port}" if self.port != 22 else "")
+
+
 class Device(models.Model):
     """A server that is backed up: reached by SSH, or the console's own machine (`reach` "local")."""
 
@@ -35,6 +53,9 @@ class Device(models.Model):
     user = models.CharField(max_length=32, blank=True, default="root")
     ssh_key = models.ForeignKey(
         SshKey, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
+    )
+    jump_host = models.ForeignKey(
+        JumpHost, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
     )
     facts = models.JSONField(default=dict, blank=True)
     facts_at = models.DateTimeField(null=True, blank=True)
@@ -61,12 +82,17 @@ class Device(models.Model):
 
 
 class HostKey(models.Model):
-    """A host key that a device showed. Only an approved one lets a run start; others wait for a person."""
+    """A host key that a device or a jump host showed. Only an approved one lets a run start; others wait."""
 
     PENDING, APPROVED, RETIRED = "pending", "approved", "retired"
     STATES = [(PENDING, "Waits for approval"), (APPROVED, "Approved"), (RETIRED, "Retired")]
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="host_keys")
+    device = models.ForeignKey(
+        Device, null=True, blank=True, on_delete=models.CASCADE, related_name="host_keys"
+    )
+    jump_host = models.ForeignKey(
+        JumpHost, null=True, blank=True, on_delete=models.CASCADE, related_name="host_keys"
+    )
     key_type = models.CharField(max_length=64)
     blob = models.BinaryField()
     fingerprint = models.CharField(max_length=80)
@@ -79,6 +105,10 @@ class HostKey(models.Model):
         ordering = ["key_type", "-id"]
         constraints = [
             models.UniqueConstraint(fields=["device", "fingerprint"], name="fleet_host_key_once"),
+            models.UniqueConstraint(fields=["jump_host", "fingerprint"], name="fleet_jump_host_key_once"),
+            models.CheckConstraint(
+                condition=models.Q(device=None) ^ models.Q(jump_host=None), name="fleet_host_key_of_one"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from backupsite.fleet.devices import actor_of, change_device, create_device
+from backupsite.fleet.devices import actor_of, change_device, create_device, has_moved
 from backupsite.fleet.forms import DeviceForm
 from backupsite.fleet.models import Device
 from backupsite.web.visible import make_visible
@@ -40,20 +40,34 @@ def _crumbs(slug: str, name: str) -> list[tuple[str, str]]:
     ]
 
 
+def _read_typed(device: Device) -> dict[str, str | bool]:
+    """Return what a person typed about a device, for its form."""
+    jump = device.jump_host
+    return {
+        "name": device.name,
+        "address": device.address,
+        "port": str(device.port),
+        "user": device.user,
+        "has_jump_host": jump is not None,
+        "jump_address": jump.address if jump is not None else "",
+        "jump_port": str(jump.port) if jump is not None else "22",
+        "jump_user": jump.user if jump is not None else "",
+    }
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def device_edit(request: HttpRequest, slug: str) -> HttpResponse:
-    device = get_object_or_404(Device, slug=slug)
-    typed = {"name": device.name, "address": device.address, "port": str(device.port), "user": device.user}
+    device = get_object_or_404(Device.objects.select_related("jump_host"), slug=slug)
+    typed = _read_typed(device)
     form = DeviceForm(request.POST if request.method == "POST" else None, initial=typed, device=device)
-    old_way = (device.address, device.port)
     if request.method == "POST" and form.is_valid():
+        moved = has_moved(device, form.reach_value)
         try:
             change_device(actor_of(request), device, form.cleaned_data["name"], form.reach_value)
         except IntegrityError:
             form.add_error("name", NAME_TAKEN)
         else:
             messages.success(request, "Saved.")
-            moved = not device.is_local and old_way != (device.address, device.port)
             return redirect("device-connect" if moved else "device", device.slug)
-    context = {"form": form, "device": device, "crumbs": _crumbs(slug, typed["name"])}
+    context = {"form": form, "device": device, "crumbs": _crumbs(slug, str(typed["name"]))}
     return render(request, "fleet/device_edit.html", context, status=422 if form.errors else 200)

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from agents.ssh.keys import HostKey as FoundKey
 from backupsite import vault
 from backupsite.accounts.models import AuditEvent
-from backupsite.console.enrolment import make_paste_command, make_sudoers_command
+from backupsite.console.pasting import make_paste_command, make_sudoers_command
 from backupsite.fleet.devices import Actor, Reach, approve_host_key, create_device, note_host_keys
 from backupsite.fleet.models import Device, HostKey
 from backupsite.runs.models import Run, RunCheck
