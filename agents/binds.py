@@ -9,14 +9,25 @@ _BYTES_A_FILE = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """A block device that holds a snapshot. It is mounted for one program: a killed run leaves no mount."""
+
+    path: str
+    kind: str
+    options: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bind:
     """`snapshot_path` is mounted read-only over `true_path`, seen by one program only.
 
-    Both may be the same: then the live files are read, but cannot be written.
+    Both may be the same: then the live files are read, but cannot be written. With a `volume` the snapshot's
+    path is the one in the file system of that volume.
     """
 
     snapshot_path: str
     true_path: str
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True, slots=True)

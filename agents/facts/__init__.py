@@ -7,6 +7,7 @@ from agents.facts.btrfs import BtrfsFacts, Subvolume
 from agents.facts.databases import DatabaseSeen
 from agents.facts.device import DeviceFacts, RunsCommands, from_json, read_facts, read_paths, to_json
 from agents.facts.instances import Detail, Instance
+from agents.facts.lvm import LogicalVolume, LvmFacts
 from agents.facts.mounts import ExpectedMount, Mount
 from agents.facts.paths import PathFact
 from agents.facts.system import SystemFacts
@@ -19,6 +20,8 @@ __all__ = [
     "DeviceFacts",
     "ExpectedMount",
     "Instance",
+    "LogicalVolume",
+    "LvmFacts",
     "Mount",
     "PathFact",
     "RunsCommands",

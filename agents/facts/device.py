@@ -8,10 +8,11 @@ from typing import Protocol
 
 from agents.commands import Command, Result
 from agents.errors import ProtocolBroken
-from agents.facts import btrfs, databases, mounts, paths, system, tools, wire
+from agents.facts import btrfs, databases, lvm, mounts, paths, system, tools, wire
 from agents.facts.btrfs import BtrfsFacts
 from agents.facts.databases import DatabaseSeen
 from agents.facts.instances import Instance
+from agents.facts.lvm import LvmFacts
 from agents.facts.mounts import ExpectedMount, Mount
 from agents.facts.paths import PathFact
 from agents.facts.system import SystemFacts
@@ -39,6 +40,7 @@ class DeviceFacts:
     databases: tuple[DatabaseSeen, ...]
     paths: tuple[PathFact, ...] = ()
     instances: tuple[Instance, ...] = ()
+    lvm: LvmFacts | None = None
 
     def tool(self, name: str) -> Tool | None:
         return next((tool for tool in self.tools if tool.name == name), None)
@@ -57,7 +59,8 @@ class DeviceFacts:
 def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> DeviceFacts:
     """Return the facts of a device, with one about each of `source_paths`.
 
-    Runs six commands and three for each btrfs. Raise ProtocolBroken when an output is not understood."""
+    Runs six commands, three for each btrfs, one for LVM. Raise ProtocolBroken when an output is not
+    understood."""
     seen = mounts.parse_mounts(_ask(runner, mounts.MOUNTS, "the list of mounts"))
     found = tools.parse_tools(_ask(runner, tools.TOOLS, "the list of tools"))
     fstab = _ask(runner, mounts.EXPECTED_MOUNTS, "/etc/fstab")
@@ -69,7 +72,14 @@ def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> Device
         btrfs=_read_btrfs(runner, seen) if any(tool.name == "btrfs" for tool in found) else (),
         databases=databases.parse_databases(_ask(runner, databases.DATABASES, "the databases")),
         paths=read_paths(runner, source_paths),
+        lvm=read_lvm(runner) if any(tool.name == "lvm" for tool in found) else None,
     )
+
+
+def read_lvm(runner: RunsCommands) -> LvmFacts | None:
+    """Return the logical volumes. None when LVM cannot list them (in a container, its provider says that)."""
+    listed = runner.run(lvm.VOLUMES, check=False)
+    return lvm.parse_volumes(listed.stdout) if listed.is_success else None
 
 
 def read_paths(runner: RunsCommands, source_paths: Iterable[str]) -> tuple[PathFact, ...]:

@@ -99,9 +99,14 @@ def render_start(
     limits: Limits,
 ) -> bytes:
     """Given what to start, return what `attach` reads: what the namespace needs, then the variables."""
+    volumes = list(dict.fromkeys(bind.volume for bind in binds if bind.volume is not None))
     inner = [_number(limits.niceness), _number(limits.io_priority), _number(limits.memory_bytes)]
-    inner += [b"-" if limits.pressure_budget is None else b"1", b"%d" % len(binds), b"%d" % len(scratch)]
+    inner += [b"-" if limits.pressure_budget is None else b"1", b"%d" % len(volumes)]
+    inner += [b"%d" % len(binds), b"%d" % len(scratch)]
+    for volume in volumes:
+        inner += [escape_line(volume.kind), escape_line(volume.options), escape_line(volume.path)]
     for bind in sort_binds(binds):
+        inner.append(b"0" if bind.volume is None else b"%d" % (volumes.index(bind.volume) + 1))
         inner += [escape_line(bind.snapshot_path), escape_line(bind.true_path)]
         inner.append(escape_line(escape_mount_point(bind.true_path)))
     inner += [escape_line(path) for path in scratch]

@@ -50,6 +50,18 @@ hold() { # given what and a place: a place that stays reachable when the origina
   mount -o bind -- "$1" "$2" || refuse bind "$1 cannot be held"
 }
 
+open_volume() { # given kind, options, a block device and a place: nobody but this namespace sees it mounted there
+  mkdir -- "$4" || exit 125
+  mount -t "$1" -o "$2" -- "$3" "$4" || refuse bind "the snapshot $3 cannot be mounted"
+}
+
+find_in_volume() { # given the place of a volume and a path in it: sets $value; the dot keeps newlines at the end
+  value=$1${2%/}
+  # whoever owned a part of the path may have made it a link before the snapshot was taken: it would lead out of it
+  real=$(readlink -f -- "$value" && echo .) || refuse bind "$2 is not in its snapshot"
+  [ "${real%??}" = "$value" ] || refuse bind "$2 is a link, or lies below one, in its snapshot"
+}
+
 cover() { # given what, the true path and its form in mountinfo; $root is before both
   place=$root${2%/} point=$root${3%/}
   mount -o bind -- "$1" "$place" || refuse bind "$2 cannot be covered"
@@ -69,14 +81,22 @@ inside() { # in the private mount namespace; stdin: what attach kept
   check_private || refuse private "mounts of this namespace are still shared with the device"
   value && niceness=$value && value && priority=$value || exit 125
   value && memory=$value && value && pausable=$value || exit 125
-  value && binds=$value && value && scratches=$value || exit 125
+  value && volumes=$value && value && binds=$value && value && scratches=$value || exit 125
   hold=$dir/hold.$id
   mkdir "$hold" || exit 125
+  number=0
+  while [ "$number" -lt "$volumes" ]; do # each once, whatever number of binds is in it
+    number=$((number + 1))
+    value && kind=$value && value && options=$value || exit 125
+    value && open_volume "$kind" "$options" "$value" "$hold/volume$number"
+  done
   number=0
   # the lists are kept as numbered variables, since a path may hold anything
   while [ "$number" -lt "$binds" ]; do
     number=$((number + 1))
-    value && hold "$value" "$hold/bind$number"
+    value && volume=$value || exit 125
+    value && { [ "$volume" = 0 ] || find_in_volume "$hold/volume$volume" "$value"; }
+    hold "$value" "$hold/bind$number"
     value && eval "path$number=\$value"
     value && eval "point$number=\$value"
   done

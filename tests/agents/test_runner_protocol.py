@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.binds import NO_LIMITS, Bind, Limits
+from agents.binds import NO_LIMITS, Bind, Limits, Volume
 from agents.commands import Command, Secret
 from agents.errors import (
     AgentError,
@@ -125,19 +125,24 @@ def test_the_bootstrap_is_tiny_and_constant_and_names_the_program() -> None:
     assert len(read_program()) < 100_000  # it travels as one variable of an environment (128 KiB)
 
 
+DISK = Volume("/dev/mapper/v-s", "xfs", "ro,nouuid")
+
+
 def test_a_start_holds_no_byte_that_a_line_cannot(tmp_path: Path) -> None:
     text = render_start(
         "/run/hotfleet/x",
         4,
         Command.of("restic", "a\nb"),
         {"RESTIC_PASSWORD": Secret("p\nw")},
-        [Bind("/s/n", "/a/b"), Bind("/s", "/a")],
+        [Bind("/s/n", "/a/b"), Bind("/d", "/c", DISK), Bind("/d/e", "/c/e", DISK), Bind("/s", "/a")],
         ["/ca che"],
         NO_LIMITS,
     )
     lines = text.decode().split("\n")
-    assert lines[:9] == ["attach", "/run/hotfleet/x", "4 14", "-", "-", "-", "-", "2", "1"]
-    assert lines[9:12] == ["/s", "/a", "/a"]  # the outer one first
+    assert lines[:10] == ["attach", "/run/hotfleet/x", "4 28", "-", "-", "-", "-", "1", "4", "1"]
+    assert lines[10:13] == ["xfs", "ro,nouuid", "/dev/mapper/v-s"]
+    assert lines[13:21] == ["1", "/d", "/c", "/c", "0", "/s", "/a", "/a"]  # the outer ones first
+    assert lines[21] == "0" and lines[25] == "1"
     assert lines[-4:] == ["1", "RESTIC_PASSWORD", "p\\0012w", ""]
 
 

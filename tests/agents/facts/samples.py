@@ -6,6 +6,7 @@ from agents.facts import (
     BtrfsFacts,
     DeviceFacts,
     ExpectedMount,
+    LvmFacts,
     Mount,
     PathFact,
     Subvolume,
@@ -29,6 +30,7 @@ def make_facts(
     expected: tuple[str, ...] = (),
     tools: tuple[str, ...] = ("btrfs", "unshare"),
     others: tuple[PathFact, ...] = (),
+    lvm: LvmFacts | None = None,
 ) -> DeviceFacts:
     """A root on ext4; /data on btrfs with a nested subvolume and what another run left; `extra` mounts."""
     subvolumes = (
@@ -53,4 +55,5 @@ def make_facts(
         btrfs=(BtrfsFacts("0:40", subvolumes, 1 << 30, 2 << 30),),
         databases=(),
         paths=(*(PathFact(path, "directory", 1, 2, False, path) for path in paths), *others),
+        lvm=lvm,
     )
