@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.applications import read_instances
 from agents.errors import CommandFailed, RepositoryBroken
@@ -33,13 +33,15 @@ from agents.session import Session
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
 from agents.storing import Point, Store, Watch, find_binds
+from agents.unchanged import KnownPoint, find_unchanged, proof_of
 
-__all__ = ["BackupOutcome", "BackupRequest", "Point", "back_up"]
+__all__ = ["BackupOutcome", "BackupRequest", "KnownPoint", "Point", "back_up"]
 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What to back up. `device_name` becomes restic's host name."""
+    """What to back up. `device_name` becomes restic's host name. `known` are the last good restore points:
+    what can be proven to be unchanged is not read again."""
 
     console_id: str
     run_id: str
@@ -49,6 +51,7 @@ class BackupRequest:
     binary: Binary
     is_local: bool = False
     limits: Limits = Limits()  # noqa: RUF009 - frozen, shared safely
+    known: tuple[KnownPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ def back_up(
         work = _Work(request, session, runner, tell, control)
         with phase(tell, Phase.CHECK):
             facts, plan = work.check()
+            unchanged = work.find_unchanged(plan, facts)
+            plan = plan.without(point.source for point in unchanged)
+            if not plan.sources:
+                return _finish(unchanged, facts, plan, stack, tell)
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
         with phase(tell, Phase.SNAPSHOT):
@@ -93,8 +100,14 @@ def back_up(
         with phase(tell, Phase.VERIFY):
             for point in points:
                 _read_back(repository, point, request.run_id, tell)
-        with phase(tell, Phase.CLEAN_UP):
-            is_clean = _clean_up(stack, tell)
+        return _finish([*unchanged, *points], facts, plan, stack, tell)
+
+
+def _finish(
+    points: Sequence[Point], facts: DeviceFacts, plan: Plan, stack: ExitStack, tell: Tell
+) -> BackupOutcome:
+    with phase(tell, Phase.CLEAN_UP):
+        is_clean = _clean_up(stack, tell)
     return BackupOutcome(tuple(points), facts, is_clean, tuple(each.path for each in plan.waiting))
 
 
@@ -141,6 +154,19 @@ class _Work:
             self._tell(Said(sentence))
         self._control.raise_if_stopped()
         return facts, plan
+
+    def find_unchanged(self, plan: Plan, facts: DeviceFacts) -> list[Point]:
+        """Return a restore point for each source that is proven to hold what its last good one holds."""
+        found = find_unchanged(self._runner, facts, plan.sources, self._request.known, self._request.place)
+        points = []
+        for source in plan.sources:
+            if source.key not in found:
+                continue
+            known = found[source.key]
+            since = f"nothing changed since restore point {known.restic_id[:8]}"
+            self._tell(Said(f"{source.key}: {since}, as its file system proves."))
+            points.append(_unchanged_point(source, known))
+        return points
 
     def _read_facts(self) -> DeviceFacts:
         sources = self._request.sources
@@ -219,7 +245,8 @@ class _Work:
                 for at, stream in enumerate(source.streams)
             ]
         if not source.stays_stopped or source.quiesce is None:
-            return [store.store(number, source, find_binds(source, snapshots))]
+            point = store.store(number, source, find_binds(source, snapshots))
+            return [replace(point, proof=proof_of(source, snapshots) if point.is_complete else "")]
         limit_ms = source.request.longest_downtime_s * 1000.0
         binds = [
             bind
@@ -229,6 +256,25 @@ class _Work:
         store.warm(number, source, binds)
         with stopped(self._runner, [source.quiesce], 1000 + number, limit_ms, self._tell):
             return [store.store(number, source, binds)]
+
+
+def _unchanged_point(source: PlannedSource, known: KnownPoint) -> Point:
+    return Point(
+        source=source.key,
+        part="",
+        group=source.request.group,
+        paths=source.paths,
+        restic_id=known.restic_id,
+        method=known.method,
+        consistency=known.consistency,
+        size_bytes=known.size_bytes,
+        file_count=known.file_count,
+        stored_bytes=0,
+        problem_count=0,
+        is_complete=True,
+        proof=known.proof,
+        is_unchanged=True,
+    )
 
 
 def _tag_of(run_id: str) -> str:

@@ -57,6 +57,8 @@ class Point:
     stored_bytes: int
     problem_count: int
     is_complete: bool
+    proof: str = ""
+    is_unchanged: bool = False
 
 
 class Watch:

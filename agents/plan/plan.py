@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from agents.applications import Quiesce, Stream
 from agents.events import Consistency
@@ -106,6 +107,11 @@ class Plan:
 
     sources: tuple[PlannedSource, ...]
     waiting: tuple[LeftOut, ...] = ()
+
+    def without(self, keys: Iterable[str]) -> Plan:
+        """Return the plan without these sources."""
+        gone = set(keys)
+        return replace(self, sources=tuple(each for each in self.sources if each.key not in gone))
 
     @property
     def moments(self) -> tuple[Moment, ...]:

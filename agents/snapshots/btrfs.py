@@ -12,7 +12,17 @@ from agents.events import Consistency
 from agents.facts import DeviceFacts, Mount, Subvolume
 from agents.facts.btrfs import find_subvolume, path_in_file_system, path_on_device
 from agents.facts.mounts import find_mount, is_within
-from agents.snapshots.contract import Claim, Owes, Refusal, Shot, SnapshotProvider
+from agents.snapshots.contract import (
+    Claim,
+    Evidence,
+    Owes,
+    Proof,
+    Refusal,
+    Shot,
+    SnapshotProvider,
+    Taken,
+)
+from agents.snapshots.generations import read_live, read_snapshots, show_command
 from agents.snapshots.traces import find_command, remove_command
 
 # inode 256 is the top of a subvolume: anything else was changed since the facts were read.
@@ -99,6 +109,7 @@ class Btrfs(SnapshotProvider):
         binds: dict[str, Bind] = {}
         keys: list[str] = []
         script: list[str] = []
+        places: dict[str, str] = {}
         for device in dict.fromkeys(layer.device for layer in layers):
             own = [layer for layer in layers if layer.device == device]
             tops = list(dict.fromkeys(layer.top for layer in own))
@@ -112,10 +123,33 @@ class Btrfs(SnapshotProvider):
             for index, top in enumerate(tops):
                 words = ("btrfs", "subvolume", "snapshot", "-r", "--", top, f"{directory}/{index}")
                 script.append(f"{join(words)} >/dev/null || return 1")
+            if place not in [top.rstrip("/") for top in tops]:
+                # Elsewhere, so that taking and dropping it changes nothing of what was taken.
+                places |= {top: f"{directory}/{index}" for index, top in enumerate(tops)}
             for layer in own:
                 snapshot = f"{directory}/{tops.index(layer.top)}{layer.relative}"
                 binds[layer.true_path] = Bind(snapshot, layer.true_path)
-        return Shot(self.name, Consistency.CRASH, "\n".join(script), tuple(binds.values()), tuple(keys))
+        evidence = []
+        for path in paths:
+            tops = [layer.top for layer in find_layers(path, facts)]
+            if all(top in places for top in tops):
+                evidence.append(Evidence(path, tuple(places[top] for top in tops)))
+        taken = tuple(binds.values())
+        return Shot(self.name, Consistency.CRASH, "\n".join(script), taken, tuple(keys), tuple(evidence))
+
+    def finish(self, runner: Owes, shot: Shot) -> Taken:
+        proofs = []
+        for evidence in shot.evidence:
+            said = runner.run(show_command(evidence.snapshots, writes_out=False))
+            text = read_snapshots(said.stdout, len(evidence.snapshots))
+            proofs += [Proof(evidence.path, text)] if text else []
+        return Taken(shot.method, shot.consistency, shot.binds, shot.keys, tuple(proofs))
+
+    def prove(self, runner: Owes, path: str, facts: DeviceFacts) -> Proof | None:
+        tops = [layer.top for layer in find_layers(path, facts)]
+        said = runner.run(show_command(tops, writes_out=True), timeout_s=_SYNC_TIMEOUT_S, check=False)
+        text = read_live(said.stdout, len(tops)) if said.is_success else ""
+        return Proof(path, text) if text else None
 
     def find_leftovers(self, facts: DeviceFacts) -> Command | None:
         places = visible_tops(facts)
@@ -127,10 +161,11 @@ class Btrfs(SnapshotProvider):
 
 def _find_place(runner: Owes, device: str, tops: Sequence[str], facts: DeviceFacts) -> str:
     """Given the tops of what is taken, return where the snapshots go: a top of the same file system that is
-    root's alone if there is one. Elsewhere its owner could swap our directory; removing is safe even then."""
+    root's alone if there is one. Elsewhere its owner could swap our directory; removing is safe even then.
+    One that is not taken itself comes first: then nothing of what is taken changes by it."""
     seen = [top for top in visible_tops(facts, device) if top not in tops]
     others = [top for top in seen if not find_mount(top, facts.mounts).is_read_only]
-    places = [*tops, *sorted(others, key=len)][:_MOST_PLACES]
+    places = [*sorted(others, key=len), *tops][:_MOST_PLACES]
     said = runner.run(Command.of("/bin/sh", "-c", _FIND_SAFE, runner.name, *places))
     place = to_text(said.stdout).removesuffix("\0")
     return place if place in places else tops[0]

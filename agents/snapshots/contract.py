@@ -42,6 +42,22 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What would be the same only if nothing of `path` had changed, as the file system says it."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The snapshots from which a proof of `path` is read."""
+
+    path: str
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """A snapshot that is ready to be taken: what is slow is done, what it needs is owed to the journal.
 
@@ -54,16 +70,20 @@ class Shot:
     script: str
     binds: tuple[Bind, ...]
     keys: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken: where to read it, how good it is, and what has to be settled to drop it."""
+    """What was taken: where to read it, how good it is, and what has to be settled to drop it.
+
+    `proofs` are of the state that was taken; a later run compares them with what `prove` says then."""
 
     method: str
     consistency: Consistency
     binds: tuple[Bind, ...]
     keys: tuple[str, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
 
 class SnapshotProvider(ABC):
@@ -92,6 +112,11 @@ class SnapshotProvider(ABC):
     def finish(self, runner: Owes, shot: Shot) -> Taken:
         """Given a shot whose script ran, return what can be read. Raise CommandFailed when it cannot be."""
         return Taken(shot.method, shot.consistency, shot.binds, shot.keys)
+
+    def prove(self, runner: Owes, path: str, facts: DeviceFacts) -> Proof | None:
+        """Given a real path that it claims, return the proof of its state now, everything written out; None
+        when the file system has none."""
+        return None
 
     def check(self, runner: Owes, taken: Taken) -> None:  # noqa: B027 - most have nothing to check
         """Raise SnapshotBroken when what was taken is, or soon will be, no snapshot any more (its space is

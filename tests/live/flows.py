@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from agents.backup import BackupOutcome, BackupRequest, back_up
+from agents.backup import BackupOutcome, BackupRequest, KnownPoint, back_up
 from agents.commands import Secret
 from agents.events import Event, FileProblem, Said
 from agents.flow import Control, Unstoppable
@@ -76,6 +76,7 @@ class Console:
         fallback: str = "fail",
         excludes: Sequence[str] = (),
         control: Control | None = None,
+        known: tuple[KnownPoint, ...] = (),
     ) -> BackupOutcome:
         accepts: Fallback = "accept-live" if fallback == "accept-live" else "fail"
         sources = tuple(
@@ -92,6 +93,7 @@ class Console:
             self.place,
             self.binary,
             is_local=self.is_local,
+            known=known,
         )
         return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 
