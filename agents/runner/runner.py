@@ -17,6 +17,7 @@ from agents.errors import (
     DeviceHealed,
     FreezeTooLong,
     ProtocolBroken,
+    ServiceDown,
 )
 from agents.events import CommandRan, Tell
 from agents.runner.bootstrap import make_bootstrap, render_program
@@ -91,7 +92,8 @@ class Runner:
         try:
             self.close()
         except AgentError as over:
-            if over is not error:
+            # a service that is down is told as such, not as a step that could not be undone
+            if over is not error and not isinstance(error, ServiceDown):
                 raise
 
     def run(self, command: Command, *, timeout_s: float = 60.0, check: bool = True) -> Result:
