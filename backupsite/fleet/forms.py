@@ -57,10 +57,10 @@ class DeviceForm(forms.Form):
         help_text="Its host name or IP address. The device's own name is then looked up there.",
         error_messages={"required": "Give the host name or IP address of the jump host."},
     )
-    jump_port = forms.CharField(max_length=20, initial="22", label="Its port")
+    jump_port = forms.CharField(max_length=20, initial="22", label="Port of the jump host")
     jump_user = forms.CharField(
         max_length=100,
-        label="Its user",
+        label="User of the jump host",
         help_text="One with few rights will do: no command is run there.",
         error_messages={"required": "Give the user of the jump host."},
     )
