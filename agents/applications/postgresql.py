@@ -158,8 +158,8 @@ def _why_no_dump(instance: Instance) -> str:
 def _excludes(instance: Instance) -> tuple[str, ...]:
     """Only what names the process that wrote it: a new server must not take it for a living one.
 
-    Nothing else may be missing from a snapshot: what a base backup leaves out (slots, pg_subtrans...) is state
-    of the cluster here, or is emptied by the server itself."""
+    Nothing else may be missing from a snapshot: what a base backup leaves out (slots, pg_subtrans...) is
+    part of the cluster here, or the server empties it itself."""
     data = instance.detail("data").translate(_SPECIAL)
     return (f"{data}/postmaster.pid", f"{data}/postmaster.opts")
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from tests.live.ground import wait_until
 from tests.postgresql import find_binaries
@@ -26,9 +27,7 @@ _SETTINGS = (
 )
 
 
-def as_postgres(
-    *words: str | Path, check: bool = True, text: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def as_postgres(*words: str | Path, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program as the user postgres. Raise AssertionError with its output when it fails."""
     done = subprocess.run(
         [*_AS_POSTGRES, *map(str, words)], capture_output=True, text=True, input=text, cwd="/", timeout=300
@@ -115,7 +114,7 @@ class Cluster:
         return (self.socket / "log").read_text(errors="replace")
 
     def run(
-        self, program: str, *words: str | Path, check: bool = True, text: str | None = None
+        self, program: str, *words: str | Path, check: bool = True, text: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs against this server, as postgres."""
         return as_postgres(
@@ -134,11 +133,18 @@ class Cluster:
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, text=query
         ).stdout.strip()
 
-    def popen(self, program: str, *words_given: str) -> subprocess.Popen[str]:
+    def popen(
+        self, program: str, *words: str, output: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start one of PostgreSQL's programs against this server, in the background."""
-        words = [*_AS_POSTGRES, "env", f"PGHOST={self.socket}", str(self.binaries / program), *words_given]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd="/")
+        return subprocess.Popen(
+            [*_AS_POSTGRES, "env", f"PGHOST={self.socket}", str(self.binaries / program), *words],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+        )
 
 
 def own(path: Path) -> Path:
