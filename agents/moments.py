@@ -74,7 +74,7 @@ def take_moment(
     until then stays in the journal: the runner's close drops it."""
     for quiesce in moment.quiesces:
         for command in quiesce.before:
-            _run_before(runner, quiesce, command)
+            _run_before(runner, quiesce, command, tell)
     shots = [
         providers()[method].prepare(runner, paths, facts, number=number)
         for method, paths in moment.paths_by_method().items()
@@ -101,7 +101,7 @@ def stopped(
     holds = [_Hold(runner, quiesce, f"{number}-{at}") for at, quiesce in enumerate(quiesces)]
     for quiesce in quiesces:
         for command in quiesce.before:
-            _run_before(runner, quiesce, command)
+            _run_before(runner, quiesce, command, tell)
     for hold in holds:
         hold.owe(limit_ms)
     said = _run(runner, _render(holds, [], release=False), limit_ms)
@@ -139,8 +139,9 @@ class _Hold:
         self._runner.settle(self.key)
 
 
-def _run_before(runner: Runner, quiesce: Quiesce, command: Command) -> None:
+def _run_before(runner: Runner, quiesce: Quiesce, command: Command, tell: Tell) -> None:
     result = runner.run(command, timeout_s=_SLACK_S, check=False)
+    _parse(result, tell)
     if not result.is_success:
         raise QuiesceFailed(f"{quiesce.label} cannot be held still now: {result.tail}", detail=result.tail)
 

@@ -49,7 +49,8 @@ def _plan_hot(
     if wanted:
         recipe = application.recipe(instance, wanted[0].method, patience, scratch)
         return _plan_recipe(facts, request, recipe, _reasons(instance, wanted[0]))
-    why = "; ".join(dict.fromkeys((ground.reason, *instance.problems)))
+    lacks = (offer.missing.rstrip(".") for offer in offers if offer.missing)
+    why = "; ".join(dict.fromkeys((ground.reason, *instance.problems, *lacks)))
     if request.if_hot_impossible == "accept-live" and ground.is_atomic:
         bare = Recipe("bare", Consistency.CRASH, paths=instance.places)
         reason = f"{instance.label} is not asked to hold still: its files are as a power cut would leave them"
