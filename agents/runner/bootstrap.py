@@ -21,7 +21,8 @@ PARTS = (
 
 # sudo logs this whole line, so it is constant for a version of Hotfleet and holds nothing of the user's.
 _BOOTSTRAP = (
-    'IFS= read -r p&&p=$(printf %b "$p")&&'
+    # sudo's secure_path may name other folders: the checksum must be found whatever it says
+    'PATH=$PATH:/usr/bin:/bin;IFS= read -r p&&p=$(printf %b "$p")&&'
     '[ "$(printf %s "$p"|sha256sum)" = "{digest}  -" ]||'
     '{{ echo "refused program checksum";exit 126; }};eval "$p"'
 )
