@@ -5,7 +5,15 @@ whole or raises ProtocolBroken."""
 
 from agents.facts.btrfs import BtrfsFacts, Subvolume
 from agents.facts.databases import DatabaseSeen
-from agents.facts.device import DeviceFacts, RunsCommands, from_json, read_facts, read_paths, to_json
+from agents.facts.device import (
+    DeviceFacts,
+    RunsCommands,
+    from_json,
+    read_facts,
+    read_lvm,
+    read_paths,
+    to_json,
+)
 from agents.facts.instances import Detail, Instance
 from agents.facts.lvm import LogicalVolume, LvmFacts
 from agents.facts.mounts import ExpectedMount, Mount
@@ -30,6 +38,7 @@ __all__ = [
     "Tool",
     "from_json",
     "read_facts",
+    "read_lvm",
     "read_paths",
     "to_json",
 ]
