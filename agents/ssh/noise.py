@@ -12,6 +12,25 @@ MOST_NOISE_BYTES = 64 * 1024
 # Inside of single quotes fish and csh read these otherwise than a POSIX shell does.
 _SHELLS_DIFFER = re.compile(rb"[\\\n!]|[^\x20-\x7e]")
 
+# What is printed in the place of a command, what it means, and what to do about it.
+_KNOWN = (
+    (
+        "account is currently not available",
+        "The account {} may not log in: its login shell is nologin.",
+        "Give the user a shell (`usermod --shell /bin/sh USER`), or let the console sign in as another one.",
+    ),
+    (
+        "password has expired",
+        "The password of the account {} has expired: sshd lets nobody in before it is changed.",
+        "Change it, or end its expiry (`chage -M -1 -d $(date +%F) USER`): the console signs in by key only.",
+    ),
+    (
+        "sftp connections only",
+        "The account {} is for SFTP only: sshd forces its own command.",
+        "Take ForceCommand internal-sftp away from this user, or let the console sign in as another one.",
+    ),
+)
+
 
 class Mark:
     """A text that stands before the output of every command of one session.
@@ -62,9 +81,13 @@ class NoiseFilter:
             raise self._never_started()
 
     def _never_started(self) -> PrivilegeMissing:
+        said = to_text(self._before).strip()
+        for words, sentence, remedy in _KNOWN:
+            if words in said.lower():
+                return PrivilegeMissing(sentence.format(self._label), remedy=remedy, detail=said)
         return PrivilegeMissing(
             f"The login shell of {self._label} does not start commands.",
             remedy="Give the user a shell such as /bin/sh (`usermod --shell /bin/sh USER`), and take a "
             "forced command (command=, ForceCommand) away from the console's key.",
-            detail=to_text(self._before).strip(),
+            detail=said,
         )

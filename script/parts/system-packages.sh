@@ -35,6 +35,8 @@ missing_for_tests() {
   need getfattr attr
   need getfacl acl
   need busybox busybox
+  need zsh zsh
+  need fish fish
   need shellcheck shellcheck
   need node nodejs
 }

@@ -167,11 +167,11 @@ def test_visudo_accepts_the_rule(tmp_path: Path) -> None:
     command("visudo", "-c", "-f", rule)
 
 
-def test_a_login_shell_that_runs_nothing_is_named(device: Device) -> None:
+def test_an_account_that_may_not_log_in_is_named(device: Device) -> None:
     user = device.make_user(may_sudo=True, shell="/usr/sbin/nologin")
-    with pytest.raises(PrivilegeMissing, match="login shell") as refusal:
+    with pytest.raises(PrivilegeMissing, match=f"{user}.* may not log in") as refusal:
         device.connect(user)
-    assert "not available" in refusal.value.detail
+    assert "not available" in refusal.value.detail and "usermod --shell" in refusal.value.remedy
 
 
 def test_a_forced_command_is_named(device: Device) -> None:

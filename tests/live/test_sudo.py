@@ -61,7 +61,7 @@ def test_a_run_works_whatever_sudo_does_by_default(device: Device, option: str) 
         assert program.read(timeout_s=5) == b"0\nkept\n"
         payload = os.urandom(4_000_000)  # every byte, as restic is sent
         sent = session.run(
-            Command.of("sudo", "-n", "/bin/sh", "-c", "exec sha256sum", stdin=payload), timeout_s=30
+            Command.of("sudo", "-n", "/bin/sh", "-c", "exec /usr/bin/sha256sum", stdin=payload), timeout_s=30
         )
         assert sent.text.split()[0] == hashlib.sha256(payload).hexdigest()
     finally:
