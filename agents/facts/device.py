@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agents.commands import Command, Result
 from agents.errors import ProtocolBroken
-from agents.facts import btrfs, databases, lvm, mounts, paths, system, tools, wire
+from agents.facts import btrfs, databases, lvm, mounts, paths, reflink, system, tools, wire
 from agents.facts.btrfs import BtrfsFacts
 from agents.facts.databases import DatabaseSeen
 from agents.facts.instances import Instance
@@ -41,6 +41,7 @@ class DeviceFacts:
     paths: tuple[PathFact, ...] = ()
     instances: tuple[Instance, ...] = ()
     lvm: LvmFacts | None = None
+    reflinks: tuple[str, ...] = ()
 
     def tool(self, name: str) -> Tool | None:
         return next((tool for tool in self.tools if tool.name == name), None)
@@ -59,8 +60,8 @@ class DeviceFacts:
 def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> DeviceFacts:
     """Return the facts of a device, with one about each of `source_paths`.
 
-    Runs six commands, three for each btrfs, one for LVM. Raise ProtocolBroken when an output is not
-    understood."""
+    Runs six commands, three for each btrfs, one for LVM and one for XFS. Raise ProtocolBroken when an output
+    is not understood."""
     seen = mounts.parse_mounts(_ask(runner, mounts.MOUNTS, "the list of mounts"))
     found = tools.parse_tools(_ask(runner, tools.TOOLS, "the list of tools"))
     fstab = _ask(runner, mounts.EXPECTED_MOUNTS, "/etc/fstab")
@@ -73,6 +74,7 @@ def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> Device
         databases=databases.parse_databases(_ask(runner, databases.DATABASES, "the databases")),
         paths=read_paths(runner, source_paths),
         lvm=read_lvm(runner) if any(tool.name == "lvm" for tool in found) else None,
+        reflinks=_read_reflinks(runner, seen),
     )
 
 
@@ -80,6 +82,14 @@ def read_lvm(runner: RunsCommands) -> LvmFacts | None:
     """Return the logical volumes. None when LVM cannot list them (in a container, its provider says that)."""
     listed = runner.run(lvm.VOLUMES, check=False)
     return lvm.parse_volumes(listed.stdout) if listed.is_success else None
+
+
+def _read_reflinks(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[str, ...]:
+    points = [mount.point for mount in seen if mount.kind == "xfs"]
+    if not points:
+        return ()
+    command = reflink.reflink_command(points)
+    return reflink.parse_reflinks(_ask(runner, command, "the features of XFS"))
 
 
 def read_paths(runner: RunsCommands, source_paths: Iterable[str]) -> tuple[PathFact, ...]:

@@ -99,14 +99,15 @@ def find_histories(roots: tuple[str, ...], facts: DeviceFacts) -> list[LeftOut]:
 
 def trace_patterns(roots: tuple[str, ...], facts: DeviceFacts) -> tuple[str, ...]:
     """Given real paths, return the patterns that leave out what runs make there meanwhile."""
-    tops = [top for top in visible_tops(facts) if any(is_within(top, root) for root in roots)]
+    places = (*visible_tops(facts), *facts.reflinks)
+    tops = [top for top in places if any(is_within(top, root) for root in roots)]
     return tuple(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in tops)
 
 
 def plan_part(facts: DeviceFacts, path: str, request: SourceRequest) -> Part:
     """Given a real path, return the best way to read it. Raise HotImpossible when the policy wants a
     better."""
-    provider, claim, refusals = choose(path, facts)
+    provider, claim, refusals = choose(path, facts, is_stopped=request.mode == "cold")
     is_live = claim.consistency is Consistency.NONE
     if is_live and request.mode == "hot" and request.if_hot_impossible != "accept-live":
         remedies = [each.remedy for each in refusals if each.remedy] or [claim.remedy]

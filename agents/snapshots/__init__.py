@@ -23,13 +23,17 @@ def providers() -> dict[str, SnapshotProvider]:
     return find_plugins(sys.modules[__name__], SnapshotProvider)  # type: ignore[type-abstract]
 
 
-def choose(path: str, facts: DeviceFacts) -> tuple[SnapshotProvider, Claim, list[Refusal]]:
+def choose(
+    path: str, facts: DeviceFacts, *, is_stopped: bool = False
+) -> tuple[SnapshotProvider, Claim, list[Refusal]]:
     """Given a real path, return the provider with the best consistency, its claim, and why others cannot.
 
-    Raise PlanRefused when nobody can take it."""
+    `is_stopped`: what writes there stands still meanwhile. Raise PlanRefused when nobody can take it."""
     claims: list[tuple[SnapshotProvider, Claim]] = []
     refusals = []
     for provider in providers().values():
+        if provider.needs_stop and not is_stopped:
+            continue
         answer = provider.can_take(path, facts)
         if isinstance(answer, Claim):
             claims.append((provider, answer))

@@ -91,6 +91,8 @@ class SnapshotProvider(ABC):
 
     name: ClassVar[str]
     label: ClassVar[str]
+    # It is worth something only of what stands still meanwhile: for cold backups.
+    needs_stop: ClassVar[bool] = False
 
     @abstractmethod
     def can_take(self, path: str, facts: DeviceFacts) -> Claim | Refusal:
