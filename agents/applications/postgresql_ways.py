@@ -36,8 +36,7 @@ where name in ('idle_session_timeout', 'statement_timeout');
 select pg_create_physical_replication_slot('hotfleet_' || pg_backend_pid(), true, true);
 \! "$base_backup" -D - -F tar -X fetch -c fast -w -l hotfleet 3>&- 4>&- </dev/null && printf whole >&3
 END
-)
-[ "$said" = whole ]
+) && [ "$said" = whole ]
 """
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.applications import postgresql_ways
+from agents.applications.postgresql_ways import make_connection, make_file_name
 from agents.backup import BackupOutcome
+from agents.errors import ResticFailed
 from agents.events import Consistency, Froze
 from agents.plan import SourceRequest
 from agents.storing import Point
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device
+from tests.live.ground import Device, wait_until
+from tests.live.killer import Killer
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.postgresql import Cluster, as_postgres, own
 
@@ -104,3 +109,116 @@ def test_a_stream_of_the_whole_cluster_starts_whole(console: Console, cluster: C
         assert 0 < assert_whole(restored) <= count_writes(cluster)
     assert cluster.sql("select count(*) from pg_replication_slots") == "0"
     assert_device_is_clean(console)
+
+
+HOSTILE = ("a b", "-d", "x'y\"z", "new\nline", "$(touch /tmp/hotfleet-was-here)", "dbname=postgres", "dé.x")
+
+
+def test_dumps_of_hostile_names_restore_into_a_new_cluster(
+    console: Console, machine: Device, cluster: Cluster, place: Path
+) -> None:
+    quoted = {name: '"{}"'.format(name.replace('"', '""')) for name in HOSTILE}
+    for number, (name, word) in enumerate(quoted.items()):
+        cluster.sql(f"create database {word}")
+        cluster.sql(f"create table t as select {number} n", database=make_connection(name))
+    try:
+        with load(cluster):
+            outcome = console.back_up(source(cluster, "dump"))
+        parts = {point.part: point for point in outcome.points}
+        assert len(parts) == len(HOSTILE) + 2
+        assert {point.consistency for point in outcome.points} == {Consistency.APPLICATION}
+        with Cluster(own(place / "new")).create() as restored:
+            for part, point in parts.items():
+                assert console.restore(point.restic_id, "/", place / part).is_complete
+                shutil.chown(own(place / part) / part, "postgres")
+            restored.run("psql", "-X", "-q", "-d", "postgres", "-f", place / "globals.sql" / "globals.sql")
+            for name, word in quoted.items():
+                restored.sql(f"create database {word}")
+                part = f"{make_file_name(name)}.dump"
+                restored.run("pg_restore", "-e", "-d", make_connection(name), place / part / part)
+            numbers = [restored.sql("select n from t", database=make_connection(name)) for name in HOSTILE]
+            assert numbers == [str(number) for number in range(len(HOSTILE))]
+            part = "postgres.dump"
+            restored.run("pg_restore", "-e", "-d", "postgres", place / part / part)
+            assert 0 < assert_whole(restored) <= count_writes(cluster)
+    finally:
+        for word in quoted.values():
+            cluster.sql(f"drop database {word}")
+    assert not Path("/tmp/hotfleet-was-here").exists()
+    assert_device_is_clean(console)
+
+
+def test_a_table_that_somebody_holds_fails_the_dump_in_time(
+    console: Console, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_ways, "LOCK_WAIT_S", 1)
+    holder = cluster.popen("psql", "-X", "postgres")
+    try:
+        assert holder.stdin is not None
+        holder.stdin.write("begin; lock table pgbench_tellers in access exclusive mode;\n")
+        holder.stdin.flush()
+        held = "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted"
+        wait_until(lambda: cluster.sql(held) != "0", what="the lock")
+        with pytest.raises(ResticFailed) as failed:
+            console.back_up(source(cluster, "dump"))
+        assert "LOCK TABLE" in failed.value.detail
+    finally:
+        holder.kill()
+        holder.wait(10)
+    assert console.count_restore_points() <= 1  # the roles were stored before, and no catalogue knows them
+    assert_device_is_clean(console)
+
+
+@pytest.mark.parametrize(
+    ("method", "victim"),
+    [("stream", "pg_basebackup"), ("stream", "psql"), ("stream", "walsender"), ("dump", "pg_dump")],
+)
+def test_a_stream_that_is_killed_half_way_is_no_restore_point(
+    console: Console, machine: Device, cluster: Cluster, method: str, victim: str
+) -> None:
+    cluster.sql("create table filler as select repeat(md5(n::text), 40) t from generate_series(1, 40000) n")
+    by = "pg_dump" if method == "dump" else "pg_basebackup"
+    end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where backend_type = 'walsender'"
+    strike = (lambda: cluster.sql(end)) if victim == "walsender" else None
+    killer = Killer(machine, victim, by=by, strike=strike)
+    try:
+        with killer, pytest.raises(ResticFailed):
+            console.back_up(source(cluster, method))
+    finally:
+        cluster.sql("drop table filler")
+    assert killer.killed
+    assert console.count_restore_points() <= (1 if method == "dump" else 0)
+    wait_until(lambda: cluster.sql("select count(*) from pg_replication_slots") == "0", what="no slot")
+    assert_device_is_clean(console)
+
+
+def test_a_checkpoint_that_does_not_end_only_leaves_a_note(
+    console: Console, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.setattr(postgresql_ways, "CHECKPOINT_S", 2)
+    checkpointer = int(cluster.sql("select pid from pg_stat_activity where backend_type = 'checkpointer'"))
+    os.kill(checkpointer, signal.SIGSTOP)
+    try:
+        point = only(console.back_up(source(cluster)))
+    finally:
+        os.kill(checkpointer, signal.SIGCONT)
+    assert any("checkpoint before the snapshot failed" in said for said in console.sentences)
+    with Cluster(restore_files(console, point, cluster, place)) as restored:
+        assert_whole(restored)
+
+
+def test_a_standby_is_backed_up_like_its_primary(
+    console: Console, machine: Device, cluster: Cluster, place: Path
+) -> None:
+    data = own(machine.btrfs / "standby")
+    cluster.run("pg_basebackup", "-D", data, "-R", "-c", "fast")
+    with Cluster(data) as standby:
+        with load(cluster):
+            wait_until(lambda: count_writes(standby) > 0, what="the first write on the standby")
+            point = only(console.back_up(source(standby)))
+        copy = restore_files(console, point, standby, place)
+        (copy / "standby.signal").unlink()
+        with Cluster(copy) as restored:
+            assert_whole(restored)
+    assert any("standby.signal" in said for said in console.sentences)
+    shutil.rmtree(data)
