@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from backupsite.console.standings import Failure
 from backupsite.fleet.models import Device
+from backupsite.policies.naming import name_source
 from backupsite.recovery.exposure import DeviceExposure, Standing
 from backupsite.web.formatting import format_ago, format_duration
 from backupsite.web.status import Tone
@@ -64,7 +65,7 @@ def _make_late_item(device: Device, exposure: DeviceExposure, failure: Failure |
     else:
         title, rank = "The newest backup failed", 2
     if failure is None:
-        path = worst.path if worst is not None else ""
+        path = name_source(worst.key) if worst is not None else ""
         return Item(device, "bad", title, path, "Open device", device.get_absolute_url(), rank)
     cause = failure.run.error_text or failure.run.get_state_display()
     text = cause if failure.count == 1 else f"{failure.count} backups in a row failed. {cause}"

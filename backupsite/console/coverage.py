@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agents.errors import ProtocolBroken
-from agents.facts.device import DeviceFacts, from_json
 from agents.facts.mounts import Mount, is_within
-from backupsite.fleet.models import Device
 
 
 @dataclass(frozen=True)
@@ -19,18 +15,6 @@ class Gap:
     point: str
     kind: str
     covered: tuple[str, ...]
-
-
-def read_known_facts(device: Device) -> DeviceFacts | None:
-    """Given a device, return the facts of its newest check; None when none can be read."""
-    if not device.facts:
-        return None
-    text = device.facts if isinstance(device.facts, str) else json.dumps(device.facts)
-    try:
-        return from_json(text)
-    except ProtocolBroken:
-        # Facts of another version: the next check replaces them; the page says that they are not known.
-        return None
 
 
 def find_gaps(mounts: Iterable[Mount], sources: Iterable[str]) -> list[Gap]:

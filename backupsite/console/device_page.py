@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from backupsite.console.coverage import find_gaps, read_known_facts
+from backupsite.console.coverage import find_gaps
 from backupsite.console.standings import (
     QUIET_KINDS,
     find_failures,
@@ -22,7 +22,9 @@ from backupsite.console.standings import (
 )
 from backupsite.fleet.models import Device, HostKey
 from backupsite.fleet.tabs import make_tabs
+from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Policy
+from backupsite.policies.naming import name_source
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.words import ShownPoint
@@ -41,11 +43,24 @@ MOST_POINTS = 500
 
 @dataclass(frozen=True)
 class Protected:
-    """One required source: its exposure, its newest restore point and whose policy it is."""
+    """One required source: its exposure, whose policy it is, and the newest restore points of it: one, or one
+    for each stream."""
 
     exposure: SourceExposure
     policy: Policy
-    point: ShownPoint | None
+    points: tuple[ShownPoint, ...]
+
+    @property
+    def name(self) -> str:
+        return name_source(self.exposure.key)
+
+    @property
+    def point(self) -> ShownPoint | None:
+        return self.points[0] if self.points else None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(each.point.size_bytes for each in self.points)
 
 
 @require_safe
@@ -85,7 +100,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,
-        "gaps": find_gaps(facts.mounts, [s.path for s in sources]) if facts is not None else [],
+        "gaps": find_gaps(facts.mounts, [s.key for s in sources]) if facts is not None else [],
         "runs": [(run, run_status(run)) for run in runs],
         "active": [run for run in runs if run.state in ACTIVE],
         "next_due": next_dues([device.pk]).get(device.pk),
@@ -108,15 +123,16 @@ def _key_context(device: Device) -> dict[str, Any]:
 def _list_protected(device: Device, sources: list[SourceExposure]) -> list[Protected]:
     policies = Policy.objects.in_bulk({source.policy_id for source in sources})
     wanted = [source.newest_at for source in sources if source.newest_at is not None]
-    points: dict[tuple[int | None, str, datetime | None], ShownPoint] = {
-        (point.policy_id, point.source, point.made_at): ShownPoint(point)
-        for point in RestorePoint.objects.filter(device=device, made_at__in=wanted)
-    }
+    points: dict[tuple[int | None, str, datetime | None], list[ShownPoint]] = {}
+    for point in RestorePoint.objects.filter(device=device, made_at__in=wanted):
+        points.setdefault((point.policy_id, point.source, point.made_at), []).append(ShownPoint(point))
     return [
         Protected(
-            source, policies[source.policy_id], points.get((source.policy_id, source.path, source.newest_at))
+            source,
+            policies[source.policy_id],
+            tuple(points.get((source.policy_id, source.key, source.newest_at), ())),
         )
-        for source in sorted(sources, key=lambda source: (source.path, source.policy_id))
+        for source in sorted(sources, key=lambda source: (source.key, source.policy_id, source.is_cold))
     ]
 
 

@@ -124,8 +124,10 @@ def has_moved(device: Device, reach: Reach) -> bool:
 
 
 @transaction.atomic
-def change_device(actor: Actor, device: Device, name: str, reach: Reach) -> None:
-    """Give a device another name or way. Its address in the console (slug) stays.
+def change_device(
+    actor: Actor, device: Device, name: str, reach: Reach, *, criticality: str | None = None
+) -> None:
+    """Give a device another name, way or criticality. Its address in the console (slug) stays.
 
     When the way changes, the host key must be looked at again: an approved key belongs to one address.
     """
@@ -135,7 +137,9 @@ def change_device(actor: Actor, device: Device, name: str, reach: Reach) -> None
     if not device.is_local:
         device.address, device.port, device.user = reach.address, reach.port, reach.user
         device.jump_host = _jump_host_of(reach)
-    device.save(update_fields=["name", "address", "port", "user", "jump_host"])
+    if criticality is not None:
+        device.criticality = criticality
+    device.save(update_fields=["name", "address", "port", "user", "jump_host", "criticality"])
     remove_unused()
     if moved:
         device.host_keys.filter(state=HostKey.APPROVED).update(
@@ -212,9 +216,10 @@ def _record_decision(actor: Actor, verb: str, key: HostKey) -> None:
 
 def _describe(device: Device) -> dict[str, str | int]:
     if device.is_local:
-        return {"name": device.name, "reach": device.reach}
+        return {"name": device.name, "reach": device.reach, "criticality": device.criticality}
     way: dict[str, str | int] = {
         "name": device.name,
+        "criticality": device.criticality,
         "address": device.address,
         "port": device.port,
         "user": device.user,

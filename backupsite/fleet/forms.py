@@ -65,6 +65,14 @@ class DeviceForm(forms.Form):
         error_messages={"required": "Give the user of the jump host."},
     )
 
+    criticality = forms.ChoiceField(
+        choices=Device.CRITICALITIES,
+        required=False,
+        initial=Device.NORMAL,
+        label="How critical it is",
+        help_text="What its policies propose, hot or cold, follows from this.",
+    )
+
     def __init__(self, *args: Any, device: Device | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.device = device

@@ -39,10 +39,20 @@ class JumpHost(models.Model):
 
 
 class Device(models.Model):
-    """A server that is backed up: reached by SSH, or the console's own machine (`reach` "local")."""
+    """A server that is backed up: reached by SSH, or the console's own machine (`reach` "local").
+
+    `criticality` says how much of a pause its users stand: what is proposed for its policies follows from it.
+    """
 
     SSH, LOCAL = "ssh", "local"
     REACHES = [(SSH, "Over SSH"), (LOCAL, "This machine, without SSH")]
+    LOW, NORMAL, HIGH, CRITICAL = "low", "normal", "high", "critical"
+    CRITICALITIES = [
+        (LOW, "Low: it may stop for minutes"),
+        (NORMAL, "Normal: it may stop at night, shortly"),
+        (HIGH, "High: a stop must be agreed upon"),
+        (CRITICAL, "Critical: it never stops"),
+    ]
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     slug = models.SlugField(max_length=80, unique=True)
@@ -57,6 +67,7 @@ class Device(models.Model):
     jump_host = models.ForeignKey(
         JumpHost, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
     )
+    criticality = models.CharField(max_length=8, choices=CRITICALITIES, default=NORMAL)
     facts = models.JSONField(default=dict, blank=True)
     facts_at = models.DateTimeField(null=True, blank=True)
     reached_at = models.DateTimeField(null=True, blank=True)

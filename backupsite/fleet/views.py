@@ -45,6 +45,7 @@ def _read_typed(device: Device) -> dict[str, str | bool]:
     jump = device.jump_host
     return {
         "name": device.name,
+        "criticality": device.criticality,
         "address": device.address,
         "port": str(device.port),
         "user": device.user,
@@ -63,7 +64,9 @@ def device_edit(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         moved = has_moved(device, form.reach_value)
         try:
-            change_device(actor_of(request), device, form.cleaned_data["name"], form.reach_value)
+            data = form.cleaned_data
+            criticality = data["criticality"] or None
+            change_device(actor_of(request), device, data["name"], form.reach_value, criticality=criticality)
         except IntegrityError:
             form.add_error("name", NAME_TAKEN)
         else:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 
 from django.db import models
+from django.db.models.functions import Concat
 from django.urls import reverse
 
 from backupsite.fleet.models import Device
+from backupsite.policies.windows import FAIL, LIVE, MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
 
 
 class Policy(models.Model):
-    """Sources, schedule and target for the devices that it selects."""
+    """Sources, schedule and target for the devices that it selects.
+
+    The cold window is a second schedule, in the same time zone; `cold_rpo` is the target of what is only, or
+    also, copied there.
+    """
 
     MANUAL, EVERY, DAILY, WEEKLY, CRON = "manual", "every", "daily", "weekly", "cron"
     SCHEDULES = [
@@ -21,6 +27,7 @@ class Policy(models.Model):
         (CRON, "Cron"),
         (MANUAL, "Only by hand"),
     ]
+    COLD_SCHEDULES = [(DAILY, "Daily"), (WEEKLY, "Weekly"), (CRON, "Cron")]
 
     slug = models.SlugField(max_length=80, unique=True)
     name = models.CharField(max_length=64, unique=True)
@@ -33,6 +40,12 @@ class Policy(models.Model):
     cron = models.CharField(max_length=120, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     rpo = models.DurationField(default=timedelta(hours=26))
+    cold_is_enabled = models.BooleanField(default=False)
+    cold_schedule = models.CharField(max_length=8, choices=COLD_SCHEDULES, default=WEEKLY)
+    cold_at_time = models.TimeField(null=True, blank=True, default=time(3))
+    cold_weekday = models.PositiveSmallIntegerField(null=True, blank=True, default=6)
+    cold_cron = models.CharField(max_length=120, blank=True)
+    cold_rpo = models.DurationField(default=timedelta(days=8))
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
 
@@ -48,33 +61,59 @@ class Policy(models.Model):
 
 
 class Source(models.Model):
-    """One path of a policy. `excludes` holds one restic exclude pattern a line."""
+    """What a policy says about one piece of data: files at `path`, or an `instance` of an `application`.
 
-    HOT = "hot"
-    MODES = [(HOT, "Hot")]
-    FAIL, LIVE = "fail", "accept-live"
-    FALLBACKS = [(FAIL, "Fail and tell me"), (LIVE, "Copy the live files, labelled so")]
+    `key` is how restore points name it ("/etc", "postgresql:15/main"). `excludes` holds one restic exclude
+    pattern a line, `services` one name a line. `method` "" is the best one. `command` is the line of the
+    application "command". A source that is left out is in no run, but it is decided about.
+    """
+
+    HOT, COLD, BOTH, OUT = MODE_HOT, MODE_COLD, MODE_BOTH, MODE_OUT
+    MODES = [(HOT, "Hot"), (COLD, "Cold"), (BOTH, "Hot and cold"), (OUT, "Leave out")]
+    FAIL, LIVE, WAIT = FAIL, LIVE, WAIT
+    FALLBACKS = [
+        (FAIL, "Fail and tell me"),
+        (LIVE, "Take a crash-consistent copy or live files, labelled so"),
+        (WAIT, "Wait for the cold window"),
+    ]
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="sources")
-    path = models.CharField(max_length=4096)
+    path = models.CharField(max_length=4096, blank=True)
+    application = models.CharField(max_length=32, blank=True)
+    instance = models.CharField(max_length=255, blank=True)
+    key = models.GeneratedField(
+        expression=models.Case(
+            models.When(application="", then=models.F("path")),
+            default=Concat("application", models.Value(":"), "instance"),
+        ),
+        output_field=models.CharField(max_length=4096),
+        db_persist=True,
+    )
     excludes = models.TextField(blank=True)
+    method = models.CharField(max_length=32, blank=True)
+    command = models.TextField(blank=True)
+    services = models.TextField(blank=True)
     mode = models.CharField(max_length=8, choices=MODES, default=HOT)
     if_hot_impossible = models.CharField(max_length=16, choices=FALLBACKS, default=LIVE)
+    group = models.CharField(max_length=64, blank=True)
+    longest_freeze_ms = models.PositiveIntegerField(default=10_000)
+    longest_downtime_s = models.PositiveIntegerField(default=120)
 
     class Meta:
-        ordering = ["path"]
+        ordering = ["key"]
         constraints = [
-            models.UniqueConstraint(fields=["policy", "path"], name="policies_source_once"),
+            models.UniqueConstraint(fields=["policy", "key"], name="policies_source_once"),
         ]
 
     def __str__(self) -> str:
-        return self.path
+        return f"{self.application}:{self.instance}" if self.application else self.path
 
 
 class PolicyDevice(models.Model):
     """A device under a policy, and when it is next due (claimed by a conditional UPDATE in `runs/due`).
 
-    `succeeded_at` is when the newest good backup started: what changed later is not in it.
+    `succeeded_at` is when the newest good backup by the policy's own schedule started: what changed later is
+    not in it. The fields with "cold" say the same of the cold window.
     """
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="assignments")
@@ -83,6 +122,9 @@ class PolicyDevice(models.Model):
     overdue_told_at = models.DateTimeField(null=True, blank=True)
     assigned_at = models.DateTimeField(auto_now_add=True)
     succeeded_at = models.DateTimeField(null=True, blank=True)
+    next_cold_due = models.DateTimeField(null=True, blank=True, db_index=True)
+    cold_overdue_told_at = models.DateTimeField(null=True, blank=True)
+    cold_succeeded_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from django.db import connection, transaction
 
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.schedule import Schedule
+from backupsite.policies.windows import needs_window, own_window
 
 
 def plan_next(policy: Policy, now: datetime) -> None:
-    """Set when each device of a policy is next due. Call it in the transaction that saved the policy or its
-    devices. Writes only rows that change; what is due already stays due. Raise ValueError for a schedule that
-    `Schedule.check` refuses."""
-    schedule = Schedule.of(policy)
-    schedule.check()
+    """Set when each device of a policy is next due, by its schedule and in its cold window. Call it in the
+    transaction that saved the policy, its sources or its devices. Writes only rows that change; what is due
+    already stays due. Raise ValueError for a schedule that `Schedule.check` refuses."""
+    own, cold = _find_schedules(policy)
+    for schedule in (own, cold):
+        if schedule is not None:
+            schedule.check()
     changed = []
-    rows = PolicyDevice.objects.filter(policy=policy).values_list("pk", "device__uuid", "next_due")
-    for row, device, planned in rows:
-        upcoming = schedule.next_after(now, spread_by=str(device)) if policy.is_enabled else None
-        if upcoming is not None and planned is not None and planned <= now:
-            continue
-        if planned != upcoming:
-            changed.append((upcoming, row))
+    rows = PolicyDevice.objects.filter(policy=policy)
+    for row, device, due, cold_due in rows.values_list("pk", "device__uuid", "next_due", "next_cold_due"):
+        upcoming = _plan(own, device, due, now), _plan(cold, device, cold_due, now)
+        if upcoming != (due, cold_due):
+            changed.append((*upcoming, row))
     _write(changed)
 
 
-def _write(changed: list[tuple[datetime | None, int]]) -> None:
+def _find_schedules(policy: Policy) -> tuple[Schedule | None, Schedule | None]:
+    """Return the schedules that start something: none of a paused policy, no window that nothing needs."""
+    sources = list(policy.sources.all())
+    if not policy.is_enabled:
+        return None, None
+    # Everything may be left out; before the first source is stored nobody has decided that.
+    is_idle = bool(sources) and own_window(sources, has_window=policy.cold_is_enabled) is None
+    has_window = any(needs_window(source) for source in sources)
+    return None if is_idle else Schedule.of(policy), Schedule.of_window(policy) if has_window else None
+
+
+def _plan(
+    schedule: Schedule | None, device: UUID, planned: datetime | None, now: datetime
+) -> datetime | None:
+    upcoming = schedule.next_after(now, spread_by=str(device)) if schedule is not None else None
+    return planned if upcoming is not None and planned is not None and planned <= now else upcoming
+
+
+def _write(changed: list[tuple[datetime | None, datetime | None, int]]) -> None:
     """Store the times. Plain SQL: for 10,000 devices the query builder takes seconds."""
     adapt = connection.ops.adapt_datetimefield_value
-    statement = f"UPDATE {PolicyDevice._meta.db_table} SET next_due = %s WHERE id = %s"  # noqa: S608 (our table)
+    table = PolicyDevice._meta.db_table
+    statement = f"UPDATE {table} SET next_due = %s, next_cold_due = %s WHERE id = %s"  # noqa: S608 (our table)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(statement, [(adapt(at), row) for at, row in changed])
+        cursor.executemany(statement, [(adapt(at), adapt(cold), row) for at, cold, row in changed])

@@ -50,6 +50,19 @@ class Schedule:
             time_zone=policy.time_zone,
         )
 
+    @classmethod
+    def of_window(cls, policy: Policy) -> Self | None:
+        """Given a policy, saved or not, return the schedule of its cold window; None when it has none."""
+        if not policy.cold_is_enabled:
+            return None
+        return cls(
+            kind=policy.cold_schedule,
+            at_time=policy.cold_at_time,
+            weekday=policy.cold_weekday,
+            cron=policy.cold_cron,
+            time_zone=policy.time_zone,
+        )
+
     def check(self) -> None:
         """Raise ValueError with one sentence for the form when there is no such schedule."""
         zone = find_zone(self.time_zone)

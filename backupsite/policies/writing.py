@@ -14,6 +14,7 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.names import make_slug
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.policies.saving import plan_next
+from backupsite.policies.schedule import Schedule
 
 
 @transaction.atomic
@@ -22,7 +23,7 @@ def save_policy(
     policy: Policy | None,
     fields: Mapping[str, Any],
     devices: Iterable[Device],
-    sources: Iterable[Mapping[str, str]],
+    sources: Iterable[Mapping[str, Any]],
     now: datetime,
 ) -> Policy:
     """Given checked values, create a policy, or change the one that is given, and plan its next runs.
@@ -57,15 +58,21 @@ def _free_slug(name: str) -> str:
     return make_slug(name, taken, fallback="policy")
 
 
-def _store_sources(policy: Policy, sources: Iterable[Mapping[str, str]]) -> None:
-    wanted = {source["path"]: source for source in sources}
-    policy.sources.exclude(path__in=wanted).delete()
-    for path, source in wanted.items():
-        Source.objects.update_or_create(
-            policy=policy,
-            path=path,
-            defaults={"excludes": source["excludes"], "if_hot_impossible": source["if_hot_impossible"]},
-        )
+def _store_sources(policy: Policy, drafts: Iterable[Mapping[str, Any]]) -> None:
+    wanted = {key_of(draft): draft for draft in drafts}
+    present = {source.key: source for source in policy.sources.all()}
+    policy.sources.exclude(key__in=wanted).delete()
+    for key, draft in wanted.items():
+        source = present.get(key) or Source(policy=policy)
+        for name, value in draft.items():
+            setattr(source, name, value)
+        source.save()
+
+
+def key_of(draft: Mapping[str, Any]) -> str:
+    """Given a source as its form returned it, return its key in the catalogue. The database says the same."""
+    application = draft.get("application", "")
+    return f"{application}:{draft['instance']}" if application else str(draft["path"])
 
 
 def _store_devices(policy: Policy, devices: Iterable[Device]) -> None:
@@ -77,10 +84,12 @@ def _store_devices(policy: Policy, devices: Iterable[Device]) -> None:
 
 
 def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[int] | None]:
+    window = Schedule.of_window(policy)
     return {
         "enabled": policy.is_enabled,
         "schedule": policy.schedule,
         "rpo_s": round(policy.rpo.total_seconds()),
-        "sources": [source.path for source in policy.sources.all()],
+        "cold_window": window.sentence() if window is not None else "",
+        "sources": [f"{source.key} ({source.mode})" for source in policy.sources.all()],
         "device_count": policy.assignments.count(),
     }

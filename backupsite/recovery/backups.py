@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
 from django.conf import settings
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
 from agents.errors import PlanRefused
-from agents.events import Level, Said, Tell
-from agents.facts.device import to_json
+from agents.events import Consistency, Level, Said, Tell
+from agents.facts.device import DeviceFacts, to_json
 from agents.plan import SourceRequest
+from agents.plan.requests import Fallback
+from agents.unchanged import KnownPoint
 from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
+from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Source
+from backupsite.policies.windows import COLD, HOT, Window, first_window, is_taken_hot, may_wait
+from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
 from backupsite.recovery.stored import lock, restate
@@ -42,9 +52,11 @@ class Backup:
             place=place,
             binary=console_restic(),
             is_local=run.device.is_local,
+            known=known_points(run),
         )
         outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
-        control.in_transaction(lambda: keep_points(run, repository, outcome))
+        asked = {source.application for source in sources}
+        control.in_transaction(lambda: keep_points(run, repository, outcome, asked))
         is_measured = _measure(repository, tell)
         return Ended(State.SUCCEEDED if outcome.is_complete and is_measured else State.WARNINGS)
 
@@ -60,27 +72,109 @@ def _measure(repository: Repository, tell: Tell) -> bool:
 
 
 def sources_of(run: Run) -> tuple[SourceRequest, ...]:
-    """Given a run, return what its policy says now. Raise PlanRefused when there is nothing to protect."""
-    sources = Source.objects.filter(policy=run.policy) if run.policy is not None else Source.objects.none()
-    wanted = tuple(
-        SourceRequest(
-            path=source.path,
-            excludes=tuple(line.strip() for line in source.excludes.splitlines() if line.strip()),
-            mode="hot",
-            if_hot_impossible="fail" if source.if_hot_impossible == Source.FAIL else "accept-live",
-        )
-        for source in sources
-    )
+    """Given a run, return what its policy says now about its window. Raise PlanRefused when that is nothing.
+
+    Runs at most four queries."""
+    sources = list(Source.objects.filter(policy=run.policy)) if run.policy is not None else []
+    window = window_of(run, sources)
+    if window == HOT:
+        wanted = [make_request(source, HOT) for source in sources if is_taken_hot(source)]
+    else:
+        waiting = _find_waiting(run, sources)
+        wanted = [
+            make_request(source, COLD)
+            for source in sources
+            if source.mode in (Source.COLD, Source.BOTH) or source.key in waiting
+        ]
     if not wanted:
         raise PlanRefused(
-            "The policy of this run is gone or names no source.",
+            f"The policy of this run is gone or names nothing that is copied {window}.",
             remedy="Give the device a policy.",
         )
-    return wanted
+    return tuple(wanted)
 
 
-def keep_points(run: Run, repository: Repository, outcome: BackupOutcome) -> None:
-    """Write what a backup made into the catalogue, with the server's clock, and keep the device's facts."""
+def window_of(run: Run, sources: Sequence[Source]) -> Window:
+    """Given a run and the sources of its policy, return its window; without a word what a person means."""
+    return COLD if run.request.get("window", first_window(sources)) == COLD else HOT
+
+
+def make_request(source: Source, window: Window) -> SourceRequest:
+    """Given a source, return what it asks of a run in this window. Runs no query; saved or not."""
+    return SourceRequest(
+        path=source.path,
+        excludes=_lines(source.excludes),
+        mode="cold" if window == COLD else "hot",
+        if_hot_impossible=FALLBACKS[source.if_hot_impossible],
+        application=source.application,
+        instance=source.instance,
+        method=source.method,
+        command=source.command,
+        services=_lines(source.services),
+        group=source.group,
+        longest_freeze_ms=source.longest_freeze_ms,
+        longest_downtime_s=source.longest_downtime_s,
+    )
+
+
+FALLBACKS: dict[str, Fallback] = {"fail": "fail", "accept-live": "accept-live", "wait": "wait"}
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _find_waiting(run: Run, sources: Sequence[Source]) -> set[str]:
+    """Return the keys of the sources that wait for this window: the newest good hot run did not make them.
+
+    Nothing is stopped that was copied hot, and nothing is left that never was."""
+    keys = {source.key for source in sources if may_wait(source)}
+    if not keys:
+        return keys
+    good = Run.objects.filter(
+        device=run.device_id, policy=run.policy_id, kind=Run.BACKUP,
+        state__in=(State.SUCCEEDED, State.WARNINGS), number__lt=run.number,
+    )  # fmt: skip
+    newest = good.exclude(request__window=COLD).order_by("-number").first()
+    if newest is None:
+        return keys
+    return keys - set(RestorePoint.objects.filter(run=newest).values_list("source", flat=True))
+
+
+def known_points(run: Run) -> tuple[KnownPoint, ...]:
+    """Given a run, return the newest good restore point of each source of its policy that carries a proof:
+    what did not change since is not read again. Runs one query."""
+    made = RestorePoint.objects.filter(device=run.device_id, policy=run.policy_id, part="", is_complete=True)
+    keys = made.exclude(proof="").order_by("source", "-made_at", "pk")
+    newest: dict[str, RestorePoint] = {}
+    for point in keys.filter(made_at=_newest_of_its_source()):
+        newest.setdefault(point.source, point)
+    return tuple(
+        KnownPoint(
+            source=point.source,
+            proof=point.proof,
+            restic_id=point.restic_id,
+            method=point.method,
+            consistency=Consistency(point.consistency),
+            size_bytes=point.size_bytes,
+            file_count=point.file_count,
+        )
+        for point in newest.values()
+    )
+
+
+def _newest_of_its_source() -> Subquery:
+    same = RestorePoint.objects.filter(
+        device=OuterRef("device"), policy=OuterRef("policy"), source=OuterRef("source"), is_complete=True
+    )
+    return Subquery(same.order_by("-made_at").values("made_at")[:1])
+
+
+def keep_points(
+    run: Run, repository: Repository, outcome: BackupOutcome, asked: Collection[str] = ()
+) -> None:
+    """Write what a backup made into the catalogue, with the server's clock, and keep the device's facts;
+    `asked` are the applications whose instances are among them."""
     now = timezone.now()
     lock([run.device_id])
     RestorePoint.objects.bulk_create(
@@ -90,6 +184,9 @@ def keep_points(run: Run, repository: Repository, outcome: BackupOutcome) -> Non
             policy=run.policy,
             run=run,
             source=point.source,
+            part=point.part,
+            group=point.group,
+            paths=[encode_path(path) for path in point.paths],
             restic_id=point.restic_id,
             made_at=now,
             method=point.method,
@@ -99,8 +196,24 @@ def keep_points(run: Run, repository: Repository, outcome: BackupOutcome) -> Non
             file_count=point.file_count,
             stored_bytes=point.stored_bytes,
             problem_count=point.problem_count,
+            proof=point.proof,
+            is_unchanged=point.is_unchanged,
         )
         for point in outcome.points
     )
     restate([run.device_id])
-    keep_facts(run.device, to_json(outcome.facts))
+    device = Device.objects.get(pk=run.device_id)
+    keep_facts(device, to_json(join_facts(read_known_facts(device), outcome.facts, asked)))
+
+
+def join_facts(known: DeviceFacts | None, seen: DeviceFacts, asked: Collection[str]) -> DeviceFacts:
+    """Given what was known and what a backup saw, return both: a backup looks only at the paths and asks only
+    the applications of its policy. Pure."""
+    if known is None:
+        return seen
+    looked = {fact.path for fact in seen.paths}
+    return replace(
+        seen,
+        instances=(*(each for each in known.instances if each.application not in asked), *seen.instances),
+        paths=(*(fact for fact in known.paths if fact.path not in looked), *seen.paths),
+    )

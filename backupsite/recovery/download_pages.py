@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents.commands import to_bytes
 from backupsite.accounts import audit
+from backupsite.policies.naming import name_source
 from backupsite.recovery.downloads import ask_download, file_name_of, file_of
 from backupsite.recovery.folders import decode_folder, join
 from backupsite.recovery.models import Download, RestorePoint
@@ -73,7 +74,7 @@ def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         return render(request, "recovery/download_state.html", context)
     context["crumbs"] = [
         ("Restore points", reverse("points")),
-        (make_visible(shown.point.source), shown.point.get_absolute_url()),
+        (name_source(shown.point.source, shown.point.part), shown.point.get_absolute_url()),
         ("Download", ""),
     ]
     return render(request, "recovery/download.html", context)

@@ -1,19 +1,26 @@
 """How old the newest restore point of each required source is, against the target of its policy.
 
-A required source is a source of an enabled policy on a device of that policy. Its newest restore point is
-one that the same policy made: another policy may have left files out. A device stands as its worst source.
+A required source is a source of an enabled policy on a device of that policy, unless it is left out. Its
+newest restore point is one that the same policy made: another policy may have left files out. The streams of
+one source count as one: they are of one run, and incomplete when one of them is. A device stands as its worst
+source.
+
+What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
+window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Any, NamedTuple
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import Case, F, OuterRef, Subquery, When
 
 from backupsite.policies.models import PolicyDevice
+from backupsite.policies.windows import MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
 from backupsite.recovery.models import RestorePoint
 from backupsite.web.status import Status
 
@@ -69,15 +76,17 @@ STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class SourceExposure:
-    """One required source of one device. `newest_at` None: there is no restore point of it."""
+    """One required source of one device. `newest_at` None: there is no restore point of it. `is_cold`: cold
+    copies alone count."""
 
     device_id: int
     policy_id: int
-    path: str
+    key: str
     rpo: timedelta
     newest_at: datetime | None
     is_complete: bool
     standing: Standing
+    is_cold: bool = False
 
     def left(self, now: datetime) -> timedelta:
         """Return the time until the target is missed; negative when it is. Without a point, minus the RPO."""
@@ -116,25 +125,67 @@ def judge_device(
     return DeviceExposure(worst.standing, worst, len(listed))
 
 
+class Row(NamedTuple):
+    """A source of a policy on a device, with its newest restore points, as the database says it."""
+
+    device: int
+    policy: int
+    key: str
+    mode: str
+    fallback: str
+    rpo: timedelta
+    has_window: bool
+    cold_rpo: timedelta
+    newest_at: datetime | None
+    newest_complete: bool | None
+    cold_at: datetime | None
+    cold_complete: bool | None
+
+
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
     """Given the server's time, return every required source, of some devices or of all. Runs one query."""
     newest = RestorePoint.objects.filter(
-        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("path")
-    ).order_by("-made_at")
-    rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False).annotate(
-        path=F("policy__sources__path"),
-        newest_at=Subquery(newest.values("made_at")[:1]),
-        newest_complete=Subquery(newest.values("is_complete")[:1]),
-    )
+        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key")
+    ).order_by("-made_at", "is_complete")
+    cold = newest.filter(method__startswith="cold")
+    rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False)
     if device_ids is not None:
         rows = rows.filter(device_id__in=device_ids)
-    columns = rows.values_list(
-        "device_id", "policy_id", "path", "policy__rpo", "newest_at", "newest_complete"
-    )
-    return [
-        SourceExposure(device, policy, path, rpo, at, bool(complete), judge(at, bool(complete), rpo, now))
-        for device, policy, path, rpo, at, complete in columns
-    ]
+    columns = rows.annotate(
+        key=F("policy__sources__key"),
+        mode=F("policy__sources__mode"),
+        fallback=F("policy__sources__if_hot_impossible"),
+        newest_at=Subquery(newest.values("made_at")[:1]),
+        newest_complete=Subquery(newest.values("is_complete")[:1]),
+        cold_at=_if_both(cold.values("made_at")[:1]),
+        cold_complete=_if_both(cold.values("is_complete")[:1]),
+    ).exclude(mode=MODE_OUT)
+    listed = columns.values_list(
+        "device_id", "policy_id", "key", "mode", "fallback", "policy__rpo", "policy__cold_is_enabled",
+        "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete",
+    )  # fmt: skip
+    return [source for values in listed for source in _judge_row(Row(*values), now)]
+
+
+def _if_both(found: Any) -> Case:
+    """Given the newest cold restore point as a query, return it where one is needed beside a hot one."""
+    return Case(When(mode=MODE_BOTH, then=Subquery(found)), default=None)
+
+
+def _judge_row(row: Row, now: datetime) -> Iterator[SourceExposure]:
+    """Yield what a source requires: a copy that is new enough; a cold one beside it for hot and cold."""
+    waits = row.mode == MODE_COLD or (row.mode == MODE_HOT and row.fallback == WAIT)
+    target = row.cold_rpo if waits and row.has_window else row.rpo
+    yield _judge(row, target, row.newest_at, bool(row.newest_complete), now, is_cold=row.mode == MODE_COLD)
+    if row.mode == MODE_BOTH:
+        yield _judge(row, row.cold_rpo, row.cold_at, bool(row.cold_complete), now, is_cold=True)
+
+
+def _judge(
+    row: Row, target: timedelta, at: datetime | None, is_complete: bool, now: datetime, *, is_cold: bool
+) -> SourceExposure:
+    standing = judge(at, is_complete, target, now)
+    return SourceExposure(row.device, row.policy, row.key, target, at, is_complete, standing, is_cold)
 
 
 def list_paused(device_ids: Collection[int]) -> set[int]:

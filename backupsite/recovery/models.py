@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import uuid
 
 from django.db import models
@@ -9,15 +10,22 @@ from django.urls import reverse
 
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
+from backupsite.recovery.folders import decode_path
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
 
 
 class RestorePoint(models.Model):
-    """One source of one device at one moment. Made only after the data was durable and read back.
+    """One source of one device at one moment, or one stream of it. Made only after the data was durable and
+    read back.
 
-    `made_at` is the server's clock; `restic_id` the 64 hex digits of restic's snapshot; `is_complete` False
-    when some files could not be read; `consistency` is a value of agents.events.Consistency.
+    `source` is its key ("/etc", "postgresql:15/main"), `part` the name of the stream. The points of one
+    source and one run are a set, made at the same `made_at`; sources of one `group` were held together.
+    `paths` are those that restic recorded, encoded as in `recovery.folders`: jsonb refuses some bytes.
+    `proof` is what the file system said then. `is_unchanged`: it said the same at the point before, and both
+    are one snapshot of restic. `made_at` is the server's clock; `restic_id` the 64 hex digits of restic's
+    snapshot; `is_complete` False when some files could not be read; `consistency` is a value of
+    agents.events.Consistency.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -26,21 +34,26 @@ class RestorePoint(models.Model):
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="restore_points")
     source = models.CharField(max_length=4096)
+    part = models.CharField(max_length=255, blank=True)
+    group = models.CharField(max_length=64, blank=True)
+    paths = models.JSONField(default=list)
     restic_id = models.CharField(max_length=64)
     made_at = models.DateTimeField()
-    method = models.CharField(max_length=32)
+    method = models.CharField(max_length=64)
     consistency = models.CharField(max_length=16)
     is_complete = models.BooleanField(default=True)
     size_bytes = models.BigIntegerField()
     file_count = models.BigIntegerField()
     stored_bytes = models.BigIntegerField(default=0)
     problem_count = models.PositiveIntegerField(default=0)
+    proof = models.TextField(blank=True)
+    is_unchanged = models.BooleanField(default=False)
 
     class Meta:
-        ordering = ["-made_at", "source"]
+        ordering = ["-made_at", "source", "part"]
         indexes = [models.Index(fields=["device", "-made_at"], name="recovery_device_newest")]
         constraints = [
-            models.UniqueConstraint(fields=["repository", "restic_id"], name="recovery_point_once"),
+            models.UniqueConstraint(fields=["repository", "restic_id", "run"], name="recovery_point_once"),
         ]
 
     def __str__(self) -> str:
@@ -48,6 +61,16 @@ class RestorePoint(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("point", args=[self.pk])
+
+    @property
+    def top_folder(self) -> str:
+        """The folder that holds everything of it: where looking into it begins."""
+        if self.part:
+            return "/"
+        recorded = [decode_path(path) for path in self.paths]
+        if not recorded:
+            return self.source if self.source.startswith("/") else "/"
+        return posixpath.commonpath(recorded)
 
 
 class Exposure(models.Model):

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from backupsite.policies.naming import name_source
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, join
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
@@ -58,7 +59,7 @@ def point(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "crumbs": [
             ("Restore points", reverse("points")),
             (make_visible(shown.device.name), reverse("device-points", args=[shown.device.slug])),
-            (f"{make_visible(shown.source)}", ""),
+            (name_source(shown.source, shown.part), ""),
         ],
     }
     return render(request, "recovery/point.html", context)
@@ -75,11 +76,11 @@ def point_open(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def read_folder(point: RestorePoint, text: str | None) -> str:
-    """Given a folder as an address or a form carries it, return it; the point's source when there is none.
+    """Given a folder as an address or a form carries it, return it; the point's top when there is none.
 
     Raise Http404 when it is none of ours."""
     if not text:
-        return point.source
+        return point.top_folder
     try:
         return decode_folder(text)
     except ValueError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from backupsite.policies.naming import name_source
 from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
 from backupsite.web.choices import Choice
@@ -78,7 +79,8 @@ class RestoreForm(forms.Form):
 
 def describe_moment(point: RestorePoint) -> Choice:
     """Given a restore point, return its choice card."""
-    words = f"{format_ago(point.made_at, timezone.now())}, {shorten_middle(make_visible(point.source), 40)}"
+    name = shorten_middle(name_source(point.source, point.part), 40)
+    words = f"{format_ago(point.made_at, timezone.now())}, {name}"
     return Choice(say_moment(point), words if point.is_complete else f"{words}, not complete")
 
 
@@ -94,7 +96,9 @@ def say_moment(point: RestorePoint) -> str:
 
 def propose_target(point: RestorePoint) -> str:
     """Given a restore point, return a folder that very likely does not exist yet. Pure but for the zone."""
-    name = _UNSAFE.sub("_", posixpath.basename(point.source)).strip("._-") or "all"
+    is_path = point.source.startswith("/")
+    said = posixpath.basename(point.source) if is_path else f"{point.source}-{point.part}"
+    name = _UNSAFE.sub("_", said).strip("._-") or "all"
     return f"/var/restore/{name[:60]}-{timezone.localtime(point.made_at):%Y-%m-%d-%H%M%S}"
 
 

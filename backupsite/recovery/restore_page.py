@@ -22,7 +22,7 @@ from backupsite.recovery.picking import find_entries
 from backupsite.recovery.point_page import folder_url, read_folder
 from backupsite.recovery.restore_form import TO_DOWNLOAD, TO_FOLDER, RestoreForm, say_moment
 from backupsite.recovery.restores import ask_restore
-from backupsite.recovery.words import say_what
+from backupsite.recovery.words import ShownPoint, say_what
 from backupsite.web.visible import make_visible
 
 SAME_SOURCE, OTHER_SOURCES = 3, 4
@@ -39,7 +39,7 @@ class Picked:
 
     @property
     def is_whole_source(self) -> bool:
-        return self.folder == self.point.source and not self.entries
+        return self.folder == self.point.top_folder and not self.entries
 
     @property
     def words(self) -> str:
@@ -121,7 +121,8 @@ def offer_points(point: RestorePoint) -> list[RestorePoint]:
     """Given a restore point, return it with the newest ones of its source and the newest of other sources.
     Runs three queries."""
     found = RestorePoint.objects.filter(device=point.device).select_related("device")
-    offered = {each.pk: each for each in found.filter(source=point.source)[:SAME_SOURCE]} | {point.pk: point}
+    same = found.filter(source=point.source, part=point.part)
+    offered = {each.pk: each for each in same[:SAME_SOURCE]} | {point.pk: point}
     others = found.exclude(source=point.source).order_by().values_list("source")
     newest = list(others.annotate(newest=Max("made_at")).order_by("-newest")[:OTHER_SOURCES])
     if newest:
@@ -163,6 +164,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "device": device,
         "form": form,
         "point": picked.point,
+        "shown": ShownPoint(picked.point),
         "picked": picked,
         "shown_entries": picked.entries[:MOST_SHOWN],
         "more_count": max(0, len(picked.entries) - MOST_SHOWN),

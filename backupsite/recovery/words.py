@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agents.events import Consistency
 from agents.snapshots import providers
+from backupsite.policies.naming import name_source
 from backupsite.recovery.folders import decode_folder, decode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
@@ -63,17 +64,44 @@ class ShownPoint:
     def method(self) -> str:
         return say_method(self.point.method)
 
+    @property
+    def name(self) -> str:
+        return name_source(self.point.source, self.point.part)
+
+    @property
+    def is_application(self) -> bool:
+        return not self.point.source.startswith("/")
+
+    @property
+    def sentence(self) -> str:
+        """What it is, in words: "PostgreSQL 15/main, stream base.tar, application-consistent"."""
+        label = self.consistency.label
+        return f"{self.name}, {label[0].lower()}{label[1:]}"
+
 
 def show_points(points: Iterable[RestorePoint]) -> list[ShownPoint]:
     """Given restore points, return them with their words."""
     return [ShownPoint(point) for point in points]
 
 
+# The first word of a method, when an application or a stop was in it; what follows are snapshot providers.
+HOW = {
+    "snapshot": "held for a snapshot",
+    "stream": "streamed by its own program",
+    "dump": "dumped",
+    "cold": "cold",
+    "bare": "not asked to hold still",
+}
+
+
 def say_method(method: str) -> str:
-    """Given a restore point's method ("btrfs+live"), return the labels of its providers."""
+    """Given a restore point's method ("btrfs+live", "cold+lvm"), return it in words."""
     known = providers()
-    names = [known[name].label if name in known else name for name in method.split("+")]
-    return make_visible(" and ".join(names))
+    words = method.split("+")
+    how = HOW.get(words[0], "")
+    below = [known[name].label if name in known else name for name in (words[1:] if how else words)]
+    said = ", ".join(each for each in (how, " and ".join(below)) if each)
+    return make_visible(said[:1].upper() + said[1:] if how else said)
 
 
 @dataclass(frozen=True)

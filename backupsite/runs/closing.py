@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from agents.errors import AgentError, Cancelled, LeaseLost
 from backupsite.alerts import notices
-from backupsite.policies.models import PolicyDevice
+from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.windows import COLD, own_window
 from backupsite.runs import bell, kinds, requests
 from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
@@ -111,11 +112,21 @@ def close(held: QuerySet[Run], outcome: Outcome, results: Sequence[Callable[[], 
         retry = request_retry(run, outcome)
         if retry is None:
             tell_failure(run)
-        if run.kind == Run.BACKUP and run.policy_id is not None and outcome.state.is_good:
-            assigned = PolicyDevice.objects.filter(policy=run.policy_id, device=run.device_id)
-            assigned.update(succeeded_at=run.started_at, overdue_told_at=None)
+        if run.kind == Run.BACKUP and run.policy is not None and outcome.state.is_good:
+            _note_success(run, run.policy)
         bell.ring_on_commit(run)
     return run
+
+
+def _note_success(run: Run, policy: Policy) -> None:
+    """Remember when this good backup started: for the policy's schedule, for its cold window, or for both."""
+    assigned = PolicyDevice.objects.filter(policy=policy, device=run.device_id)
+    own = own_window(policy.sources.all(), has_window=policy.cold_is_enabled)
+    window = run.request.get("window", own)
+    if window == own:
+        assigned.update(succeeded_at=run.started_at, overdue_told_at=None)
+    if window == COLD:
+        assigned.update(cold_succeeded_at=run.started_at, cold_overdue_told_at=None)
 
 
 def _remedy_for(run: Run, outcome: Outcome) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce, Greatest
 
 from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.schedule import Schedule
+from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, Window, own_window
 from backupsite.runs import bell, requests
 from backupsite.runs.models import Run
 
@@ -28,29 +29,54 @@ SCHEDULE = "schedule"
 
 def start_due(now: datetime) -> int:
     """Make a run of every device and policy that is due; return how many. Missed times are made up for by one
-    run, never by a burst: the next time is counted from now."""
-    schedules: dict[int, Schedule] = {}
+    run, never by a burst: the next time is counted from now.
+
+    Cold first: when both are due, the cold run has the smaller number, and `lease.take` keeps that order."""
+    schedules: dict[tuple[int, bool], Planned] = {}
     count = 0
-    while True:
-        claimed, made = _start_batch(now, schedules)
-        count += made
-        if claimed < BATCH or count >= MOST_A_TICK:
-            break
+    for is_window in (True, False):
+        while count < MOST_A_TICK:
+            claimed, made = _start_batch(now, schedules, is_window)
+            count += made
+            if claimed < BATCH:
+                break
     if count:
         log.info("%d runs are due.", count)
     return count
 
 
-def _start_batch(now: datetime, schedules: dict[int, Schedule]) -> tuple[int, int]:
+class Planned(NamedTuple):
+    """When a policy is next due, by its schedule or in its cold window, and what its runs take then."""
+
+    schedule: Schedule | None
+    window: Window
+
+
+def _start_batch(
+    now: datetime, schedules: dict[tuple[int, bool], Planned], is_window: bool
+) -> tuple[int, int]:
     """Claim up to BATCH rows and make their runs in one transaction. Return how many of each."""
     with transaction.atomic():
         numbers = requests.lock_numbers()
-        rows = _read_due(now)
-        for policy in Policy.objects.filter(pk__in={row.policy for row in rows} - schedules.keys()):
-            schedules[policy.pk] = Schedule.of(policy)
-        won = [row for row in rows if _claim(row, schedules[row.policy], now)]
+        rows = _read_due(now, is_window)
+        wanted = {row.policy for row in rows if (row.policy, is_window) not in schedules}
+        for policy in Policy.objects.filter(pk__in=wanted).prefetch_related("sources"):
+            schedules[policy.pk, is_window] = _plan(policy, is_window)
+        planned = [schedules[row.policy, is_window] for row in rows]
+        won = [
+            (row, each.window)
+            for row, each in zip(rows, planned, strict=True)
+            if _claim(row, each.schedule, now, is_window)
+        ]
         made = _make_runs(won, now, numbers)
     return len(rows), made
+
+
+def _plan(policy: Policy, is_window: bool) -> Planned:
+    if is_window:
+        return Planned(Schedule.of_window(policy), COLD)
+    own = own_window(policy.sources.all(), has_window=policy.cold_is_enabled)
+    return Planned(Schedule.of(policy), own or HOT)
 
 
 class DueRow(NamedTuple):
@@ -60,41 +86,47 @@ class DueRow(NamedTuple):
     policy: int
     device: int
     device_uuid: UUID
-    next_due: datetime | None
+    due: datetime | None
 
 
-def _read_due(now: datetime) -> list[DueRow]:
+def _read_due(now: datetime, is_window: bool) -> list[DueRow]:
+    column = _column(is_window)
     due = (
-        PolicyDevice.objects.filter(next_due__lte=now, policy__is_enabled=True)
+        PolicyDevice.objects.filter(**{f"{column}__lte": now}, policy__is_enabled=True)
         .select_for_update(of=("self",), skip_locked=True)
-        .order_by("next_due")
-        .values_list("pk", "policy_id", "device_id", "device__uuid", "next_due")
+        .order_by(column)
+        .values_list("pk", "policy_id", "device_id", "device__uuid", column)
     )
     return [DueRow(*values) for values in due[:BATCH]]
 
 
-def _claim(row: DueRow, schedule: Schedule, now: datetime) -> bool:
-    """Move next_due from what was read to what comes next. Return False when it was not that any more.
+def _column(is_window: bool) -> str:
+    return "next_cold_due" if is_window else "next_due"
+
+
+def _claim(row: DueRow, schedule: Schedule | None, now: datetime, is_window: bool) -> bool:
+    """Move what was due from what was read to what comes next. Return False when it was not that any more.
 
     Plain SQL: 10,000 of these through the query builder take longer than a tick may.
     """
     adapt = connection.ops.adapt_datetimefield_value
-    table = PolicyDevice._meta.db_table
-    statement = f"UPDATE {table} SET next_due = %s WHERE id = %s AND next_due = %s"  # noqa: S608 (our table)
-    upcoming = schedule.next_after(now, spread_by=str(row.device_uuid))
+    table, column = PolicyDevice._meta.db_table, _column(is_window)
+    statement = f"UPDATE {table} SET {column} = %s WHERE id = %s AND {column} = %s"  # noqa: S608 (our names)
+    # The window may have been taken off since it was planned: then it is not due again.
+    upcoming = schedule.next_after(now, spread_by=str(row.device_uuid)) if schedule is not None else None
     with connection.cursor() as cursor:
-        cursor.execute(statement, [adapt(upcoming), row.pk, adapt(row.next_due)])
+        cursor.execute(statement, [adapt(upcoming), row.pk, adapt(row.due)])
         return bool(cursor.rowcount == 1)
 
 
-def _make_runs(rows: list[DueRow], now: datetime, numbers: requests.Numbers) -> int:
-    """Make the runs of claimed rows, except where one is active. The sweep of the same tick wakes workers."""
-    active = set(
-        Run.objects.filter(
-            kind=Run.BACKUP, state__in=requests.ACTIVE, device__in=[row.device for row in rows]
-        ).values_list("device_id", "policy_id")
-    )
-    free = [row for row in rows if (row.device, row.policy) not in active]
+def _make_runs(rows: list[tuple[DueRow, Window]], now: datetime, numbers: requests.Numbers) -> int:
+    """Make the runs of claimed rows, except where the same one is active: a hot run that works stands for the
+    next hot one, never for a cold one. The sweep of the same tick wakes workers."""
+    active = Run.objects.filter(
+        kind=Run.BACKUP, state__in=requests.ACTIVE, device__in=[row.device for row, _ in rows]
+    ).values_list("device_id", "policy_id", "request")
+    same = {(device, policy, request.get("window", HOT)) for device, policy, request in active}
+    free = [(row, window) for row, window in rows if (row.device, row.policy, window) not in same]
     first = numbers.take(len(free))
     Run.objects.bulk_create(
         Run(
@@ -102,10 +134,11 @@ def _make_runs(rows: list[DueRow], now: datetime, numbers: requests.Numbers) -> 
             kind=Run.BACKUP,
             device_id=row.device,
             policy_id=row.policy,
+            request={"window": window},
             requested_by=SCHEDULE,
             queued_at=now,
         )
-        for place, row in enumerate(free)
+        for place, (row, window) in enumerate(free)
     )
     if free:
         transaction.on_commit(lambda: bell.publish([bell.FLEET], {"type": "hint", "id": "", "seq": first}))
@@ -114,35 +147,59 @@ def _make_runs(rows: list[DueRow], now: datetime, numbers: requests.Numbers) -> 
 
 def tell_overdue(now: datetime) -> int:
     """Write a notice for each device whose newest good backup is older than its policy's target; return how
-    many. Once for each time that it happens: a good backup starts over."""
+    many. Once for each time that it happens: a good backup starts over. A cold window has its own target."""
     count = 0
-    for policy in Policy.objects.filter(is_enabled=True):
-        late = (
-            PolicyDevice.objects.filter(policy=policy, overdue_told_at=None)
-            .annotate(since=Coalesce(F("succeeded_at"), F("assigned_at")))
-            .filter(since__lt=now - policy.rpo)
-            .select_related("device")[:BATCH]
-        )
-        for row in late:
-            count += _tell_one(policy, row, now)
+    for policy in Policy.objects.filter(is_enabled=True).prefetch_related("sources"):
+        sources = list(policy.sources.all())
+        if not sources or own_window(sources, has_window=policy.cold_is_enabled) is not None:
+            count += _tell_late(policy, OWN, policy.rpo, None, now)
+        if policy.cold_is_enabled and any(source.mode in (MODE_COLD, MODE_BOTH) for source in sources):
+            # Nobody can miss a window that was only now asked for.
+            count += _tell_late(policy, IN_WINDOW, policy.cold_rpo, policy.changed_at, now)
     return count
 
 
-def _tell_one(policy: Policy, row: PolicyDevice, now: datetime) -> int:
-    since = row.succeeded_at
+class Told(NamedTuple):
+    """Which columns of PolicyDevice tell about a schedule, and its words."""
+
+    succeeded_at: str
+    told_at: str
+    word: str
+
+
+OWN = Told("succeeded_at", "overdue_told_at", "backup")
+IN_WINDOW = Told("cold_succeeded_at", "cold_overdue_told_at", "cold backup")
+
+
+def _tell_late(
+    policy: Policy, told: Told, target: timedelta, asked_at: datetime | None, now: datetime
+) -> int:
+    asked = Greatest(F("assigned_at"), Value(asked_at)) if asked_at is not None else F("assigned_at")
+    late = (
+        PolicyDevice.objects.filter(policy=policy, **{told.told_at: None})
+        .annotate(since=Coalesce(F(told.succeeded_at), asked))
+        .filter(since__lt=now - target)
+        .select_related("device")[:BATCH]
+    )
+    return sum(_tell_one(policy, row, told, target, now) for row in late)
+
+
+def _tell_one(policy: Policy, row: PolicyDevice, told: Told, target: timedelta, now: datetime) -> int:
+    since = getattr(row, told.succeeded_at)
     text = (
-        f"No backup by the policy {policy.name} has succeeded yet."
+        f"No {told.word} by the policy {policy.name} has succeeded yet."
         if since is None
-        else f"The newest good backup by the policy {policy.name} started at {since:%Y-%m-%d %H:%M} UTC."
+        else f"The newest good {told.word} by the policy {policy.name} started at {since:%Y-%m-%d %H:%M} UTC."
     )
     with transaction.atomic():
-        claimed = PolicyDevice.objects.filter(Q(overdue_told_at=None), pk=row.pk).update(overdue_told_at=now)
+        untold = PolicyDevice.objects.filter(pk=row.pk, **{told.told_at: None})
+        claimed = untold.update(**{told.told_at: now})
         if claimed:
             notices.tell(
                 "backup-overdue",
-                key=f"overdue-{row.pk}-{now:%Y%m%d%H%M%S}",
-                title=f"{row.device.name}: backup overdue",
-                text=f"{text} The target is {show_duration(policy.rpo)}.",
+                key=f"overdue-{told.told_at}-{row.pk}-{now:%Y%m%d%H%M%S}",
+                title=f"{row.device.name}: {told.word} overdue",
+                text=f"{text} The target is {show_duration(target)}.",
                 url=row.device.get_absolute_url(),
             )
     return claimed

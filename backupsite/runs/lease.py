@@ -15,13 +15,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from agents.errors import Cancelled, LeaseLost
+from backupsite.policies.windows import COLD
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
@@ -89,11 +90,15 @@ def name_worker(pid: int) -> str:
 
 def take(run_id: uuid.UUID) -> Lease | None:
     """Claim a queued run for this process. Return None when it is not to be had: it is not queued any more,
-    its time has not come, or another run works on its device (then it is put back for a while)."""
+    its time has not come, or another run works on its device or goes before it (then it is put back for a
+    while)."""
     token = secrets.token_hex(16)
     started, now = time.monotonic(), timezone.now()
     waiting = Run.objects.filter(pk=run_id, state=State.QUEUED)
     ready = waiting.filter(Q(not_before=None) | Q(not_before__lte=now))
+    if _waits_for_cold(ready, now):
+        waiting.update(not_before=now + BUSY_WAIT, enqueued_at=None)
+        return None
     try:
         with transaction.atomic():
             taken = ready.update(
@@ -110,6 +115,17 @@ def take(run_id: uuid.UUID) -> Lease | None:
         log.info("Run %s waits: another run works on its device.", run_id)
         return None
     return Lease(run_id, token, started + LEASE.total_seconds()) if taken else None
+
+
+def _waits_for_cold(ready: QuerySet[Run], now: datetime) -> bool:
+    """Return whether a cold backup that was due before is still queued for the same device and policy: its
+    window is short, the hot one can wait. A cold one that waits for its retry lets others go first."""
+    cold = Run.objects.filter(
+        Q(not_before=None) | Q(not_before__lte=now + BUSY_WAIT),
+        kind=Run.BACKUP, state=State.QUEUED, request__window=COLD, retry_of=None,
+        device=OuterRef("device"), policy=OuterRef("policy"), number__lt=OuterRef("number"),
+    )  # fmt: skip
+    return ready.filter(Exists(cold), kind=Run.BACKUP).exists()
 
 
 def expire(run_id: uuid.UUID, worker: str) -> None:

@@ -50,7 +50,7 @@ def test_a_device_stands_as_its_worst_source() -> None:
     make_point(device, policy, NOW - timedelta(hours=2), "/home")
     exposure = judge_devices(NOW, [device.pk])[device.pk]
     assert exposure.standing is Standing.OUTSIDE
-    assert exposure.worst is not None and exposure.worst.path == "/srv"
+    assert exposure.worst is not None and exposure.worst.key == "/srv"
     assert exposure.worst.left(NOW) == timedelta(hours=-1)
     assert exposure.source_count == 3
 

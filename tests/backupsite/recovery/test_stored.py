@@ -119,7 +119,7 @@ def test_a_backup_tells_it() -> None:
     device = make_device()
     policy = make_policy(device)
     assert read_stored(timezone.now())[device.pk] is Standing.NEVER
-    point = Point("/srv", "a" * 64, "btrfs snapshot", Consistency.CRASH, 10, 1, 5, 0, True)
+    point = Point("/srv", "", "", ("/srv",), "a" * 64, "btrfs", Consistency.CRASH, 10, 1, 5, 0, True)
     keep_points(make_run(device, policy=policy), repository_of(device), BackupOutcome((point,), make_facts()))
     assert read_stored(timezone.now())[device.pk] is Standing.WITHIN and is_true()
 
