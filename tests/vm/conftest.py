@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
-    """The machine, booted once and shared by all tests: each leaves it as it found it."""
+def booted_vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
+    """The machine, booted once for all tests."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if os.geteuid() != 0:
@@ -41,6 +41,13 @@ def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
         yield machine
     finally:
         machine.close()
+
+
+@pytest.fixture
+def vm(booted_vm: Vm) -> Vm:
+    """The machine, running. It is shared by all tests: each leaves it as it found it."""
+    booted_vm.ensure_up()
+    return booted_vm
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.vm.image import DISKS, Image
 
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "setpriv")
 BOOT_TIMEOUT_S = 300.0
-_KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet"
+_KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1"
 
 
 class Vm:
@@ -53,6 +53,12 @@ class Vm:
         self._wait_until_up()
         return time.monotonic() - started
 
+    def ensure_up(self) -> None:
+        """Boot it when a test that failed left it switched off, or on its way down or up."""
+        if self._qemu is None or not self._is_up(other_than=""):
+            self.power_cut()
+            self.boot()
+
     def power_cut(self) -> None:
         """End it at once. What it had not flushed to its disks is lost; `boot` goes on with the rest."""
         self._forget_session()
@@ -66,14 +72,14 @@ class Vm:
         """Restart it in order and wait until all its services run. Return the seconds that took."""
         started = time.monotonic()
         before = self.boot_id()
-        self.run("systemctl --no-block reboot")
+        self._tell_systemd("reboot")
         self._forget_session()
         self._wait_until_up(other_than=before)
         return time.monotonic() - started
 
     def switch_off(self) -> None:
         """Shut it down in order and wait for its end."""
-        self.run("systemctl --no-block poweroff")
+        self._tell_systemd("poweroff")
         self._forget_session()
         if self._qemu is not None:
             self._qemu.wait(BOOT_TIMEOUT_S)
@@ -85,6 +91,10 @@ class Vm:
         if self._is_throw_away:
             for disk in DISKS:
                 (self._folder / disk).unlink(missing_ok=True)
+
+    def _tell_systemd(self, word: str) -> None:
+        """It obeys a moment later: at once, the answer to this command would be lost now and then."""
+        self.run(f"systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl {word}")
 
     # Using it
 

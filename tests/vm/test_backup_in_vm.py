@@ -1,0 +1,97 @@
+"""Backups of the whole machine's life: it restarts, it loses its power, its clock is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agents.errors import AgentError, ConnectionLost
+from agents.events import Checked, CheckState, Moved
+from tests.live.flows import Console
+from tests.live.ground import wait_until
+from tests.vm.machine import Vm
+from tests.vm.traces import wait_until_clean
+
+SOURCE = "/srv/thin/source"
+_LARGE_MB = 400
+
+
+@pytest.fixture
+def source(vm: Vm) -> Iterator[str]:
+    """A folder with a few files. It is gone after the test."""
+    vm.run(f"mkdir -p {SOURCE}/sub; echo one >{SOURCE}/first; cp -a /etc/ssh {SOURCE}/sub/")
+    yield SOURCE
+    vm.run(f"rm -rf {SOURCE}")
+
+
+class Worker(threading.Thread):
+    """A backup in a thread, which ends with `error` (None: it was good)."""
+
+    def __init__(self, console: Console, source: str) -> None:
+        super().__init__(daemon=True)
+        self.console, self.source = console, source
+        self.error: AgentError | None = None
+
+    def run(self) -> None:
+        try:
+            self.console.back_up(self.source, fallback="accept-live")
+        except AgentError as error:
+            self.error = error
+
+    def wait_until_stored(self, size: int) -> None:
+        def is_stored() -> bool:
+            assert self.is_alive(), f"it ended too early: {self.error!r}"
+            return any(
+                event.stored_bytes >= size for event in self.console.events if isinstance(event, Moved)
+            )
+
+        wait_until(is_stored, timeout_s=120, what=f"{size} stored bytes")
+
+
+def test_a_live_directory_is_stored_and_restored(vm: Vm, console: Console, source: str) -> None:
+    outcome = console.back_up(source, fallback="accept-live")
+    (point,) = outcome.points
+    console.restore(point.restic_id, source, "/srv/thin/restored")
+    vm.run(f"diff -r {source} /srv/thin/restored && rm -r /srv/thin/restored")
+    wait_until_clean(vm, console.id, timeout_s=10)
+
+
+@pytest.mark.parametrize("way", ["reboot", "power cut"])
+def test_a_machine_that_goes_down_in_the_middle_is_clean_and_backed_up_afterwards(
+    vm: Vm, console: Console, source: str, way: str
+) -> None:
+    console.back_up(source, fallback="accept-live")
+    vm.run(f"head -c {_LARGE_MB}M /dev/urandom >{source}/large; sync", timeout_s=120)
+    console.events.clear()
+    worker = Worker(console, source)
+    worker.start()
+    worker.wait_until_stored(20_000_000)
+    go_down: dict[str, Callable[[], object]] = {"reboot": vm.reboot, "power cut": vm.power_cut}
+    go_down[way]()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert isinstance(worker.error, ConnectionLost) and worker.error.retryable
+    assert console.count_restore_points() == 1
+    if way == "power cut":
+        vm.boot()
+    vm.run(f"head -c 1M {source}/large >{source}/small; rm {source}/large")
+    console.back_up(source, fallback="accept-live")
+    assert console.count_restore_points() == 2
+    wait_until_clean(vm, console.id, timeout_s=10)
+    console.check_repository()
+
+
+def test_a_clock_ten_years_ahead_changes_nothing_but_is_told(vm: Vm, console: Console, source: str) -> None:
+    vm.set_clock(years=10)
+    try:
+        console.probe()
+        console.back_up(source, fallback="accept-live")
+        wait_until_clean(vm, console.id, timeout_s=10)
+    finally:
+        vm.set_clock(years=-10)
+    (clock,) = [event for event in console.events if isinstance(event, Checked) and event.name == "clock"]
+    assert clock.state is CheckState.WARNING
+    assert "ahead of the console's" in clock.text
+    assert console.count_restore_points() == 1
