@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from agents.applications import applications, read_instances
 from agents.commands import Command
 from agents.errors import (
     AgentError,
+    CommandFailed,
     ConnectFailed,
     ConnectionLost,
     ForwardingRefused,
@@ -21,9 +23,10 @@ from agents.errors import (
     KeyRefused,
     PlanRefused,
     PrivilegeMissing,
+    ProtocolBroken,
 )
 from agents.events import Checked, CheckState, Consistency, Level, Phase, Said, Tell
-from agents.facts import DeviceFacts, read_facts
+from agents.facts import DeviceFacts, Instance, read_facts
 from agents.facts.system import SystemFacts
 from agents.flow import Control, OpenSession, phase
 from agents.leftovers import clean_leftovers, find_leftovers
@@ -78,6 +81,7 @@ def probe(request: ProbeRequest, open_session: OpenSession, *, tell: Tell, contr
             tell(Checked("privileges", _GOOD, "Commands run as root" + _by_sudo(session)))
             facts = read_facts(runner)
             _clean(runner, facts, tell)
+            facts = _find_applications(runner, facts, tell)
             for tick in check_facts(facts, clock_s=time.time()):
                 tell(tick)
             tell(_check_restic(request, session, runner))
@@ -135,12 +139,26 @@ def _clean(runner: Runner, facts: DeviceFacts, tell: Tell) -> None:
         tell(Said(f"{leftover.path} stays on the device: {reason}.", Level.WARNING))
 
 
+def _find_applications(runner: Runner, facts: DeviceFacts, tell: Tell) -> DeviceFacts:
+    """Return the facts with every instance. An application whose answer nobody can understand is told, and
+    does not hide the others."""
+    found: list[Instance] = []
+    for name, application in applications().items():
+        try:
+            found += read_instances(runner, facts, {name}).instances
+        except (CommandFailed, ProtocolBroken) as error:
+            text = f"{application.label} could not be looked for: {error.message}"
+            tell(Checked(f"application:{name}", _WARNING, text, error.remedy))
+    return replace(facts, instances=tuple(found))
+
+
 def check_facts(facts: DeviceFacts, *, clock_s: float) -> Iterator[Checked]:
     """Given facts and the console's clock in seconds since 1970, return the ticks that they allow."""
     yield _check_system(facts.system)
     yield _check_tools(facts)
     yield _check_clock(facts.system, clock_s)
     yield from _check_file_systems(facts)
+    yield from _check_instances(facts)
     yield from _check_databases(facts)
 
 
@@ -192,8 +210,20 @@ def _check_file_systems(facts: DeviceFacts) -> Iterator[Checked]:
             yield Checked(name, _GOOD, f"{mount.point} ({mount.kind}): {label}, {consistency} consistent")
 
 
+def _check_instances(facts: DeviceFacts) -> Iterator[Checked]:
+    for instance in facts.instances:
+        name = f"application:{instance.key}"[:64]
+        text = f"{instance.label} was found" + ("" if instance.is_running else ", it does not run")
+        if instance.problems:
+            yield Checked(name, _WARNING, text, " ".join(instance.problems))
+        else:
+            yield Checked(name, _GOOD, text)
+
+
 def _check_databases(facts: DeviceFacts) -> Iterator[Checked]:
-    for application in sorted({seen.application for seen in facts.databases}):
+    """Databases that were seen, and that no application could tell more about."""
+    told = {instance.application for instance in facts.instances}
+    for application in sorted({seen.application for seen in facts.databases} - told):
         places = sorted({seen.place for seen in facts.databases if seen.application == application})
         yield Checked(
             f"database:{application}",
