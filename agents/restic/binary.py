@@ -15,6 +15,11 @@ from agents.errors import ToolMissing
 
 MINIMUM = (0, 18, 0)
 CACHE = "/var/cache/hotfleet"
+# What a person does where ours does not start.
+INSTALL = (
+    "Install restic 0.18 or newer on the device: the distribution's own where it is new enough (Debian 13), "
+    "else the static program that the restic project publishes for this machine, as /usr/local/bin/restic."
+)
 _VERSION = re.compile(rb"restic ([0-9]+)\.([0-9]+)\.([0-9]+)")
 # ELF's e_machine to what `uname -m` says.
 _MACHINES = {
@@ -87,8 +92,8 @@ def check_machine(binary: Binary, device_machine: str) -> None:
     """Raise ToolMissing when our program cannot run on a device whose `uname -m` says `device_machine`."""
     if binary.machine != device_machine:
         raise ToolMissing(
-            f"the device needs a restic for {device_machine}, ours is for {binary.machine}",
-            remedy=f"Install restic {show_version(MINIMUM)} or newer on the device.",
+            f"the device needs a restic for {device_machine}, Hotfleet ships one for {binary.machine}",
+            remedy=INSTALL,
         )
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 from agents.commands import Command, Result
-from agents.errors import CommandFailed, ToolMissing
-from agents.restic.binary import MINIMUM, Binary, parse_version, show_version
+from agents.errors import CommandFailed, ConnectionLost, ToolMissing
+from agents.restic.binary import CACHE, INSTALL, MINIMUM, Binary, parse_version
 
 _PIECE = 256 * 1024
+ELSEWHERE = (
+    f"let {CACHE} lead to a folder of root's on another file system that may be written to and run programs "
+    f"(a symbolic link or a bind mount)."
+)
 _TIMEOUT_S = 60.0
+_LAST_WORDS_S = 10.0
 # $1: the folder, $2: the SHA-256. The name appears only when the content is whole; status 9: it is not.
 _RECEIVE = """
 set -eu
 umask 022
+PATH=$PATH:/usr/bin:/bin LC_ALL=C
+export PATH LC_ALL
 mkdir -p -- "$1"
 part="$1/part.$$"
 trap 'rm -f -- "$part"' EXIT
@@ -56,15 +64,35 @@ def ship(device: Device, binary: Binary, *, timeout_s: float = 600) -> str:
     """
     if not is_verified(device.run(verify_command(binary), timeout_s=_TIMEOUT_S), binary):
         _send(device, binary, timeout_s)
-    result = device.run(Command.of(binary.device_path, "version"), timeout_s=_TIMEOUT_S)
+    start = Command.of("env", "LC_ALL=C", binary.device_path, "version")
+    result = device.run(start, timeout_s=_TIMEOUT_S)
     version = parse_version(result.stdout)
     if not result.is_success or version is None or version < MINIMUM:
-        raise ToolMissing(
-            "the console's restic does not run on the device",
-            remedy=f"Install restic {show_version(MINIMUM)} or newer on the device.",
+        raise _explain_start(device, binary, result)
+    return binary.device_path
+
+
+def _explain_start(device: Device, binary: Binary, result: Result) -> ToolMissing:
+    """Given how our program did not start, say why, as far as the device tells."""
+    mount = device.run(
+        Command.of("findmnt", "-n", "-o", "OPTIONS,TARGET", "-T", binary.device_path), timeout_s=_TIMEOUT_S
+    )
+    options, _, point = mount.text.strip().partition(" ")
+    if "noexec" in options.split(","):
+        return ToolMissing(
+            f"no program may start in {CACHE} on the device: {point.strip()} is mounted noexec",
+            remedy=f"{INSTALL} Or {ELSEWHERE}",
             detail=result.tail,
         )
-    return binary.device_path
+    # A program that is there and is not found lacks its loader: it is for another C library.
+    if "GLIBC_" in result.tail or result.status == 127:
+        words = "needs another C library than the device has"
+        return ToolMissing(f"the restic that Hotfleet ships {words}", remedy=INSTALL, detail=result.tail)
+    return ToolMissing(
+        "the restic that Hotfleet ships does not start on the device",
+        remedy=f"{INSTALL} Where SELinux, AppArmor or fapolicyd forbid it, allow {CACHE}.",
+        detail=result.tail,
+    )
 
 
 def verify_command(binary: Binary) -> Command:
@@ -91,19 +119,42 @@ def remove_command(binary: Binary) -> Command:
 def _send(device: Device, binary: Binary, timeout_s: float) -> None:
     receiver = device.start(receive_command(binary))
     try:
-        with binary.path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                receiver.write(piece)
-        receiver.close_stdin()
-        status = receiver.wait(timeout_s=timeout_s)
+        status = _feed(receiver, binary, timeout_s)
         detail = receiver.stderr_tail.decode(errors="replace")
     finally:
         receiver.close()
     if status == 9:
         raise CommandFailed("restic arrived damaged on the device", remedy="Try again.", detail=detail)
     if status != 0:
-        raise CommandFailed(
-            "restic could not be stored on the device",
-            remedy=f"Make {binary.device_path.rpartition('/')[0]} writable for root, with 30 MB free.",
-            detail=detail,
-        )
+        raise _explain_storing(detail)
+
+
+def _feed(receiver: Sending, binary: Binary, timeout_s: float) -> int:
+    """Send the program and return how the receiver ended. It may end before it has read everything."""
+    try:
+        with binary.path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                receiver.write(piece)
+        receiver.close_stdin()
+    except ConnectionLost:
+        with contextlib.suppress(TimeoutError, ConnectionLost):
+            if status := receiver.wait(timeout_s=_LAST_WORDS_S):
+                return status
+        raise
+    return receiver.wait(timeout_s=timeout_s)
+
+
+def _explain_storing(detail: str) -> CommandFailed:
+    """Given what was said when our program could not be stored, say why."""
+    said = detail.lower()
+    if "read-only file system" in said:
+        message = f"there is no place for restic on the device: {CACHE} lies on a read-only file system"
+        return CommandFailed(message, remedy=f"{INSTALL} Or {ELSEWHERE}", detail=detail)
+    if "no space left" in said or "quota exceeded" in said:
+        message = f"there is no room for restic on the device: 30 MB are needed in {CACHE}"
+        return CommandFailed(message, remedy=f"Make room there. Or {ELSEWHERE}", detail=detail)
+    return CommandFailed(
+        "restic could not be stored on the device",
+        remedy=f"Make {CACHE} writable for root, with 30 MB free.",
+        detail=detail,
+    )

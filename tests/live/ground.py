@@ -135,9 +135,13 @@ class Device:
         config.write_text(self._sshd_config())
         # Not `ip netns exec`: that makes a mount namespace too, and snapshots would be invisible out here.
         words = ["nsenter", f"--net=/run/netns/{self.namespace}"]
-        words += ["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.directory / "sshd.log")]
-        self._sshd = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        sshd = ["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.directory / "sshd.log")]
+        self._sshd = subprocess.Popen(words + self._wrap_sshd(sshd), stdin=subprocess.DEVNULL)
         wait_until(self._greets, what=f"a greeting of sshd on {self.name}")
+
+    def _wrap_sshd(self, words: list[str]) -> list[str]:
+        """Given what starts sshd, return what starts it here. For devices with mounts of their own."""
+        return words
 
     def _sshd_config(self) -> str:
         keys = [f"HostKey {self.directory}/host_{key_type}" for key_type in HOST_KEY_TYPES]
