@@ -227,7 +227,8 @@ def _read_answer(answer: _Answer, said: bytes) -> None:
 def _shorten(text: str) -> str:
     """The last line of what psql said: warnings come before the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines[-1] if lines else "it did not answer in time")[:300].rstrip(".")
+    reason = lines[-1] if lines else "it did not answer in time"
+    return (reason.partition('" failed: ')[2] or reason).removeprefix("FATAL:  ")[:300].rstrip(".")
 
 
 def _last_json(text: str) -> object:
