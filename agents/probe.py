@@ -157,6 +157,7 @@ def check_facts(facts: DeviceFacts, *, clock_s: float) -> Iterator[Checked]:
     yield _check_system(facts.system)
     yield _check_tools(facts)
     yield _check_clock(facts.system, clock_s)
+    yield _check_selinux(facts.system)
     yield from _check_file_systems(facts)
     yield from _check_instances(facts)
     yield from _check_databases(facts)
@@ -190,6 +191,25 @@ def _check_clock(system: SystemFacts, clock_s: float) -> Checked:
         f"The clock is {abs(offset):,.0f} s {words} the console's",
         "Set up time synchronisation (systemd-timesyncd or chrony). Restore points carry the console's time.",
     )
+
+
+def _check_selinux(system: SystemFacts) -> Checked:
+    """Hotfleet's own tests run without SELinux: under it, what is known is what this very check tried."""
+    if system.selinux == "disabled":
+        return Checked("selinux", _GOOD, "SELinux is not in use")
+    context = f" (commands run as {system.selinux_context})" if system.selinux_context else ""
+    if system.selinux == "permissive":
+        return Checked("selinux", _GOOD, f"SELinux is permissive: it logs and denies nothing{context}")
+    remedy = (
+        "Labels of files are kept in restore points. What is restored into another folder keeps the labels "
+        "of its old place: run `restorecon -Rv` on it before a service uses it."
+    )
+    if ":unconfined_t" not in system.selinux_context:
+        remedy += (
+            " The console's user is confined here: what it may not read is told by each run as unreadable; "
+        )
+        remedy += "`ausearch -m avc -ts recent` on the device says why."
+    return Checked("selinux", _WARNING, f"SELinux is enforcing{context}", remedy)
 
 
 def _check_file_systems(facts: DeviceFacts) -> Iterator[Checked]:

@@ -22,6 +22,8 @@ say memory "$(cat /proc/meminfo)"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
 say time_zone "$(cat /etc/timezone 2>/dev/null || readlink /etc/localtime || echo UTC)"
 say systemd "$(systemctl is-system-running 2>/dev/null)"
+say selinux "$(cat /sys/fs/selinux/enforce 2>/dev/null)"
+say selinux_context "$([ -e /sys/fs/selinux/enforce ] && tr -d '\0' </proc/self/attr/current)"
 say clock "$(date +%s)"
 """
 SYSTEM = Command.of("sh", "-c", _SCRIPT)
@@ -38,6 +40,8 @@ _KEYS = frozenset(
         "boot_id",
         "time_zone",
         "systemd",
+        "selinux",
+        "selinux_context",
         "clock",
     ]
 )
@@ -45,7 +49,8 @@ _KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """`libc` is "glibc 2.36", "musl" or "". `clock_s` is the device's own time as seconds since 1970."""
+    """`libc` is "glibc 2.36", "musl" or "". `clock_s` is the device's own time as seconds since 1970.
+    `selinux` is "enforcing", "permissive" or "disabled", `selinux_context` what commands run in there."""
 
     os_id: str
     os_version: str
@@ -61,6 +66,8 @@ class SystemFacts:
     clock_s: int
     time_zone: str
     runs_systemd: bool
+    selinux: str = "disabled"
+    selinux_context: str = ""
 
 
 def parse_system(output: bytes) -> SystemFacts:
@@ -86,7 +93,16 @@ def parse_system(output: bytes) -> SystemFacts:
         clock_s=parse_number(values["clock"], "the device's clock"),
         time_zone=values["time_zone"].partition("zoneinfo/")[2] or values["time_zone"],
         runs_systemd=values["systemd"] in ("running", "degraded", "starting"),
+        selinux=_parse_selinux(values["selinux"]),
+        selinux_context=values["selinux_context"][:200],
     )
+
+
+def _parse_selinux(enforce: str) -> str:
+    modes = {"1": "enforcing", "0": "permissive", "": "disabled"}
+    if enforce not in modes:
+        raise ProtocolBroken("the mode of SELinux is not one", detail=repr(enforce[:100]))
+    return modes[enforce]
 
 
 def parse_os_release(text: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ WORDS = {
     "restic": "restic",
     "key": "Console's key",
     "privileges": "Root",
+    "selinux": "SELinux",
     "tunnel": "Tunnel back to the console",
 }
 LOOKS: dict[str, tuple[Tone, str]] = {

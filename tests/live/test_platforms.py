@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.commands import Command
-from agents.errors import AgentError
+from agents.errors import AgentError, PlatformRefused
 from agents.events import Checked, CheckState
 from agents.restic.binary import Binary, find_binary
 from agents.runner import Bind, Runner
@@ -142,6 +142,13 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_enforcing_selinux_is_told_with_what_it_means(cage: Callable[[str], Device], tmp_path: Path) -> None:
+    """This kernel has none: a file in its place, read by the real commands."""
+    setup = "mount -t tmpfs tmpfs /sys/fs; mkdir /sys/fs/selinux; printf 1 > /sys/fs/selinux/enforce"
+    tick = ticks_of(Console(cage(setup), tmp_path))["selinux"]
+    assert tick.state is CheckState.WARNING and "enforcing" in tick.text and "restorecon" in tick.remedy
+
+
 def test_debian_11_is_told_about_its_c_library(old: OldDevice, tmp_path: Path) -> None:
     console = Console(old, tmp_path)
     ticks = ticks_of(console)
@@ -151,6 +158,7 @@ def test_debian_11_is_told_about_its_c_library(old: OldDevice, tmp_path: Path) -
     needs = "the restic that Hotfleet ships needs a newer C library (glibc 2.34; this device has 2.31)"
     assert needs in tick.text
     bad = [name for name, each in ticks.items() if each.state is CheckState.BAD]
+    assert ticks["selinux"].state is CheckState.GOOD
     assert bad == ["restic"], "everything else works there"
     assert not (old.root / "var/cache/hotfleet").exists(), "nothing was sent in vain"
     (old.root / "srv" / "file").write_text("kept")
@@ -185,3 +193,43 @@ def test_the_runner_works_on_debian_11(old: OldDevice, tmp_path: Path) -> None:
         assert program.read(timeout_s=5) == b"frozenkept\n"
         assert runner.run(Command.of("cat", "/srv/file")).stdout == b"live"
     session.close()
+
+
+NOTHING_IS_PRIVATE = """
+mount --make-rshared /
+fake=$directory/fake
+mkdir $fake
+cp /usr/bin/mount $fake/real-mount
+cp /usr/bin/unshare $fake/real-unshare
+printf '#!/bin/sh\\necho "$*" >>%s\\n' $directory/mounts >$fake/mount
+printf '[ "$1" != --make-rprivate ] || exit 0\\nexec %s "$@"\\n' $fake/real-mount >>$fake/mount
+printf '#!/bin/sh\\nexec %s --propagation unchanged "$@"\\n' $fake/real-unshare >$fake/unshare
+chmod 755 $fake/mount $fake/unshare
+mount --bind $fake/unshare /usr/bin/unshare
+mount --bind $fake/mount /usr/bin/mount
+"""
+
+
+def test_where_mounts_cannot_be_made_private_nothing_is_bound(cage: Callable[[str], Device]) -> None:
+    """Old util-linux and some sandboxes: a snapshot would cover the live files for everybody."""
+    device = cage(NOTHING_IS_PRIVATE)
+    session = device.connect()
+    snapshot = device.directory / "snapshot"
+    snapshot.mkdir()
+
+    def mounts() -> bytes:
+        return session.run(Command.of("cat", "/proc/self/mountinfo"), timeout_s=10).stdout
+
+    before = mounts()
+    assert b" shared:" in before
+    with Runner(session, console_id=f"o{os.getpid()}", run_id="r1", tell=lambda event: None) as runner:
+        with pytest.raises(PlatformRefused, match="hide a snapshot") as refusal:
+            runner.start(
+                Command.of("true"),
+                environment={},
+                binds=[Bind(str(snapshot), str(device.directory / "keys"))],
+            )
+        assert refusal.value.remedy
+        assert mounts() == before
+    session.close()
+    assert (device.directory / "mounts").read_text() == "--make-rprivate /\n"

@@ -62,6 +62,19 @@ def test_the_system_is_described() -> None:
     assert (system.libc, system.processors, system.runs_systemd) == ("glibc 2.36", 2, False)
     assert system.memory_bytes > system.memory_free_bytes > 0
     assert system.clock_s > 1_700_000_000
+    assert (system.selinux, system.selinux_context) == ("disabled", "")
+
+
+@pytest.mark.parametrize(("enforce", "mode"), [(b"1", "enforcing"), (b"0", "permissive")])
+def test_the_mode_of_selinux_is_known(enforce: bytes, mode: str) -> None:
+    text = case("system.bin").replace(
+        b"selinux\0\0selinux_context\0\0",
+        b"selinux\0" + enforce + b"\0selinux_context\0system_u:system_r:unconfined_t:s0\0",
+    )
+    system = parse_system(text)
+    assert (system.selinux, system.selinux_context) == (mode, "system_u:system_r:unconfined_t:s0")
+    with pytest.raises(ProtocolBroken):
+        parse_system(case("system.bin").replace(b"selinux\0\0", b"selinux\x002\0", 1))
 
 
 def test_os_release_is_read_as_a_shell_reads_it() -> None:
