@@ -127,6 +127,17 @@ class Impact:
 
 
 @dataclass(frozen=True, slots=True)
+class Felt:
+    """A line of the impact receipt: one quantity of `Impact`, in the minute before the work, on average and
+    at worst during it. None where nobody measured it."""
+
+    name: str
+    before: float | None
+    mean: float | None
+    worst: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Throttled:
     """The backup stood still for so long, and why: "backup", "others" or "alone" (see `impact.Pause`)."""
 
@@ -153,6 +164,16 @@ class FileProblem:
 
 
 Event = (
-    PhaseStarted | PhaseEnded | Said | CommandRan | Moved | Froze | Impact | Throttled | Checked | FileProblem
+    PhaseStarted
+    | PhaseEnded
+    | Said
+    | CommandRan
+    | Moved
+    | Froze
+    | Impact
+    | Felt
+    | Throttled
+    | Checked
+    | FileProblem
 )
 Tell = Callable[[Event], None]

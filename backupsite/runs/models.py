@@ -147,6 +147,65 @@ class RunSample(models.Model):
         ordering = ["id"]
 
 
+class RunFreeze(models.Model):
+    """A line of the freeze receipt: what waited (or stood still) for how long. `steps` is a list of
+    [name, milliseconds] in their order."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="freezes")
+    at = models.DateTimeField()
+    what = models.CharField(max_length=200)
+    milliseconds = models.FloatField()
+    limit_ms = models.FloatField()
+    is_stop = models.BooleanField(default=False)
+    steps = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["id"]
+
+
+class RunImpact(models.Model):
+    """What the device felt at a moment (events.Impact): shares are 0 to 1, None is not measured there."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="impacts")
+    at = models.DateTimeField()
+    cpu = models.FloatField()
+    cpu_pressure = models.FloatField(null=True)
+    io_pressure = models.FloatField(null=True)
+    memory_pressure = models.FloatField(null=True)
+    disk_busy = models.FloatField()
+    disk_wait_ms = models.FloatField()
+    network_bytes_s = models.FloatField()
+
+    class Meta:
+        ordering = ["id"]
+
+
+class RunFigure(models.Model):
+    """A line of the impact receipt (events.Felt): a quantity before, on average and at worst."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="figures")
+    name = models.CharField(max_length=32)
+    before = models.FloatField(null=True)
+    mean = models.FloatField(null=True)
+    worst = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="runs_figure_once")]
+
+
+class RunPause(models.Model):
+    """The backup stood still so that the application could work. `reason` is one of events.Throttled."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="pauses")
+    at = models.DateTimeField()
+    seconds = models.FloatField()
+    reason = models.CharField(max_length=16)
+
+    class Meta:
+        ordering = ["id"]
+
+
 class RunCheck(models.Model):
     """One tick of a device check (events.Checked)."""
 

@@ -21,6 +21,7 @@ from agents.errors import LeaseLost
 from backupsite.runs import bell
 from backupsite.runs.lease import Lease
 from backupsite.runs.models import Run, RunCheck, RunLine, RunPhase, RunSample
+from backupsite.runs.receipts import ReceiptBook
 from backupsite.runs.texts import make_storable
 
 FLUSH_S = 1.0
@@ -38,6 +39,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._lines = LineBook(run)
         self._samples = SampleBook(run)
+        self._receipts = ReceiptBook(run)
         self._checks: dict[str, RunCheck] = {}
         self._phases: list[tuple[events.PhaseStarted | events.PhaseEnded, datetime]] = []
         self._columns: dict[str, Any] = {}
@@ -65,8 +67,14 @@ class Recorder:
                 self._count_problems(self._lines.file_count)
             case events.Moved():
                 self._move(event)
-            case events.Froze(what, milliseconds, limit):
-                self._freeze(what, milliseconds, limit, now)
+            case events.Froze():
+                self._freeze(event, now)
+            case events.Impact():
+                self._receipts.impact(event, now)
+            case events.Felt():
+                self._receipts.figure(event)
+            case events.Throttled():
+                self._receipts.pause(event, now)
             case events.Checked(name, state, text, remedy):
                 self._checks[name] = RunCheck(
                     run=self._run,
@@ -95,12 +103,20 @@ class Recorder:
         highest = max(count, self._columns.get("problem_count", 0), self._lines.file_count)
         self._columns["problem_count"] = min(highest, 2**31 - 1)
 
-    def _freeze(self, what: str, milliseconds: float, limit: float, now: datetime) -> None:
-        words = f"Writing was held for at most {milliseconds:.1f} ms"
-        self._lines.add(RunLine.LINE, "info", f"{words} ({what}; the limit is {limit / 1000:g} s).", now)
-        if self._freeze_ms is None or milliseconds > self._freeze_ms:
-            self._freeze_ms = milliseconds
-            self._columns |= {"freeze_ms": milliseconds, "freeze_limit_ms": limit}
+    def _freeze(self, froze: events.Froze, now: datetime) -> None:
+        how = "Its service was stopped for" if froze.is_stop else "Writing was held for at most"
+        took, limit = f"{froze.milliseconds:.1f} ms", f"{froze.limit_milliseconds / 1000:g} s"
+        text = f"{how} {took} ({froze.what}; the limit is {limit})."
+        self._lines.add(RunLine.LINE, "info", text, now)
+        self._receipts.freeze(froze, now)
+        if froze.is_stop:
+            return
+        if self._freeze_ms is None or froze.milliseconds > self._freeze_ms:
+            self._freeze_ms = froze.milliseconds
+            self._columns |= {
+                "freeze_ms": froze.milliseconds,
+                "freeze_limit_ms": froze.limit_milliseconds,
+            }
 
     def flush(self) -> None:
         """Store the buffer in one transaction if there is something in it, then ring the bell.
@@ -111,7 +127,8 @@ class Recorder:
         with self._lock:
             lines, checks, phases = self._lines.pending, self._checks, self._phases
             columns, sample = dict(self._columns), self._samples.make(self._columns)
-            if not (lines or checks or phases or columns):
+            receipts = self._receipts.take()
+            if not (lines or checks or phases or columns or receipts):
                 return
             self._lines.pending, self._checks, self._phases, self._columns = [], {}, [], {}
         try:
@@ -126,6 +143,7 @@ class Recorder:
                     unique_fields=["run", "name"],
                     update_fields=["state", "text", "remedy", "at"],
                 )
+                self._receipts.store(receipts)
                 if sample is not None:
                     self._samples.store(sample)
         except BaseException:
@@ -133,6 +151,7 @@ class Recorder:
                 self._lines.pending = lines + self._lines.pending
                 self._checks, self._phases = checks | self._checks, phases + self._phases
                 self._columns = columns | self._columns
+                self._receipts.keep(receipts)
             raise
         sequence = Run.objects.values_list("sequence", flat=True).get(pk=self._run.pk)
         bell.ring(self._run.pk, self._run.device.uuid, sequence)
