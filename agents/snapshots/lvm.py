@@ -18,9 +18,9 @@ from agents.facts.wire import split_fields
 from agents.snapshots.contract import Claim, Owes, Refusal, Shot, SnapshotProvider, Taken
 from agents.snapshots.volumes import (
     TAG,
-    UNSEEN_BY_UDEV,
     Fill,
     find_command,
+    hide_command,
     least_bytes,
     look_command,
     mapper_name,
@@ -28,13 +28,14 @@ from agents.snapshots.volumes import (
     parse_fill,
     remove_command,
     share_extents,
+    show_command,
     status_command,
     wanted_bytes,
     write_rate,
 )
 
-# How a snapshot is mounted beside its origin, which has the same UUID, with a journal that nobody replays: after
-# a freeze nothing in it is needed, and the volume is read-only.
+# How a snapshot is mounted beside its origin, which has the same UUID, with a journal that nobody replays:
+# after a freeze nothing in it is needed, and the volume is read-only.
 _MOUNT_OPTIONS = {"ext4": "ro,noload", "xfs": "ro,nouuid,norecovery"}
 # lvs(8), the first letter: plain, origin, mirrored by raid, thin. Others were never tried.
 _KINDS = "-orV"
@@ -99,6 +100,9 @@ class Lvm(SnapshotProvider):
         if len(rows) != len(copies):
             raise ProtocolBroken("the device does not tell how much is written to its volumes")
         extents = _share_space(copies, [write_rate(*row) for row in rows])
+        hidden = f"lvm-hidden-{number}"
+        runner.owe(hidden, show_command(runner.name, number))
+        runner.run(hide_command(runner.name, number))
         for copy in copies:
             runner.owe(copy.key, remove_command(copy.full_name, copy.origin.full_name))
         lines = [_create_line(copy, extents.get(copy.full_name)) for copy in copies]
@@ -108,15 +112,16 @@ class Lvm(SnapshotProvider):
             mount = find_mount(path, facts.mounts)
             inner = path_in_file_system(path, mount)
             binds.append(Bind(inner, path, by_origin[mount.device].volume))
-        keys = tuple(copy.key for copy in copies)
+        keys = (hidden, *(copy.key for copy in copies))
         return Shot(self.name, Consistency.FILE_SYSTEM, "\n".join(lines), tuple(binds), keys)
 
     def finish(self, runner: Owes, shot: Shot) -> Taken:
         """Thin snapshots are made inactive, so that a start of the device never shows them: now they are
         activated, after the application went on."""
-        names = [name for name, key in zip(_names(shot.binds), shot.keys, strict=True) if "thin" in key]
+        made = zip(_names(shot.binds), shot.keys[1:], strict=True)
+        names = [name for name, key in made if key.startswith("lvm-thin-")]
         if names:
-            words = ("-q", "--activate", "y", "--ignoreactivationskip", *UNSEEN_BY_UDEV, *names)
+            words = ("-q", "--activate", "y", "--ignoreactivationskip", *names)
             runner.run(Command.of("lvm", "lvchange", *words))
         return Taken(shot.method, shot.consistency, shot.binds, shot.keys)
 
@@ -158,7 +163,7 @@ def _refuse_volume(mount: Mount, volume: LogicalVolume) -> Refusal | None:
         return Refusal(f"snapshots of {mount.kind} on LVM were never tried")
     if volume.kind not in _KINDS or not volume.is_active:
         return Refusal(
-            f"the volume {volume.full_name} ({volume.attributes}) has a kind whose snapshots were never tried",
+            f"the volume {volume.full_name} ({volume.attributes}) has a kind that was never tried",
             f"Look at `lvs {volume.full_name}`.",
         )
     if volume.attributes[8:9] not in ("", "-"):

@@ -13,9 +13,27 @@ from agents.facts.wire import parse_number
 # On every volume that a run makes, beside its name. Nothing without it is removed.
 TAG = "hotfleet"
 
-# Activating a thin snapshot for everybody would let udev point /dev/disk/by-uuid at it instead of at the live
-# file system, since both have one UUID (seen on Debian 12). A classic one has a low priority there.
-UNSEEN_BY_UDEV = ("--config", "activation{udev_rules=0}")
+# A snapshot has the UUID of its origin. udev points /dev/disk/by-uuid at a thin one instead of at the live
+# file system (seen on Debian 12, also with LVM's `activation{udev_rules=0}`), and systemd may
+# unmount what hangs on a device that goes away. So a rule, on a tmpfs, hides ours from the first event on. It
+# stands between the rules that name a device and those that link it: 10, 11 and 13 of LVM itself, 55, 56 and
+# 60 of Debian.
+_HIDE = """
+set -eu
+[ -d /run/udev ] && command -v udevadm >/dev/null || exit 0
+mkdir -p /run/udev/rules.d
+for place in 12 57; do
+  printf '%s, ' 'SUBSYSTEM=="block"' 'ENV{DM_NAME}=="*-hotfleet--*"' \\
+    'ENV{DM_UDEV_DISABLE_DISK_RULES_FLAG}="1"' >"/run/udev/rules.d/$place-$1.rules"
+  printf '%s\\n' 'ENV{DM_UDEV_DISABLE_OTHER_RULES_FLAG}="1"' >>"/run/udev/rules.d/$place-$1.rules"
+done
+udevadm control --reload
+"""
+_SHOW = """
+set -- "/run/udev/rules.d/12-$1.rules" "/run/udev/rules.d/57-$1.rules"
+[ -e "$1" ] || [ -e "$2" ] || exit 0
+rm -f -- "$@" && udevadm control --reload
+"""
 
 # A classic snapshot keeps the old content of what is written while it lives, each piece once.
 _USUAL_SHARE = 0.10
@@ -87,14 +105,11 @@ if [ -n "$mapped" ] && is_suspended "$mapped"; then
 fi
 tries=0
 while :; do
-  found=$(list "$place" lv_name,lv_tags,lv_attr) || exit 1
+  found=$(list "$place" lv_name,lv_tags) || exit 1
   [ -n "$found" ] || break
   set -- $found
   case ,${2-}, in *,hotfleet,*) ;; *) echo "$place is not tagged as ours" >&2; exit 1 ;; esac
-  case ${3-} in
-    V*) lvm lvremove -q -f -y -A n --config 'activation{udev_rules=0}' "$place" >/dev/null && continue ;;
-    *) lvm lvremove -q -f -y -A n "$place" >/dev/null && continue ;;
-  esac
+  lvm lvremove -q -f -y -A n "$place" >/dev/null && continue
   tries=$((tries + 1))
   [ "$tries" -lt 3 ] || exit 1
   sleep 1
@@ -124,6 +139,16 @@ def name_volume(run: str, number: int, at: int) -> str:
 def mapper_name(full_name: str) -> str:
     """Given "group/name", return the name that device-mapper knows it by."""
     return "-".join(word.replace("-", "--") for word in full_name.split("/"))
+
+
+def hide_command(run: str, number: int) -> Command:
+    """Given a run's name and a number, return the command that hides the volumes of runs from udev."""
+    return Command.of("/bin/sh", "-c", _HIDE, "hotfleet", f"{run}-{number}")
+
+
+def show_command(run: str, number: int) -> Command:
+    """Return the idempotent command that takes back what `hide_command` did."""
+    return Command.of("/bin/sh", "-c", _SHOW, "hotfleet", f"{run}-{number}")
 
 
 def look_command(paths_with_devices: list[tuple[str, str]]) -> Command:

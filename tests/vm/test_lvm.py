@@ -1,0 +1,228 @@
+"""Logical volumes, classic and thin: what a backup of them holds, what it leaves, and what it survives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from agents.errors import AgentError, ConnectionLost, SnapshotBroken
+from agents.events import Consistency, Moved
+from agents.snapshots.volumes import remove_command
+from agents.storing import Point
+from tests.live.flows import Console
+from tests.live.ground import wait_until
+from tests.vm.machine import Vm
+from tests.vm.traces import wait_until_clean
+
+# One is ext4, one XFS, both classic; the last is XFS on a thin volume.
+KINDS = ("ext", "xfs", "thin")
+# Counts in two files of one file system, one after the other, without ever flushing. Between them lies
+# everything else: whoever reads them while they move finds them far apart.
+_WRITER = """
+i=0
+while :; do
+  i=$((i + 1))
+  echo $i >"$1/a-first.new" && mv "$1/a-first.new" "$1/a-first"
+  echo $i >"$1/z-last.new" && mv "$1/z-last.new" "$1/z-last"
+  sleep 0.1
+done
+"""
+
+
+@contextmanager
+def running(vm: Vm, name: str, script: str, *words: str) -> Iterator[None]:
+    """Run a script in the machine, as a unit of its own, until the end of the context."""
+    quoted = " ".join(words)
+    vm.run(f"cat >/root/{name} <<'END'\n{script}\nEND\nsystemd-run -q --unit={name} sh /root/{name} {quoted}")
+    try:
+        yield
+    finally:
+        vm.run(f"systemctl stop {name}; rm -f /root/{name}")
+
+
+@pytest.fixture
+def sources(vm: Vm) -> Iterator[list[str]]:
+    """A folder on each kind of volume, with files that are small, large, sparse and strange."""
+    paths = [f"/srv/{kind}/lvm source" for kind in KINDS]
+    for path in paths:
+        vm.run(f"""
+          mkdir -p "{path}/m/deep" && cd "{path}" || exit 1
+          head -c 20M /dev/urandom >m/large
+          truncate -s 30M m/sparse && echo end >>m/sparse
+          printf x >"m/deep/new
+line" && ln m/large m/deep/again && ln -s /etc m/link && echo 0 >a-first && echo 0 >z-last
+        """)
+    yield paths
+    for path in paths:
+        vm.run(f'rm -rf "{path}"')
+
+
+class Worker(threading.Thread):
+    """A backup in a thread, which ends with `error` (None: it was good)."""
+
+    def __init__(self, console: Console, *sources: str) -> None:
+        super().__init__(daemon=True)
+        self.console, self.sources = console, sources
+        self.error: AgentError | None = None
+        self.points: tuple[Point, ...] = ()
+
+    def run(self) -> None:
+        try:
+            self.points = self.console.back_up(*self.sources).points
+        except AgentError as error:
+            self.error = error
+
+    def wait_until_stored(self, size: int) -> None:
+        def is_stored() -> bool:
+            assert self.is_alive(), f"it ended too early: {self.error!r}"
+            moves = [event for event in self.console.events if isinstance(event, Moved)]
+            return any(event.stored_bytes >= size for event in moves)
+
+        wait_until(is_stored, timeout_s=120, what=f"{size} stored bytes")
+
+
+def assert_volumes_are_well(vm: Vm) -> None:
+    """Every file system takes writes, none is a part of a snapshot, and nothing of one is in the kernel."""
+    for kind in KINDS:
+        vm.run(f"timeout 10 sh -c 'echo x >/srv/{kind}/alive && sync -f /srv/{kind}' && rm /srv/{kind}/alive")
+    names = "dmsetup ls; ls /dev/data /dev/mapper /run/udev/rules.d"
+    left = vm.run(f"{{ {names}; }} 2>/dev/null | grep -e hotfleet -e '-real' -e '-cow'; true")
+    assert left == ""
+
+
+def links_of_udev(vm: Vm) -> str:
+    return vm.run("udevadm settle; ls -l /dev/disk/by-uuid | awk '{print $9, $11}'")
+
+
+def test_several_volumes_of_one_run_are_each_of_one_instant(
+    vm: Vm, console: Console, sources: list[str]
+) -> None:
+    links = links_of_udev(vm)
+    writers = "\n".join(f"writer '{path}' &" for path in sources)
+    worker = Worker(console, *sources)
+    with running(vm, "lvm-writers", f"writer() {{\n{_WRITER}\n}}\n{writers}\nwait"):
+        worker.start()
+        worker.wait_until_stored(1_000_000)
+        meanwhile = links_of_udev(vm)
+        worker.join(180)
+    assert not worker.is_alive() and worker.error is None
+    assert meanwhile == links  # udev never points at a snapshot: a mount by UUID finds the live file system
+    wait_until_clean(vm, console.id, timeout_s=20)
+    assert_volumes_are_well(vm)
+    for path, point in zip(sources, worker.points, strict=True):
+        assert (point.source, point.method, point.consistency) == (path, "lvm", Consistency.FILE_SYSTEM)
+        assert point.is_complete
+        target = f"{path.rpartition('/')[0]}/restored"
+        console.restore(point.restic_id, path, target)
+        first, last = vm.run(f"cat '{target}/a-first' '{target}/z-last'").split()
+        assert int(first) > 1 and int(first) - int(last) in (0, 1), (path, first, last)
+        vm.run(f"diff -r --no-dereference '{path}/m' {target}/m; status=$?; rm -rf {target}; exit $status")
+
+
+@pytest.fixture
+def narrow(vm: Vm) -> Iterator[None]:
+    """Only six extents are free in the group: just enough for a snapshot to be tried."""
+    free = int(vm.run("vgs --noheadings -o vg_free_count data"))
+    vm.run(f"lvcreate -q -y -an -Zn -l {free - 6} -n filler data")
+    yield
+    vm.run("lvremove -q -f -y data/filler")
+
+
+@pytest.mark.parametrize(("rate", "why"), [("1M", "% of it is used"), ("60M", "it overflowed")])
+def test_a_snapshot_without_space_ends_the_run_and_says_why(
+    vm: Vm, console: Console, sources: list[str], narrow: None, rate: str, why: str
+) -> None:
+    path = sources[0]
+    vm.run(f"head -c 150M /dev/urandom >'{path}/m/larger'", timeout_s=120)
+    script = "while :; do head -c $2 /dev/urandom; sleep 1; done | dd of=$1 bs=64k oflag=dsync 2>/dev/null"
+    worker = Worker(console, path)
+    with running(vm, "lvm-flood", script, "/srv/ext/flood", rate):
+        worker.start()
+        worker.join(180)
+    vm.run("rm /srv/ext/flood")
+    assert not worker.is_alive()
+    assert isinstance(worker.error, SnapshotBroken), worker.error
+    assert worker.error.message.startswith(f"The space for the snapshot of {path} was too small: ")
+    assert why in worker.error.message
+    assert console.count_restore_points() == 0
+    wait_until_clean(vm, console.id, timeout_s=20)
+    assert_volumes_are_well(vm)
+
+
+def test_whatever_is_killed_in_the_middle_no_volume_and_no_mount_stays(
+    vm: Vm, console: Console, sources: list[str]
+) -> None:
+    kill = {
+        "restic": "kill -9 $(pgrep -x restic)",
+        "runner": "read -r pid _ </run/hotfleet/hotfleet-{id}-*/runner && kill -9 $pid",
+    }
+    for script in kill.values():
+        worker = Worker(console, *sources)
+        worker.start()
+        worker.wait_until_stored(1_000_000)
+        vm.run(script.format(id=console.id))
+        worker.join(120)
+        assert not worker.is_alive() and worker.error is not None
+        wait_until_clean(vm, console.id, timeout_s=60)
+        assert_volumes_are_well(vm)
+        console.events.clear()
+
+
+def test_a_power_cut_leaves_volumes_that_the_next_run_removes(
+    vm: Vm, console: Console, sources: list[str]
+) -> None:
+    worker = Worker(console, *sources)
+    worker.start()
+    worker.wait_until_stored(1_000_000)
+    vm.power_cut()
+    worker.join(60)
+    assert isinstance(worker.error, ConnectionLost)
+    vm.boot()
+    left = vm.run("lvs --noheadings -o lv_name @hotfleet").split()
+    assert len(left) == 3 and all(name.startswith(f"hotfleet-{console.id}-") for name in left)
+    vm.run("lvcreate -q -y -s -l 6 --addtag hotfleet -n hotfleet-another-run-0-0 data/ext")
+    vm.run("lvcreate -q -y -s -l 6 -n hotfleet-notes data/ext")
+    console.back_up(sources[0])
+    assert sorted(vm.run("lvs --noheadings -o lv_name -S 'lv_name=~hotfleet'").split()) == [
+        "hotfleet-another-run-0-0",
+        "hotfleet-notes",
+    ]
+    vm.run("lvremove -q -f -y data/hotfleet-another-run-0-0 data/hotfleet-notes")
+    wait_until_clean(vm, console.id, timeout_s=20)
+    assert_volumes_are_well(vm)
+
+
+# Kills lvcreate while it has the file system frozen, and prints 1 when that left it so.
+_KILL_ONE = """
+sync -f /srv/{origin}
+read -r at <<END
+$(lvs --noheadings --separator : -o lv_kernel_major,lv_kernel_minor data/{origin})
+END
+lvcreate -q -y -A n -s --addtag hotfleet {size} -n {name} data/{origin} >/dev/null 2>&1 &
+while kill -0 $! 2>/dev/null; do
+  read -r suspended </sys/dev/block/$at/dm/suspended
+  [ "$suspended" = 0 ] || {{ kill -9 $!; break; }}
+done
+wait
+cat /sys/dev/block/$at/dm/suspended
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_system_that_a_killed_lvcreate_left_frozen_goes_on(vm: Vm, kind: str) -> None:
+    """The journal's undo is all that is left then: nothing else on a device thaws it, and nobody is told."""
+    size = "-k y" if kind == "thin" else "-l 10"
+    number = {"ext": 0, "xfs": 1, "thin": 2}[kind]
+    frozen = 0
+    for at in range(6):
+        name = f"hotfleet-killed-r{number}-0-{at}"
+        said = vm.run(_KILL_ONE.format(name=name, origin=kind, size=size))
+        frozen += said.strip() == "1"
+        undo = remove_command(f"data/{name}", f"data/{kind}")
+        for _ in range(2):  # it may run twice
+            vm.run(undo.shell_line())
+        assert_volumes_are_well(vm)
+    assert frozen, "lvcreate was always killed too late"
