@@ -39,7 +39,7 @@ class PostgreSql(Application):
         return parse_clusters(output, facts)
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
-        if not instance.detail("asked_in"):
+        if not instance.is_running or not instance.detail("asked_in"):
             return ()
         lacks: list[str] = []
         offers: list[Offer] = []
@@ -78,6 +78,11 @@ class PostgreSql(Application):
         raise PlanRefused(f"PostgreSQL is not backed up by {method!r}")
 
     def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
+        if not instance.places:
+            raise PlanRefused(
+                f"nobody knows where all files of {instance.label} lie: {' '.join(instance.problems)}",
+                remedy="Mend what keeps it from being asked, then back it up again.",
+            )
         recipe = super().cold(instance, facts)
         return replace(recipe, excludes=_excludes(instance), notes=_notes(instance))
 

@@ -99,11 +99,7 @@ def _make_instance(cluster: _Cluster, names: dict[str, str], facts: DeviceFacts)
     """Return None for what only has the name of a PostgreSQL server."""
     if not cluster.owner:
         raise ProtocolBroken("a PostgreSQL cluster belongs to nobody", detail=cluster.directory[:300])
-    answer = _Answer(failure=cluster.failure)
-    try:
-        _read_answer(answer, cluster.answer)
-    except ProtocolBroken as error:
-        answer.failure = f"its answer cannot be understood: {error.message}"
+    answer = _read_answer(cluster)
     if not _VERSION.fullmatch(answer.version) and not answer.failure:
         return None
     name = _name_of(cluster.directory, names)
@@ -158,7 +154,11 @@ def _version_of(answer: _Answer) -> str:
 
 
 def _places_of(directory: str, answer: _Answer, facts: DeviceFacts) -> tuple[str, ...]:
-    """The data directory, what its links lead to, and what is mounted inside of either."""
+    """The data directory, what its links lead to, and what is mounted inside of either.
+
+    None at all unless every link was read and leads somewhere: half of a cluster is no backup."""
+    if not answer.version or not all(place for _, place in answer.places):
+        return ()
     places = [directory, *(place for _, place in answer.places if place)]
     places += [
         mount.point for place in places for mount in mounts_below(place, facts.mounts) if not mount.is_pseudo
@@ -198,7 +198,19 @@ def _details_of(cluster: _Cluster, answer: _Answer) -> Iterable[Detail]:
             yield Detail("tablespace", location)
 
 
-def _read_answer(answer: _Answer, said: bytes) -> None:
+def _read_answer(cluster: _Cluster) -> _Answer:
+    """Return what the owner of a cluster said, or why it is not believed: all of it or nothing."""
+    if cluster.failure:
+        return _Answer(failure=cluster.failure)
+    answer = _Answer()
+    try:
+        _parse_answer(answer, cluster.answer)
+    except ProtocolBroken as error:
+        return _Answer(failure=f"its answer cannot be understood: {error.message}")
+    return answer
+
+
+def _parse_answer(answer: _Answer, said: bytes) -> None:
     """Raise ProtocolBroken when the owner of a cluster said something else."""
     for word, first, second in split_fields(said, 3):
         if word == "version":
