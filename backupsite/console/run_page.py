@@ -12,13 +12,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from agents.events import Phase
 from backupsite.console.ticks import make_ticks
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.words import describe_restore, show_points
+from backupsite.runs.freezes import show_freezes
+from backupsite.runs.impact import describe_pauses, show_impact
 from backupsite.runs.log import read_log, read_mark
 from backupsite.runs.looks import percent_done, run_status, run_title
-from backupsite.runs.models import Run, RunLine
-from backupsite.runs.pace import draw_freeze_window, draw_pace, make_pace
+from backupsite.runs.models import Run, RunLine, RunPhase
+from backupsite.runs.pace import draw_pace, make_pace
 from backupsite.runs.phases import make_phases
 from backupsite.runs.report import make_report
 from backupsite.runs.states import State
@@ -82,8 +85,10 @@ def _tab_title(run: Run, percent: int | None) -> str:
 
 
 def live_context(run: Run, now: datetime) -> dict[str, Any]:
-    """Return what changes while the run works, and what it made. Runs at most eight queries."""
+    """Return what changes while the run works, and what it made. Runs at most twelve queries."""
     phases, samples = list(run.phases.all()), list(run.samples.all())
+    freezes, pauses = list(run.freezes.all()), list(run.pauses.all())
+    impacts = list(run.impacts.all())
     points = list(RestorePoint.objects.filter(run=run))
     files = RunLine.objects.filter(run=run, kind=RunLine.FILE).order_by("sequence")
     state = State(run.state)
@@ -95,10 +100,11 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "is_waiting": state == State.QUEUED,
         "percent": percent_done(run),
         "pace": make_pace(run, samples, phases, now),
-        "throughput": draw_pace(run, samples, phases),
+        "throughput": draw_pace(run, samples, freezes, pauses),
+        "impact": show_impact(impacts, list(run.figures.all()), _transfer_start(phases)) if impacts else [],
+        "pauses": describe_pauses(pauses),
         "phases": make_phases(run, phases, now),
-        "freeze": draw_freeze_window(run),
-        "freeze_is_over": _is_over_limit(run),
+        "freezes": show_freezes(freezes),
         "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.DOWNLOAD),
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
         "report": make_report(run, len(points)),
@@ -112,8 +118,8 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
     }
 
 
-def _is_over_limit(run: Run) -> bool:
-    return bool(run.freeze_ms and run.freeze_limit_ms and run.freeze_ms > run.freeze_limit_ms)
+def _transfer_start(phases: list[RunPhase]) -> datetime | None:
+    return next((phase.started_at for phase in phases if phase.name == Phase.TRANSFER), None)
 
 
 def _newest_point(run: Run) -> RestorePoint | None:

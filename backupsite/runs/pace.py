@@ -10,14 +10,16 @@ from itertools import pairwise
 from django.utils.safestring import SafeString
 
 from agents.events import Phase
-from backupsite.runs.models import Run, RunPhase, RunSample
+from backupsite.runs.models import Run, RunFreeze, RunPause, RunPhase, RunSample
 from backupsite.runs.states import State
-from backupsite.web.charts import Sample, Span, draw_freeze, draw_throughput
+from backupsite.web.charts import Sample, Span, draw_throughput
 
 # Long enough that one slow second does not move the estimate, short enough to follow a change.
 WINDOW = timedelta(seconds=20)
 # A pace of less time than this says nothing yet.
 SHORTEST = timedelta(seconds=3)
+# More are not told apart on one picture.
+MOST_PAUSES = 60
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def _mean(run: Run, phases: Sequence[RunPhase]) -> float | None:
     return run.bytes_done / lasted if lasted > 0 else None
 
 
-def draw_pace(run: Run, samples: Sequence[RunSample], phases: Sequence[RunPhase]) -> SafeString | None:
+def draw_pace(
+    run: Run, samples: Sequence[RunSample], freezes: Sequence[RunFreeze], pauses: Sequence[RunPause]
+) -> SafeString | None:
     """Given a run with what was stored of it, return its throughput picture. None when nothing moved."""
     if run.started_at is None or len(samples) < 2:
         return None
@@ -73,22 +77,13 @@ def draw_pace(run: Run, samples: Sequence[RunSample], phases: Sequence[RunPhase]
         for earlier, later in pairwise(samples)
         if later.at > earlier.at
     ]
-    return draw_throughput("throughput", drawn, _find_freezes(run, phases, start)) if drawn else None
+    spans = [_span(freeze.at, freeze.milliseconds / 1000, start) for freeze in freezes]
+    longest = sorted(pauses, key=lambda pause: -pause.seconds)[:MOST_PAUSES]
+    spans += [_span(pause.at, pause.seconds, start, is_pause=True) for pause in longest]
+    return draw_throughput("throughput", drawn, spans) if drawn else None
 
 
-def _find_freezes(run: Run, phases: Sequence[RunPhase], start: datetime) -> list[Span]:
-    """The freeze ends where the snapshot phase ends: that is all that is stored about when it was."""
-    if run.freeze_ms is None:
-        return []
-    taken = next((phase for phase in phases if phase.name in (Phase.FREEZE, Phase.SNAPSHOT)), None)
-    if taken is None:
-        return []
-    at = (taken.started_at - start).total_seconds()
-    return [Span(at, at + run.freeze_ms / 1000)]
-
-
-def draw_freeze_window(run: Run) -> SafeString | None:
-    """Given a run, return its longest freeze against the limit. None when nothing was held."""
-    if run.freeze_ms is None or run.freeze_limit_ms is None:
-        return None
-    return draw_freeze("freeze-window", run.freeze_ms / 1000, run.freeze_limit_ms / 1000)
+def _span(ended_at: datetime, seconds: float, start: datetime, *, is_pause: bool = False) -> Span:
+    """What is stored is when it was told: at its end."""
+    end = max(0.0, (ended_at - start).total_seconds())
+    return Span(max(0.0, end - seconds), end, is_pause)

@@ -72,20 +72,21 @@ def _words(segment: Segment) -> SafeString:
     return format_html('<a href="{}">{}</a>', segment.url, words) if segment.url else words
 
 
-def draw_freeze(chart_id: str, frozen_s: float, limit_s: float) -> SafeString:
-    """Given the freeze and the policy's limit in seconds, return the bar of one against the other."""
+def draw_freeze(chart_id: str, frozen_s: float, limit_s: float, word: str = "frozen") -> SafeString:
+    """Given the freeze and the policy's limit in seconds, return the bar of one against the other.
+
+    `word` is "frozen", or "stopped" for a downtime."""
     top = max(frozen_s * 1.08, limit_s, 0.001)
     is_over = frozen_s > limit_s
     frozen = format_duration(frozen_s)
-    summary = (
-        f"Frozen for {frozen}, {'over' if is_over else 'within'} the limit of {format_duration(limit_s)}."
-    )
+    limit_words = f"{'over' if is_over else 'within'} the limit of {format_duration(limit_s)}"
+    summary = f"{word.capitalize()} for {frozen}, {limit_words}."
     share, limit = frozen_s / top, limit_s / top
     inside = share > 0.5
     words = svg.text(
         svg.percent(share - 0.02 if inside else share + 0.02),
         36,
-        f"{frozen} frozen",
+        f"{frozen} {word}",
         "end" if inside else "start",
         "strong halo",
     )
@@ -98,4 +99,4 @@ def draw_freeze(chart_id: str, frozen_s: float, limit_s: float) -> SafeString:
         svg.line(svg.percent(limit), 16, svg.percent(limit), 48, "limit"),
         words,
     ]
-    return svg.chart(chart_id, "Freeze", summary, 52, body)
+    return svg.chart(chart_id, "Freeze" if word == "frozen" else "Downtime", summary, 52, body)

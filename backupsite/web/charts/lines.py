@@ -24,10 +24,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the run in which the device was frozen, in seconds since the run's start."""
+    """A stretch of the run in which the device was frozen (or the backup paused), in seconds since its
+    start."""
 
     from_s: float
     to_s: float
+    is_pause: bool = False
 
 
 def thin_out(samples: Sequence[Sample], most: int = MOST_PLACES) -> list[Sample]:
@@ -47,10 +49,10 @@ def describe_throughput(samples: Sequence[Sample], freezes: Sequence[Span]) -> s
     mean = sum(s.bytes_per_s for s in samples) / len(samples)
     best = max(s.bytes_per_s for s in samples)
     words = f"Mean {format_rate(mean)}, most {format_rate(best)} in {format_duration(samples[-1].at_s)}."
-    if freezes:
-        frozen = sum(f.to_s - f.from_s for f in freezes)
-        words += f" Frozen for {format_duration(frozen)}."
-    return words
+    frozen = sum(f.to_s - f.from_s for f in freezes if not f.is_pause)
+    paused = sum(f.to_s - f.from_s for f in freezes if f.is_pause)
+    words += f" Frozen for {format_duration(frozen)}." if frozen else ""
+    return words + (f" Paused for the application for {format_duration(paused)}." if paused else "")
 
 
 def draw_throughput(
@@ -98,6 +100,9 @@ def _whole(bytes_per_s: float) -> str:
 def _freezes(freezes: Sequence[Span], end_s: float) -> list[SafeString]:
     bands = []
     for freeze in freezes:
+        if freeze.is_pause:
+            bands.append(_pause(freeze, end_s))
+            continue
         share = freeze.from_s / end_s
         # Never thinner than can be seen: most freezes are far under a second.
         width = max((freeze.to_s - freeze.from_s) / end_s, 0.005)
@@ -115,6 +120,14 @@ def _freezes(freezes: Sequence[Span], end_s: float) -> list[SafeString]:
     return bands
 
 
+def _pause(pause: Span, end_s: float) -> SafeString:
+    width = max((pause.to_s - pause.from_s) / end_s, 0.002)
+    words = f"Paused, {format_duration(pause.to_s - pause.from_s)}"
+    return svg.rect(
+        svg.percent(pause.from_s / end_s), TOP, svg.percent(width), HEIGHT, "pause", words, radius=0
+    )
+
+
 def _times(end_s: float) -> list[SafeString]:
     y = TOP + HEIGHT + 18
     return [
@@ -125,12 +138,18 @@ def _times(end_s: float) -> list[SafeString]:
 
 
 def draw_sparkline(
-    chart_id: str, title: str, values: Sequence[float], tone: str = "", words: str = ""
+    chart_id: str,
+    title: str,
+    values: Sequence[float],
+    tone: str = "",
+    words: str = "",
+    *,
+    before: float = 0.0,
 ) -> SafeString:
     """Given values in order of time, return a small curve without axes; zero is its floor.
 
-    `words` says what the values mean; without it the first and the last value are named.
-    """
+    `before` is the share of the width that was before what is shown: grey. `words` says what the values mean;
+    without it the first and the last value are named."""
     if not values:
         return svg.chart(chart_id, title, "No values yet.", 36, [svg.line("0", 34, "100%", 34, "grid-line")])
     top = max(max(values), 1e-9) * 1.08
@@ -139,4 +158,5 @@ def draw_sparkline(
     if len(places) == 1:
         places.append((1.0, places[0][1]))
     summary = words or f"From {svg.number(values[0])} to {svg.number(values[-1])}."
-    return svg.chart(chart_id, title, summary, 36, [svg.curve(places, 2, 33, tone)])
+    grey = [svg.rect("0", 0, svg.percent(before), 36, "before", radius=0)] if before > 0 else []
+    return svg.chart(chart_id, title, summary, 36, [*grey, svg.curve(places, 2, 33, tone)])

@@ -12,7 +12,16 @@ from pytest_django import DjangoAssertNumQueries
 
 from backupsite.accounts.models import AuditEvent, User
 from backupsite.fleet.models import Device
-from backupsite.runs.models import Run, RunLine, RunPhase, RunSample
+from backupsite.runs.models import (
+    Run,
+    RunFigure,
+    RunFreeze,
+    RunImpact,
+    RunLine,
+    RunPause,
+    RunPhase,
+    RunSample,
+)
 from backupsite.runs.states import State
 from tests.backupsite.making import make_device, make_point, make_policy, make_run
 from tests.backupsite.runs.scripted import Scripted
@@ -49,12 +58,38 @@ def make_rich_run(device: Device, state: State = State.RUNNING) -> Run:
             stored_bytes=0,
             files_done=1,
         )
+    add_receipts(run)
     RunPhase.objects.create(run=run, name="connect", started_at=now - timedelta(minutes=2), ended_at=now)
     RunPhase.objects.create(run=run, name="transfer", started_at=now)
     add_line(run, "Connected.")
     add_line(run, "restic backup /srv", RunLine.COMMAND)
     add_line(run, f"/srv/{HOSTILE}: permission denied", RunLine.FILE)
     return run
+
+
+def add_receipts(run: Run) -> None:
+    """A freeze with its steps, what the device felt before and during the transfer, and a pause."""
+    now = timezone.now()
+    RunFreeze.objects.create(
+        run=run,
+        at=now,
+        what=f"PostgreSQL {HOSTILE}",
+        milliseconds=42.0,
+        limit_ms=10_000.0,
+        steps=[[f"hold {HOSTILE}", 12.0], ["LVM snapshot", 30.0]],
+    )
+    for second in range(-4, 5):
+        RunImpact.objects.create(
+            run=run,
+            at=now + timedelta(seconds=second),
+            cpu=0.25,
+            io_pressure=0.1,
+            disk_busy=0.5,
+            disk_wait_ms=1.4,
+            network_bytes_s=1e6,
+        )
+    RunFigure.objects.create(run=run, name="cpu", before=0.18, mean=0.24, worst=0.9)
+    RunPause.objects.create(run=run, at=now, seconds=8.0, reason="backup")
 
 
 def add_line(run: Run, text: str, kind: str = RunLine.LINE) -> None:
@@ -107,6 +142,9 @@ def test_the_page_shows_how_far_it_is(operator: Client) -> None:
     assert "63 %" in text
     assert "Within limit" in text
     assert "Cancel run" in text
+    assert "24\N{NO-BREAK SPACE}%, was 18\N{NO-BREAK SPACE}%" in text
+    assert "the backup paused once, for 8\N{NO-BREAK SPACE}s in all" in text
+    assert "Step by step" in text
     assert f'data-live-topic="run:{run.pk}"' in text
 
 
@@ -284,9 +322,9 @@ def test_a_page_takes_as_many_queries_as_it_did(
     operator: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     run = make_rich_run(make_device(), State.FAILED)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(15):
         operator.get(run.get_absolute_url())
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(12):
         operator.get(page_of(run, part="live"))
 
 
