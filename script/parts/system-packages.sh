@@ -38,6 +38,11 @@ missing_for_tests() {
   need zsh zsh
   need fish fish
   need shellcheck shellcheck
+  need slapd slapd
+  need ldapadd ldap-utils
+  need etcd etcd-server
+  need etcdctl etcd-client
+  need openssl openssl
   need node nodejs
 }
 

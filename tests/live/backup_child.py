@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from agents.backup import BackupRequest, back_up
 from agents.commands import Secret
@@ -24,6 +25,13 @@ def tell(event: Event) -> None:
         print(f"stored {event.stored_bytes}", flush=True)
 
 
+def _make_source(order: dict[str, Any]) -> SourceRequest:
+    if (cold := order.get("cold")) is None:
+        return SourceRequest(order["source"])
+    services, downtime_s = tuple(cold["services"]), cold["longest_downtime_s"]
+    return SourceRequest(order["source"], mode="cold", services=services, longest_downtime_s=downtime_s)
+
+
 def main() -> None:
     order = json.loads(sys.stdin.readline())
     place = RepositoryPlace(Path(order["repository"]), Path(order["journals"]), Secret(order["password"]))
@@ -31,7 +39,7 @@ def main() -> None:
         order["console"],
         order["run"],
         order["device"],
-        (SourceRequest(order["source"]),),
+        (_make_source(order),),
         place,
         find_binary([Path(order["binary"])]),
     )

@@ -1,0 +1,239 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # $hold is set by who joins this with a hold, a release or an undo
+# Stopping services and starting them again. The shell of services.py; $hold is the directory of this hold alone.
+# Files there: ran (what ran, a name a line, each written before its stop), stopping (the one whose stop is not known
+#   to have ended), over (an undo ran: nothing is stopped any more), busy (the process that works here now),
+#   start.<n> (who starts a service), started.<n> (how that ended)
+# A hold, its release and its undo may meet, and each may be killed anywhere:
+# 1. one works at a time (busy), and who was killed does not keep the next one waiting;
+# 2. an undo says "over" first, so that a hold that still stops services ends, and starts what it stopped;
+# 3. a stop that was cut off is completed before its service is started: one that still dies would look alive.
+
+service_nap() { sleep 0.1 2>/dev/null || sleep 1; }
+
+service_is_about() { # given a pid and a text: does that process live, with the text in its words
+  [ -n "$1" ] && grep -qF -- "$2" "/proc/$1/cmdline" 2>/dev/null
+}
+
+service_begin() { # given tenths of a second to wait for who works now
+  work_waited=0
+  until (set -C && echo "$$" >"$hold/busy") 2>/dev/null; do
+    busy=''
+    { read -r busy <"$hold/busy"; } 2>/dev/null
+    if [ -n "$busy" ] && ! service_is_about "$busy" "${hold%/*}"; then
+      mkdir "$hold/dead.$busy" 2>/dev/null && rm -f -- "$hold/busy" # one of those who wait removes it
+      continue
+    fi
+    work_waited=$((work_waited + 1))
+    [ "$work_waited" -le "$1" ] || { echo "services are still being stopped or started" >&2; return 1; }
+    service_nap
+  done
+}
+
+service_end() { rm -f -- "$hold/busy"; }
+
+# ---- asking ----------------------------------------------------------------------------------------------------
+
+service_look() { # given a name, sets $seen to runs, stands or changes; fails with $why when nobody knows
+  seen='' why=''
+  case $1 in
+    container:*) service_look_container "${1#container:}" ;;
+    *) if [ -d /run/systemd/system ]; then service_look_unit "$1"; else service_look_script "$1"; fi ;;
+  esac
+}
+
+service_look_container() {
+  why=$(docker inspect --type container -f '{{.State.Running}} {{.State.Restarting}}' -- "$1" 2>&1) || return 1
+  case $why in
+    'true false') seen=runs ;;
+    'false false') seen=stands ;;
+    *' true') seen=changes ;;
+    *) return 1 ;;
+  esac
+}
+
+service_look_unit() {
+  why=$(systemctl show -p LoadState -p ActiveState -- "$1" 2>&1) || return 1
+  for word in $why; do
+    case $word in
+      ActiveState=active | ActiveState=reloading | ActiveState=refreshing) seen=runs ;;
+      ActiveState=inactive | ActiveState=failed) seen=stands ;;
+      ActiveState=*) seen=changes ;;
+    esac
+  done
+  case $why in *LoadState=not-found*) why="there is no such unit" && return 1 ;; esac
+  [ -n "$seen" ]
+}
+
+service_look_script() { # LSB: 0 runs, 1 to 3 does not; OpenRC: 32 crashed. A script that knows no status answers anything
+  why="there is no such script in /etc/init.d"
+  [ -x "/etc/init.d/$1" ] || return 1
+  why="its script in /etc/init.d cannot tell whether it runs"
+  grep -q -e status -e openrc-run "/etc/init.d/$1" || return 1
+  service_init "$1" status </dev/null >/dev/null 2>&1
+  case $? in
+    0) seen=runs ;;
+    1 | 2 | 3 | 32) seen=stands ;;
+    *) return 1 ;;
+  esac
+}
+
+service_init() { # name, what
+  if command -v service >/dev/null; then service "$1" "$2"; else "/etc/init.d/$1" "$2"; fi
+}
+
+service_triggers() { # given a unit, prints the active sockets, timers and paths that would start it again meanwhile
+  case $1 in container:*) return 0 ;; esac
+  [ -d /run/systemd/system ] || return 0
+  for trigger in $(systemctl show -p TriggeredBy -- "$1" | sed -n 's/^TriggeredBy=//p'); do
+    [ "$(systemctl is-active -- "$trigger")" != active ] || printf '%s\n' "$trigger"
+  done
+}
+
+# ---- stopping --------------------------------------------------------------------------------------------------
+
+services_stop() {
+  : >"$hold/ran" || return 1
+  service_begin 0 || return 1
+  service_stop_each "$@"
+  stop_status=$?
+  service_end
+  return "$stop_status"
+}
+
+service_stop_each() {
+  for service in "$@"; do
+    service_look "$service" || { echo "nobody knows whether $service runs: $why" >&2; return 1; }
+    case $seen in
+      stands) printf 'note %s did not run: it is neither stopped nor started\n' "$service" ;;
+      runs) service_stop_one "$service" || return 1 ;;
+      *) echo "$service is just being started or stopped" >&2; return 1 ;;
+    esac
+  done
+}
+
+service_stop_one() {
+  triggers=$(service_triggers "$1")
+  # shellcheck disable=SC2086 # names of units hold no blanks
+  printf '%s\n' "$1" $triggers >>"$hold/ran" || return 1
+  for name in $triggers "$1"; do
+    [ ! -e "$hold/over" ] || { echo "the time for it is over" >&2; return 1; }
+    printf '%s\n' "$name" >"$hold/stopping" || return 1
+    service_stop "$name" || { echo "$name could not be stopped" >&2; return 1; }
+    { service_look "$name" && [ "$seen" = stands ]; } || { echo "$name still runs" >&2; return 1; }
+    rm -f -- "$hold/stopping"
+  done
+  service_was_clean "$1"
+}
+
+service_stop() { # descriptors of other holds are not for what works on
+  case $1 in
+    container:*) docker stop -- "${1#container:}" >/dev/null ;;
+    *) if [ -d /run/systemd/system ]; then systemctl stop -- "$1"; else service_init "$1" stop >/dev/null; fi ;;
+  esac 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- </dev/null
+}
+
+service_was_clean() { # what had to be killed left its files as a power cut does
+  case $1 in
+    container:*) [ "$(docker inspect -f '{{.State.ExitCode}}' -- "${1#container:}" 2>&1)" != 137 ] ;;
+    *)
+      [ -d /run/systemd/system ] || return 0
+      case $(systemctl show -p Result -- "$1") in
+        Result=timeout | Result=signal | Result=core-dump | Result=oom-kill | Result=watchdog) false ;;
+      esac
+      ;;
+  esac || { echo "$1 did not end by itself, it had to be killed: its files are no clean state" >&2; return 1; }
+}
+
+# ---- starting --------------------------------------------------------------------------------------------------
+
+services_undo() { # alone, in another shell; also when the hold never ran: then it cannot begin any more
+  mkdir -m 0700 -- "$hold" 2>/dev/null
+  undo_status=0
+  [ -e "$hold/over" ] || [ -e "$hold/busy" ] || service_check_still || undo_status=3
+  : >"$hold/over" || return 1
+  services_start && return "$undo_status"
+}
+
+services_start() { # what ran, the last one that was stopped first; 3: it did not stand still until now
+  [ -f "$hold/ran" ] || return 0
+  begin_status=0
+  [ -e "$hold/over" ] || service_check_still || begin_status=3
+  service_begin 150 || return 1
+  service_start_each || begin_status=1
+  service_end
+  return "$begin_status"
+}
+
+service_check_still() { # what was stopped and runs before we started it was read while it moved
+  [ -f "$hold/ran" ] && [ ! -e "$hold/begun" ] && [ ! -e "$hold/stopping" ] || return 0
+  while read -r service; do
+    { service_look "$service" && [ "$seen" = stands ]; } && continue
+    echo "$service was started by somebody else while it had to stand still" >&2
+    return 1
+  done <"$hold/ran"
+}
+
+service_start_each() {
+  start_status=0 start_order='' number=0
+  while read -r service; do start_order="$service $start_order"; done <"$hold/ran"
+  if { read -r service <"$hold/stopping"; } 2>/dev/null; then
+    service_stop "$service" # it fails when it stands already
+    rm -f -- "$hold/stopping"
+  fi
+  : >"$hold/begun"
+  for service in $start_order; do
+    number=$((number + 1))
+    service_start_one "$number" "$service" || start_status=1
+  done
+  return "$start_status"
+}
+
+service_start_one() { # number, name
+  service_look "$2" && [ "$seen" = runs ] && return 0
+  service_begin_start "$1" "$2" || return 1
+  start_waited=0
+  until service_look "$2" && [ "$seen" = runs ]; do
+    started=''
+    { read -r started <"$hold/started.$1"; } 2>/dev/null
+    start_waited=$((start_waited + 1))
+    if [ "${started:-0}" != 0 ] || [ "$start_waited" -gt "$START_WAIT" ]; then
+      rm -f -- "$hold/start.$1"
+      [ -n "$seen" ] || echo "nobody knows whether $2 runs: $why" >&2
+      echo "$2 does not run again" >&2
+      return 1
+    fi
+    service_nap
+  done
+}
+
+service_begin_start() { # in a session of its own: whoever is killed meanwhile, nothing is started half or twice
+  starter=''
+  { read -r starter <"$hold/start.$1"; } 2>/dev/null
+  service_is_about "$starter" "$2" && return 0
+  rm -f -- "$hold/started.$1"
+  # shellcheck disable=SC2016 # expanded by the new shell
+  set -- "$1" setsid /bin/sh -c "$START_ONE" hotfleet "$hold/started.$1" "$2"
+  number=$1
+  shift
+  # a background process ignores Ctrl-C, and so would the service
+  if env --default-signal true 2>/dev/null; then set -- env --default-signal "$@"; fi
+  # 022 as init has it: with ours nobody could read what a service writes
+  (umask 022 && exec "$@") </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  printf '%s\n' "$!" >"$hold/start.$number"
+}
+
+START_WAIT=600
+# The words: the file for its status, the name.
+# shellcheck disable=SC2016 # expanded by the new shell
+START_ONE='
+case $2 in
+  container:*) docker start -- "${2#container:}" ;;
+  *)
+    if [ -d /run/systemd/system ]; then systemctl start -- "$2"
+    elif command -v service >/dev/null; then service "$2" start
+    else "/etc/init.d/$2" start; fi
+    ;;
+esac
+echo "$?" >"$1" 2>/dev/null
+'
