@@ -26,14 +26,15 @@ class Kind:
     name: str
     title: str
     write: Callable[[float], str]
+    least_top: float = 0.0
 
 
 KINDS = (
-    Kind("cpu", "Processors", _share),
-    Kind("io_pressure", "Waiting for disks", _share),
-    Kind("memory_pressure", "Waiting for memory", _share),
-    Kind("disk_wait_ms", "Disk latency", format_milliseconds),
-    Kind("disk_busy", "Busiest disk", _share),
+    Kind("cpu", "Processors", _share, 1.0),
+    Kind("io_pressure", "Waiting for disks", _share, 0.5),
+    Kind("memory_pressure", "Waiting for memory", _share, 0.5),
+    Kind("disk_wait_ms", "Disk latency", format_milliseconds, 5.0),
+    Kind("disk_busy", "Busiest disk", _share, 1.0),
     Kind("network_bytes_s", "Network", format_rate),
 )
 
@@ -84,6 +85,7 @@ def _show(
         "frost",
         words,
         before=len(early) / len(values),
+        least_top=kind.least_top,
     )
     return Shown(kind.title, drawing, *said)
 

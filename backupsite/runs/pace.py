@@ -77,7 +77,7 @@ def draw_pace(
         for earlier, later in pairwise(samples)
         if later.at > earlier.at
     ]
-    spans = [_span(freeze.at, freeze.milliseconds / 1000, start) for freeze in freezes]
+    spans = [_span(freeze.at, freeze.milliseconds / 1000, start) for freeze in freezes if not freeze.is_stop]
     longest = sorted(pauses, key=lambda pause: -pause.seconds)[:MOST_PAUSES]
     spans += [_span(pause.at, pause.seconds, start, is_pause=True) for pause in longest]
     return draw_throughput("throughput", drawn, spans) if drawn else None

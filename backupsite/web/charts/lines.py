@@ -70,7 +70,9 @@ def draw_throughput(
     top = svg.round_up(max([s.bytes_per_s for s in drawn] + [limit_bytes_per_s or 0], default=0))
     summary = describe_throughput(samples, freezes)
     places = [(s.at_s / end_s, s.bytes_per_s / top) for s in drawn]
-    body = [*_grid(top), svg.curve(places, TOP, HEIGHT), *_freezes(freezes, end_s)]
+    pauses = [_pause(span, end_s) for span in freezes if span.is_pause]
+    frozen = [span for span in freezes if not span.is_pause]
+    body = [*_grid(top), *pauses, svg.curve(places, TOP, HEIGHT), *_freezes(frozen, end_s)]
     if limit_bytes_per_s:
         y = TOP + HEIGHT * (1 - limit_bytes_per_s / top)
         body += [
@@ -100,9 +102,6 @@ def _whole(bytes_per_s: float) -> str:
 def _freezes(freezes: Sequence[Span], end_s: float) -> list[SafeString]:
     bands = []
     for freeze in freezes:
-        if freeze.is_pause:
-            bands.append(_pause(freeze, end_s))
-            continue
         share = freeze.from_s / end_s
         # Never thinner than can be seen: most freezes are far under a second.
         width = max((freeze.to_s - freeze.from_s) / end_s, 0.005)
@@ -145,14 +144,16 @@ def draw_sparkline(
     words: str = "",
     *,
     before: float = 0.0,
+    least_top: float = 0.0,
 ) -> SafeString:
     """Given values in order of time, return a small curve without axes; zero is its floor.
 
-    `before` is the share of the width that was before what is shown: grey. `words` says what the values mean;
+    `before` is the share of the width that was before what is shown: grey. `least_top` keeps small values
+    small. `words` says what the values mean;
     without it the first and the last value are named."""
     if not values:
         return svg.chart(chart_id, title, "No values yet.", 36, [svg.line("0", 34, "100%", 34, "grid-line")])
-    top = max(max(values), 1e-9) * 1.08
+    top = max(max(values), least_top, 1e-9) * 1.08
     steps = max(len(values) - 1, 1)
     places = [(i / steps, max(value, 0) / top) for i, value in enumerate(values)]
     if len(places) == 1:
