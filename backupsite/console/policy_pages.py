@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.db import IntegrityError, transaction
-from django.db.models import Avg, F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from backupsite.console.policy_preview import Preview, make_preview
+from backupsite.console.policy_found import find_more, list_instances
+from backupsite.console.policy_reading import read_preview
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
 from backupsite.policies.forms import PolicyForm, initial_of
 from backupsite.policies.models import Policy, Source
-from backupsite.policies.source_forms import (
-    PREFIX,
-    BaseSourceFormSet,
-    SourceFormSet,
-    change_rows,
-    make_source_forms,
-)
-from backupsite.policies.writing import save_policy
+from backupsite.policies.naming import name_source
+from backupsite.policies.source_forms import BaseSourceFormSet, change_rows, make_source_forms, wanted_rows
+from backupsite.policies.windows import first_window, lacks_window, needs_window
+from backupsite.policies.writing import key_of, save_policy
 from backupsite.recovery.stored import lock, restate
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
-from backupsite.runs.states import State
 from backupsite.web.visible import make_visible
 
 # One click must not start a whole fleet at the same moment; the schedule spreads them.
@@ -52,7 +46,7 @@ def policy_preview(request: HttpRequest) -> HttpResponse:
     """What will happen if the form is saved as it is now. Writes nothing."""
     edited = Policy.objects.filter(slug=request.POST.get("policy", "")).first()
     form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
-    return render(request, "policies/preview.html", {"preview": _preview(form, sources, edited)})
+    return render(request, "policies/preview_parts.html", _preview_context(form, sources, edited))
 
 
 def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
@@ -68,7 +62,7 @@ def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
         return _show(request, edited, PolicyForm(initial=typed, policy=edited), make_source_forms(rows=rows))
     form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
     # Both are asked, so that every error is shown at once.
-    if form.is_valid() & sources.is_valid():
+    if form.is_valid() & sources.is_valid() and _has_its_window(form, sources):
         try:
             return _save(request, edited, form, sources)
         except IntegrityError:
@@ -77,13 +71,27 @@ def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
 
 
 def _first_forms(request: HttpRequest, edited: Policy | None) -> tuple[PolicyForm, BaseSourceFormSet]:
+    wanted = wanted_rows(request.GET)
     if edited is not None:
-        return PolicyForm(initial=initial_of(edited), policy=edited), make_source_forms(policy=edited)
+        rows = make_source_forms(policy=edited, rows=wanted)
+        return PolicyForm(initial=initial_of(edited), policy=edited), rows
     chosen = Device.objects.filter(slug__in=request.GET.getlist("device")).values_list("pk", flat=True)
     zone = timezone.get_current_timezone_name()
-    path = request.GET.get("path", "")[:4096]
-    rows = [{"path": path, "excludes": "", "if_hot_impossible": Source.LIVE}] if path else []
-    return PolicyForm(initial={"devices": list(chosen), "time_zone": zone}), make_source_forms(rows=rows)
+    return PolicyForm(initial={"devices": list(chosen), "time_zone": zone}), make_source_forms(rows=wanted)
+
+
+def _has_its_window(form: PolicyForm, sources: BaseSourceFormSet) -> bool:
+    """Say at the field when something waits for a cold window that is not there."""
+    listed = [Source(**draft) for draft in sources.drafts]
+    if form.cleaned_data["cold_is_enabled"] or not lacks_window(listed):
+        return True
+    names = ", ".join(name_source(key_of(draft)) for draft in sources.drafts if needs_window(Source(**draft)))
+    form.add_error(
+        "cold_is_enabled",
+        f"A cold window is needed for {names}: switch it on and say when. (When everything is cold, the "
+        "policy's own schedule is the window.)",
+    )
+    return False
 
 
 def _save(
@@ -96,13 +104,15 @@ def _save(
         "is_enabled": data["is_enabled"],
         "rpo": data["rpo"],
         **form.schedule_fields,
+        **form.window_fields,
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():
         saved = _store(request, edited, fields, devices, sources)
         user = request.user.get_username()
+        window = first_window(saved.sources.all())
         runs = [
-            request_run(Run.BACKUP, device, policy=saved, request={}, requested_by=user)
+            request_run(Run.BACKUP, device, policy=saved, request={"window": window}, requested_by=user)
             for device in (devices[:MOST_AT_ONCE] if starts_now else [])
         ]
     if len(runs) == 1:
@@ -148,7 +158,7 @@ def _show(
         "sources": sources,
         "device_count": form.device_count,
         "find": request.POST.get("find", ""),
-        "preview": _preview(*_as_posted(form, sources), edited),
+        **_preview_context(form, sources, edited),
         "crumbs": [
             ("Policies", reverse("policies")),
             (make_visible(edited.name) if edited else "New policy", ""),
@@ -157,41 +167,11 @@ def _show(
     return render(request, "policies/policy.html", context, status=status)
 
 
-def _as_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm, BaseSourceFormSet]:
-    """Given forms that are shown for the first time, return them as if they had been posted like that."""
-    if form.is_bound:
-        return form, sources
-    typed = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
-    rows = [{"path": "", **(row.initial or {})} for row in sources.forms]
-    posted = {f"{PREFIX}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
-    count = {f"{PREFIX}-TOTAL_FORMS": str(len(rows)), f"{PREFIX}-INITIAL_FORMS": "0"}
-    return PolicyForm(typed, policy=form.policy), SourceFormSet(posted | count, prefix=PREFIX)
-
-
-def _preview(form: PolicyForm, sources: BaseSourceFormSet, edited: Policy | None) -> Preview:
-    # A field that is half typed is no error here: the rest is shown.
-    form.is_valid()
-    sources.is_valid()
-    data = form.cleaned_data
-    known = {"when", "time_zone", "at_time", "weekday", "cron"} <= data.keys()
-    devices = data.get("devices")
-    count = Device.objects.count() if data.get("every_device") else len(devices) if devices is not None else 0
-    return make_preview(
-        form.schedule if known else None,
-        data.get("rpo"),
-        count,
-        [path for row in sources.forms if (path := getattr(row, "cleaned_data", {}).get("path"))],
-        _usual_duration(edited),
-        timezone.now(),
-        is_enabled=bool(data.get("is_enabled")),
-    )
-
-
-def _usual_duration(edited: Policy | None) -> timedelta | None:
-    if edited is None:
-        return None
-    good = Run.objects.filter(policy=edited, kind=Run.BACKUP, state__in=(State.SUCCEEDED, State.WARNINGS))
-    newest = good.filter(started_at__isnull=False, ended_at__isnull=False).order_by("-number")[:20]
-    lasted = newest.annotate(lasted=F("ended_at") - F("started_at")).aggregate(usual=Avg("lasted"))
-    usual: timedelta | None = lasted["usual"]
-    return usual
+def _preview_context(form: PolicyForm, sources: BaseSourceFormSet, edited: Policy | None) -> dict[str, Any]:
+    preview, known, keys = read_preview(form, sources, edited)
+    return {
+        "preview": preview,
+        "rows": list(zip(sources.forms, preview.rows, strict=True)),
+        "found": find_more(known, keys),
+        "instances": list_instances(known),
+    }

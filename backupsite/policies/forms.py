@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import time, timedelta
 from typing import Any
 
@@ -10,9 +9,10 @@ from django import forms
 
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
-from backupsite.policies.durations import parse_duration, show_duration
+from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
+from backupsite.policies.window_form import WRITE_TIME, WindowForm, initial_window, read_target, read_time
 
 # The segmented control: (value, words, schedule of the model, minutes when it is "every").
 WHEN = (
@@ -27,13 +27,9 @@ WHEN = (
 # A longer list is not drawn whole: the chosen devices and those that were searched for are.
 MOST_LISTED = 500
 MOST_FOUND = 100
-WRITE_TIME = "Write the time like 02:00 or 23:30."
-SHORTEST_RPO = timedelta(minutes=5)
-LONGEST_RPO = timedelta(days=366)
-_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 
 
-class PolicyForm(forms.Form):
+class PolicyForm(WindowForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
     name = forms.CharField(max_length=200, strip=False)
@@ -111,22 +107,12 @@ class PolicyForm(forms.Form):
             raise forms.ValidationError(str(error)) from error
 
     def clean_rpo(self) -> timedelta:
-        try:
-            rpo = parse_duration(self.cleaned_data["rpo"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        if not SHORTEST_RPO <= rpo <= LONGEST_RPO:
-            raise forms.ValidationError("The target lies between 5 min and 366 days.")
-        return rpo
+        return read_target(str(self.cleaned_data["rpo"]))
 
     def clean_at_time(self) -> time | None:
-        text = str(self.cleaned_data["at_time"]).strip()
         if self.cleaned_data_of("when") not in {"daily", "weekly"}:
             return None
-        match = _TIME.fullmatch(text)
-        if match is None:
-            raise forms.ValidationError(WRITE_TIME)
-        return time(int(match[1]), int(match[2]))
+        return read_time(str(self.cleaned_data["at_time"]))
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -135,6 +121,7 @@ class PolicyForm(forms.Form):
                 self.schedule.check()
             except ValueError as error:
                 self.add_error("cron" if data["when"] == Policy.CRON else "when", str(error))
+        self.check_window()
         return data
 
     @property
@@ -178,6 +165,7 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         "cron": policy.cron,
         "time_zone": policy.time_zone,
         "rpo": show_duration(policy.rpo),
+        **initial_window(policy),
     }
 
 

@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from django import forms
 from django.forms import BaseFormSet, formset_factory
 from django.http import QueryDict
 
-from backupsite.policies.models import Policy, Source
-from backupsite.policies.paths import check_excludes, check_path
+from backupsite.policies.models import Policy
+from backupsite.policies.source_form import DEFAULTS, FIELDS, FILES, SourceForm, row_of
+from backupsite.policies.writing import key_of
 
 PREFIX = "sources"
-FIELDS = ("path", "excludes", "if_hot_impossible")
-MOST_SOURCES = 50
-
-
-class SourceForm(forms.Form):
-    """One path."""
-
-    path = forms.CharField(
-        max_length=5000,
-        strip=False,
-        label="Path",
-        error_messages={"required": "Give a path, for example /etc or /srv/www, or remove the row."},
-    )
-    excludes = forms.CharField(
-        max_length=60_000,
-        strip=False,
-        required=False,
-        label="Leave out",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-        help_text="One pattern a line, for example *.tmp or /srv/www/cache.",
-    )
-    if_hot_impossible = forms.ChoiceField(
-        choices=Source.FALLBACKS, initial=Source.LIVE, label="If no snapshot is possible"
-    )
-
-    def clean_path(self) -> str:
-        try:
-            return check_path(str(self.cleaned_data["path"]))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-
-    def clean_excludes(self) -> str:
-        try:
-            return check_excludes(str(self.cleaned_data["excludes"]))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
+# A form may hold 1,000 fields, and its list of devices has up to 500.
+MOST_SOURCES = 30
+# The buttons that save nothing.
+BUTTONS = {"add_source", "add_found", "remove_source", "find_devices"}
 
 
 if TYPE_CHECKING:
@@ -61,17 +30,19 @@ class BaseSourceFormSet(_Rows):
     def clean(self) -> None:
         seen: set[str] = set()
         for form in self.forms:
-            path = form.cleaned_data.get("path", "") if hasattr(form, "cleaned_data") else ""
-            if path and path in seen:
-                form.add_error("path", "This path is in the policy already.")
-            seen.add(path)
+            key = key_of(form.draft) if form.is_whole else ""
+            if key and key in seen:
+                name = "instance" if form.draft["application"] else "path"
+                form.add_error(name, "This path is in the policy already." if name == "path" else TWICE)
+            seen.add(key)
 
     @property
-    def drafts(self) -> list[dict[str, str]]:
-        """The rows that hold a path: path, excludes, if_hot_impossible. Only for a valid formset."""
-        return [dict(form.cleaned_data) for form in self.forms if form.cleaned_data.get("path")]
+    def drafts(self) -> list[dict[str, Any]]:
+        """The rows that name something, as fields of the model. Rows with an error are left out."""
+        return [form.draft for form in self.forms if form.is_whole]
 
 
+TWICE = "This is in the policy already."
 SourceFormSet = cast(
     type[BaseSourceFormSet],
     formset_factory(
@@ -90,29 +61,70 @@ SourceFormSet = cast(
 def make_source_forms(
     data: QueryDict | None = None, *, policy: Policy | None = None, rows: list[dict[str, str]] | None = None
 ) -> BaseSourceFormSet:
-    """Given what was posted, or a policy, or rows to show unchecked, return the forms of the rows."""
+    """Given what was posted, or a policy and rows to show beside its own unchecked, return the forms of the
+    rows."""
     if data is not None:
         return SourceFormSet(data, prefix=PREFIX)
-    if policy is not None:
-        rows = list(policy.sources.values(*FIELDS))
-    return SourceFormSet(initial=rows or [], prefix=PREFIX)
+    own = [row_of(source) for source in policy.sources.all()] if policy is not None else []
+    there = {_name_of(row) for row in own}
+    more = [row for row in rows or [] if policy is None or _name_of(row) not in there]
+    return SourceFormSet(initial=own + more, prefix=PREFIX)
+
+
+def _name_of(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["kind"], row["path"] or row["instance"]
 
 
 def change_rows(data: QueryDict) -> list[dict[str, str]] | None:
-    """Given what was posted with a button that saves nothing ("add_source", "remove_source", "find_devices"),
-    return the rows as they were typed, one more or one less. Return None when none was pressed."""
-    if not {"add_source", "remove_source", "find_devices"} & data.keys():
+    """Given what was posted with a button that saves nothing (BUTTONS), return the rows as they were typed,
+    one more or one less. Return None when none was pressed."""
+    if not BUTTONS & data.keys():
         return None
     total = _read_count(data.get(f"{PREFIX}-TOTAL_FORMS", ""))
     rows = [
-        {field: data.get(f"{PREFIX}-{row}-{field}", "") for field in FIELDS}
+        {field: data.get(f"{PREFIX}-{row}-{field}", DEFAULTS[field]) for field in FIELDS}
         for row in range(total)
         if str(row) != data.get("remove_source")
     ]
-    if "add_source" in data and len(rows) < MOST_SOURCES:
-        rows.append({"path": "", "excludes": "", "if_hot_impossible": Source.LIVE})
-    return rows
+    added = read_found(data.get("add_found", "")) if "add_found" in data else None
+    if added is not None:
+        # An empty row was waiting for exactly this.
+        rows = [row for row in rows if row["path"] or row["instance"]]
+    elif "add_source" in data:
+        added = dict(DEFAULTS)
+    return [*rows, added] if added is not None and len(rows) < MOST_SOURCES else rows
+
+
+def read_found(text: str) -> dict[str, str]:
+    """Given a key as a button carries it ("/etc", "postgresql:15/main"), return a row for it."""
+    kind, _, instance = text[:5000].partition(":")
+    if text.startswith("/") or not instance:
+        return {**DEFAULTS, "path": text[:5000]}
+    return {**DEFAULTS, "kind": kind, "instance": instance}
+
+
+def wanted_rows(asked: Mapping[str, str]) -> list[dict[str, str]]:
+    """Given an address ("?path=/srv", "?application=postgresql&instance=15/main&mode=out"), return the row
+    that it asks for, if any."""
+    path, application = asked.get("path", ""), asked.get("application", "")
+    if not path and not application:
+        return []
+    row = read_found(f"{application}:{asked.get('instance', '')}" if application else path)
+    modes = {"mode": asked["mode"]} if asked.get("mode") in SourceForm.MODES else {}
+    return [{**row, **modes}]
 
 
 def _read_count(text: str) -> int:
     return min(int(text), MOST_SOURCES) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+
+
+__all__ = [
+    "FILES",
+    "MOST_SOURCES",
+    "PREFIX",
+    "BaseSourceFormSet",
+    "SourceFormSet",
+    "change_rows",
+    "make_source_forms",
+    "wanted_rows",
+]

@@ -10,11 +10,19 @@ from django.utils import timezone
 
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice, Source
+from backupsite.policies.source_form import DEFAULTS
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.stored import restate
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
+
+
+def source_fields(number: int = 0, **fields: str) -> dict[str, str]:
+    """What a browser posts for one row of a policy's form: hot files in /srv unless it is said otherwise."""
+    return {
+        f"sources-{number}-{name}": value for name, value in {**DEFAULTS, "path": "/srv", **fields}.items()
+    }
 
 
 def make_device(name: str = "db-01", **fields: Any) -> Device:

@@ -8,7 +8,7 @@ from django.test import Client
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
 from backupsite.runs.models import Run
-from tests.backupsite.making import make_device, make_point, make_policy
+from tests.backupsite.making import make_device, make_point, make_policy, source_fields
 
 pytestmark = pytest.mark.django_db
 GOOD: dict[str, Any] = {
@@ -22,9 +22,7 @@ GOOD: dict[str, Any] = {
     "is_enabled": "on",
     "sources-TOTAL_FORMS": "1",
     "sources-INITIAL_FORMS": "0",
-    "sources-0-path": "/srv",
-    "sources-0-excludes": "*.tmp",
-    "sources-0-if_hot_impossible": "accept-live",
+    **source_fields(excludes="*.tmp"),
 }
 
 
@@ -199,6 +197,6 @@ def test_a_policy_of_every_device_says_so_in_one_field(operator: Client) -> None
     make_policy(make_device(), make_device("db-02"))
     page = operator.get("/policies/hourly/")
     assert page.context["form"].initial["every_device"] is True
-    assert page.content.decode().count("checked") == 3, "every device, its schedule, how often"
+    assert page.content.decode().count("checked") == 6, "every device, schedule, how often, modes, window"
     make_device("db-03")
     assert operator.get("/policies/hourly/").context["form"].initial["every_device"] is False

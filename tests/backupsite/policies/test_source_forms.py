@@ -3,13 +3,14 @@ from __future__ import annotations
 from django.http import QueryDict
 
 from backupsite.policies.source_forms import MOST_SOURCES, change_rows, make_source_forms
+from tests.backupsite.making import source_fields
 
 
 def posted(*paths: str, **more: str) -> QueryDict:
     data = QueryDict(mutable=True)
     data.update({"sources-TOTAL_FORMS": str(len(paths)), "sources-INITIAL_FORMS": "0", **more})
     for number, path in enumerate(paths):
-        data.update({f"sources-{number}-path": path, f"sources-{number}-if_hot_impossible": "accept-live"})
+        data.update(source_fields(number, path=path))
     return data
 
 

@@ -22,7 +22,14 @@ from backupsite.recovery.models import Exposure, RestorePoint
 from backupsite.recovery.stored import count_standings, repair, restate, with_standing
 from backupsite.runs import tick
 from tests.agents.facts.samples import make_facts
-from tests.backupsite.making import make_device, make_point, make_policy, make_run, repository_of
+from tests.backupsite.making import (
+    make_device,
+    make_point,
+    make_policy,
+    make_run,
+    repository_of,
+    source_fields,
+)
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -129,7 +136,7 @@ def test_saving_and_removing_a_policy_tell_it(operator: Client) -> None:
     form = {
         "name": "hourly", "when": "60", "at_time": "02:00", "weekday": "6", "cron": "", "time_zone": "UTC",
         "rpo": "3 h", "is_enabled": "on", "sources-TOTAL_FORMS": "1", "sources-INITIAL_FORMS": "0",
-        "sources-0-path": "/srv", "sources-0-excludes": "", "sources-0-if_hot_impossible": "accept-live",
+        **source_fields(),
     }  # fmt: skip
 
     def standings() -> list[Standing]:

@@ -1,0 +1,158 @@
+"""Hot, cold or both: what is proposed for a source, and why. Pure.
+
+The seed of the choice is the needs and the tolerance of the system: how critical its device is says how much
+of a stop it stands, the facts say how good a hot copy can be. Nothing is decided here: a person does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.applications import Ground, Offer, applications
+from agents.errors import PlanRefused
+from agents.events import Consistency
+from agents.facts import DeviceFacts, Instance
+from agents.facts.mounts import is_within
+from agents.plan import find_ground
+from backupsite.fleet.models import Device
+from backupsite.web.formatting import format_milliseconds
+
+Proposal = Literal["hot", "cold", "both"]
+# Nothing was measured yet: a service that stops, a snapshot, a service that starts.
+ASSUMED_STOP = "about 5 s: it stops, a snapshot is taken, it starts again (assumed: nothing was measured yet)"
+ASSUMED_COPY = (
+    "seconds to minutes: it is read once while it runs, stops, and what changed since is read again "
+    "(no snapshot holds it; nothing was measured yet)"
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is possible for an instance now. `stops` is what a cold copy stops, as receipts name it, "" when
+    nobody knows how. `refusal` says why nothing is possible hot when there is no offer."""
+
+    instance: Instance
+    ground: Ground
+    offers: tuple[Offer, ...]
+    stops: str = ""
+    refusal: str = ""
+
+    @property
+    def can_stop(self) -> bool:
+        return bool(self.stops)
+
+    @property
+    def best(self) -> Offer | None:
+        return self.offers[0] if self.offers else None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is proposed. `downtime`: how long a cold copy would keep it stopped, "" when nothing stops."""
+
+    mode: Proposal
+    reasons: tuple[str, ...]
+    downtime: str = ""
+
+    @property
+    def sentence(self) -> str:
+        words = {"hot": "Hot", "cold": "Cold", "both": "Hot, and cold in a quiet hour"}
+        return f"{words[self.mode]}: {' '.join(self.reasons)}"
+
+
+def look_at(facts: DeviceFacts, instance: Instance) -> Look:
+    """Given an instance of a device, return what can be done with it. Asks its plug-in, not the device."""
+    application = applications().get(instance.application)
+    if application is None:
+        refusal = f"This console does not know {instance.application} any more."
+        return Look(instance, Ground(False, refusal), (), "", refusal)
+    try:
+        ground = find_ground(instance.places, facts)
+    except PlanRefused as error:
+        ground = Ground(False, error.message, remedy=error.remedy)
+    offers = application.offers(instance, ground, facts) if instance.is_running else ()
+    try:
+        quiesce = application.cold(instance, facts).quiesce
+    except PlanRefused:
+        quiesce = None
+    refusal = "" if offers else "; ".join(dict.fromkeys((ground.reason, *instance.problems)))
+    return Look(instance, ground, offers, quiesce.label if quiesce is not None else "", refusal)
+
+
+def advise_instance(look: Look, criticality: str, stops_ms: Sequence[float] = ()) -> Advice:
+    """Given what is possible for an instance, how critical its device is and how long earlier stops took,
+    return what is proposed."""
+    downtime = predict_downtime(look.ground.is_atomic, stops_ms) if look.can_stop else ""
+    if not look.instance.is_running:
+        reason = "it does not run now, so its files are copied as they lie; nothing is stopped."
+        return Advice("hot", (reason,))
+    best = look.best
+    if best is None:
+        return _advise_without_offer(look, criticality, downtime)
+    if best.consistency is Consistency.APPLICATION:
+        reasons = (f"a copy of its own making is possible while it runs ({best.reason}; {best.freeze}).",)
+        return Advice("hot", (*reasons, *_say_no_need(criticality)), downtime)
+    return _advise_for_less(look, best, criticality, downtime)
+
+
+def _say_no_need(criticality: str) -> tuple[str, ...]:
+    is_strict = criticality in (Device.HIGH, Device.CRITICAL)
+    return ("Its device is too critical to stop, and nothing has to.",) if is_strict else ()
+
+
+def _advise_without_offer(look: Look, criticality: str, downtime: str) -> Advice:
+    why = f"no hot method works now ({look.refusal})."
+    if not look.can_stop:
+        return Advice("hot", (why, "Nobody knows how to stop it either: mend this first."))
+    if criticality == Device.CRITICAL:
+        return Advice("hot", (why, "But its device must never stop: mend this first."), downtime)
+    return Advice("cold", (why, f"Stopped for {downtime}."), downtime)
+
+
+def _advise_for_less(look: Look, best: Offer, criticality: str, downtime: str) -> Advice:
+    """The best hot copy is as after a power cut, or less."""
+    hot = f"a hot copy is only {best.consistency}-consistent ({best.reason})."
+    if criticality == Device.CRITICAL or not look.can_stop:
+        why = "its device must never stop" if look.can_stop else "nobody knows how to stop it"
+        return Advice("hot", (hot, f"But {why}.", *((best.missing,) if best.missing else ())), downtime)
+    if criticality == Device.LOW:
+        return Advice("cold", (hot, f"It may stop: for {downtime}."), downtime)
+    return Advice(
+        "both", (hot, f"A cold copy is the clean one to fall back to. Stopped for {downtime}."), downtime
+    )
+
+
+def advise_files(
+    facts: DeviceFacts,
+    path: str,
+    criticality: str,
+    *,
+    has_services: bool = False,
+    stops_ms: Sequence[float] = (),
+) -> Advice:
+    """Given a path and whether somebody named the services that write there, return what is proposed."""
+    inside = [each for each in facts.instances if any(is_within(place, path) for place in each.places)]
+    if inside:
+        names = ", ".join(each.label for each in inside[:3])
+        reason = f"{names} keeps its data in it. Protect that by itself: its files alone are no clean copy."
+        return Advice("hot", (reason,))
+    try:
+        ground = find_ground((path,), facts)
+    except PlanRefused as error:
+        return Advice("hot", (f"{error.message}.",))
+    if ground.is_atomic:
+        return Advice("hot", (f"a snapshot holds it ({ground.reason}); nothing is stopped.",))
+    if has_services and criticality in (Device.LOW, Device.NORMAL):
+        downtime = predict_downtime(False, stops_ms)
+        return Advice("cold", (f"{ground.reason}.", f"Stopped for {downtime}."), downtime)
+    return Advice("hot", (f"{ground.reason}, so live files are read, and labelled so.", ground.remedy))
+
+
+def predict_downtime(is_atomic: bool, stops_ms: Sequence[float]) -> str:
+    """Given whether one snapshot holds it all, and how long earlier stops took, return what to expect."""
+    if stops_ms:
+        times = "time" if len(stops_ms) == 1 else f"{len(stops_ms)} times"
+        return f"up to {format_milliseconds(max(stops_ms))}, as measured the last {times}"
+    return ASSUMED_STOP if is_atomic else ASSUMED_COPY
