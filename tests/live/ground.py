@@ -150,7 +150,10 @@ class Device:
             f"PidFile {self.directory}/sshd.pid",
             f"AuthorizedKeysFile {self.directory}/keys/%u",
         ]
-        return "\n".join([*fixed, *keys, *(f"{name} {value}" for name, value in self._options.items()), ""])
+        options = [f"{name} {value}" for name, value in self._options.items()]
+        # What root's own start-up files do here (pyenv locks itself for a minute) is not what is tested.
+        home = ["Match User root", f"SetEnv HOME={self.directory}"]
+        return "\n".join([*fixed, *keys, *options, *home, ""])
 
     def _greets(self) -> bool:
         try:
