@@ -27,10 +27,14 @@ alive() { # given pid and start time: that very process, and not a zombie
   look "$1" && [ "$state" != Z ] && [ "$started" = "$2" ]
 }
 
+signal_group() { # given a signal and a group. dash wants "--" before it; busybox calls that a wrong number and fails
+  { kill -s "$1" -- "-$2" || kill -s "$1" "-$2"; } 2>/dev/null
+}
+
 lives() { # given the leader's pid and start time: is anything of its group left
   alive "$1" "$2" && return 0
   look "$1" && [ "$started" != "$2" ] && return 1
-  kill -0 -- "-$1" 2>/dev/null || return 1
+  signal_group 0 "$1" || return 1
   for lives in /proc/[0-9]*; do
     look "${lives#/proc/}" && [ "$group" = "$1" ] && [ "$state" != Z ] && return 0
   done
@@ -47,7 +51,11 @@ end_group() { # TERM, KILL after two seconds; fails when something is left after
     [ "$tries" -ge 20 ] && signal=KILL
     # by group, then by pid: a process that recorded itself a moment ago may not lead its group yet
     # CONT, since a stopped one keeps TERM until it goes on
-    [ $((tries % 20)) -eq 0 ] && { kill -s "$signal" -- "-$1"; kill -s "$signal" "$1"; kill -s CONT -- "-$1"; } 2>/dev/null
+    [ $((tries % 20)) -eq 0 ] && {
+      signal_group "$signal" "$1"
+      kill -s "$signal" "$1" 2>/dev/null
+      signal_group CONT "$1"
+    }
     tries=$((tries + 1))
     nap
   done

@@ -118,7 +118,7 @@ serve_close() { # id: settles what is owed, ends what runs, removes the director
   if end_groups && undo_all; then
     end_process listener
     end_strays
-    read_record "$dir/reaper" && alive "$pid" "$pid_started" && kill -s KILL -- "-$pid" 2>/dev/null
+    read_record "$dir/reaper" && alive "$pid" "$pid_started" && signal_group KILL "$pid"
     remove || { start_reaper; refuse platform "$dir cannot be removed"; }
     stop_second_reaper
     printf 'done %s 0 0 0\n' "$1"

@@ -87,7 +87,7 @@ signal_programs() { # given a signal, for every program that may be paused; fail
   reached=1
   for mark in "$dir"/pausable.*; do
     if read_record "$dir/groups/${mark##*.}" && alive "$pid" "$pid_started"; then
-      kill -s "$1" -- "-$pid" 2>/dev/null && reached=0
+      signal_group "$1" "$pid" && reached=0
     fi
   done
   return "$reached"
@@ -109,6 +109,8 @@ pause() { # stops what may be paused for $length seconds; sets $stall and $used 
   began=$uptime felt=$stall
   printf '%s\n' $((uptime / 100 + length + 3)) >"$dir/paused" || return 1
   signal_programs STOP || { resume; return 1; }
+  nap # what was asked of the disks before is answered: it is not measured
+  sample 1
   left=$length
   while [ "$left" -gt 0 ] && [ -e "$dir/paused" ]; do
     sleep 1
