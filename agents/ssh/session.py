@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from agents.commands import Command, Result
+from agents.errors import ConnectFailed
 from agents.privileges import needs_sudo
 from agents.running import run_to_end, stdin_bytes
 from agents.session import Door, Serve
@@ -18,13 +19,21 @@ class SshSession:
     """Threads may share it. Never fork with one open: the threads do not exist in the child."""
 
     def __init__(self, link: Link, *, timeout_s: float) -> None:
-        """Given a link, find out who we are there. Raise PrivilegeMissing and what `run` raises."""
+        """Given a link, find out who we are there. Raise PrivilegeMissing, ConnectFailed when no command is
+        started in time, and what `run` raises."""
         self._link = link
         self._mark = Mark()
         self._dispatcher = Dispatcher(link)
-        self._is_elevated = needs_sudo(
-            lambda command: self.run(command, timeout_s=timeout_s), link.target.user
-        )
+        try:
+            self._is_elevated = needs_sudo(
+                lambda command: self.run(command, timeout_s=timeout_s), link.target.user
+            )
+        except TimeoutError as failure:
+            raise ConnectFailed(
+                f"The login at {self.label} works, but no command is started within {timeout_s:.0f} s.",
+                remedy=f"Sign in as {link.target.user} and look what takes so long: start-up files (.bashrc), "
+                "a home on a share that hangs, sudo that asks a server which does not answer.",
+            ) from failure
 
     @property
     def label(self) -> str:

@@ -14,6 +14,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from backupsite.console.coverage import find_gaps
+from backupsite.console.discovery import decided_paths, find_instances, list_decided
+from backupsite.console.policy_targets import read_target
 from backupsite.console.standings import (
     QUIET_KINDS,
     find_failures,
@@ -22,9 +24,9 @@ from backupsite.console.standings import (
 )
 from backupsite.fleet.models import Device, HostKey
 from backupsite.fleet.tabs import make_tabs
-from backupsite.policies.known import read_known_facts
-from backupsite.policies.models import Policy
+from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
+from backupsite.policies.windows import is_taken_hot
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.words import ShownPoint
@@ -33,10 +35,13 @@ from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
 from backupsite.web.charts import Point, draw_timeline
+from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
 RECENT_RUNS = 8
 PARTS = {"live": "console/device_live.html", "head": "console/device_head.html"}
+HOT_MODE = Status("Hot", "hot", "hot")
+COLD_MODE = Status("Cold", "warn", "cold")
 # The timeline merges near points; more than these say nothing more on one screen.
 MOST_POINTS = 500
 
@@ -55,6 +60,10 @@ class Protected:
         return name_source(self.exposure.key)
 
     @property
+    def mode(self) -> Status:
+        return COLD_MODE if self.exposure.is_cold else HOT_MODE
+
+    @property
     def point(self) -> ShownPoint | None:
         return self.points[0] if self.points else None
 
@@ -65,7 +74,7 @@ class Protected:
 
 @require_safe
 def device(request: HttpRequest, slug: str) -> HttpResponse:
-    shown = get_object_or_404(Device, slug=slug)
+    shown = get_object_or_404(Device.objects.select_related("jump_host"), slug=slug)
     now = timezone.now()
     part = PARTS.get(request.GET.get("part", ""))
     context = {"device": shown, **_live_context(shown, now)}
@@ -82,7 +91,9 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     sources = list_sources(now, [device.pk])
     is_paused = device.policies.filter(is_enabled=False).exists()
     exposure = judge_device(sources, now, is_paused=is_paused)
-    facts = read_known_facts(device)
+    target, decided = read_target(device), list_decided(device)
+    facts = target.facts
+    found = find_instances(device, target, decided)
     listed = (
         Run.objects.filter(device=device)
         .exclude(kind__in=QUIET_KINDS)
@@ -100,7 +111,12 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,
-        "gaps": find_gaps(facts.mounts, [s.key for s in sources]) if facts is not None else [],
+        "gaps": find_gaps(facts.mounts, decided_paths(decided, facts)) if facts is not None else [],
+        "found": found,
+        "undecided": [each for each in found if not each.is_decided],
+        "has_hot": any(is_taken_hot(source) for source in decided),
+        "has_cold": any(source.mode in (Source.COLD, Source.BOTH) for source in decided),
+        "out": [source for source in decided if source.mode == Source.OUT and source.policy.is_enabled],
         "runs": [(run, run_status(run)) for run in runs],
         "active": [run for run in runs if run.state in ACTIVE],
         "next_due": next_dues([device.pk]).get(device.pk),

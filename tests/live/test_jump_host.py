@@ -251,10 +251,10 @@ def test_a_jump_host_cut_in_mid_transfer_leaves_a_clean_device(
 ) -> None:
     source = device.btrfs / "data"
     source.mkdir()
-    (source / "big").write_bytes(os.urandom(300_000_000))
+    (source / "big").write_bytes(os.urandom(120_000_000))
 
     def cut_soon() -> None:
-        wait_until(lambda: console.repository_bytes() > 20_000_000, timeout_s=60, what="some data")
+        wait_until(lambda: console.repository_bytes() > 10_000_000, timeout_s=60, what="some data")
         jump.cut()
 
     cutter = threading.Thread(target=cut_soon)

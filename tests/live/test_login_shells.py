@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.commands import Command
-from agents.errors import PrivilegeMissing
+from agents.errors import ConnectFailed, PrivilegeMissing
 from agents.runner import Bind, Runner
 from tests.live.ground import Device
 from tests.live.test_ssh import WORDS
@@ -95,6 +95,14 @@ def test_a_shell_that_runs_nothing_is_told(device: Device, shell: str, message: 
     with pytest.raises(PrivilegeMissing, match=message) as refusal:
         device.connect(user)
     assert "usermod --shell" in refusal.value.remedy
+
+
+def test_start_up_files_that_take_too_long_are_told(device: Device) -> None:
+    user = make_user(device, "bash")
+    (device.directory / f"home-{user}" / ".bashrc").write_text("sleep 30\n")
+    with pytest.raises(ConnectFailed, match="no command is started within 2 s") as refusal:
+        device.connect(user, timeout_s=2)
+    assert ".bashrc" in refusal.value.remedy
 
 
 def test_a_forced_sftp_is_told(device: Device) -> None:
