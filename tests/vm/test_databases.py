@@ -1,0 +1,135 @@
+"""PostgreSQL as most servers have it: Debian's package, systemd, XFS on LVM. Copies are restored and started.
+
+Cost: 4 minutes beside the boot, on two cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from agents.events import Consistency, Froze
+from agents.plan import SourceRequest
+from agents.plan.requests import Mode
+from agents.storing import Point
+from tests.live.flows import Console
+from tests.vm.machine import Vm
+from tests.vm.traces import wait_until_clean
+
+_AS_POSTGRES = "runuser -u postgres --"
+_BIN = "/usr/lib/postgresql/15/bin"
+_SUMS = """
+select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches)
+   and (select sum(abalance) from pgbench_accounts) = (select sum(tbalance) from pgbench_tellers)
+   and (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
+"""
+_TARGET = "/srv/xfs/restored"
+# What is emulated is slow: the limit is not what these tests are about.
+_SLOW_MS = 120_000
+# Debian keeps the configuration elsewhere: the copy gets one of its own.
+_START = f"""
+cd / && rm -rf /run/restored && install -d -o postgres -m 0700 /run/restored
+chown postgres {_TARGET} && chmod 0700 {_TARGET}
+echo "local all all peer" >{_TARGET}/pg_hba.conf && : >{_TARGET}/pg_ident.conf
+printf '%s\\n' "listen_addresses = ''" "unix_socket_directories = '/run/restored'" >{_TARGET}/postgresql.conf
+{_AS_POSTGRES} {_BIN}/pg_ctl -s -w -t 240 -D {_TARGET} -l /run/restored/log start || cat /run/restored/log >&2
+"""
+_END = f"cd / && {_AS_POSTGRES} {_BIN}/pg_ctl -s -w -m immediate -D {_TARGET} stop; rm -rf {_TARGET}"
+
+
+def source(name: str, mode: Mode = "hot") -> SourceRequest:
+    return SourceRequest(
+        application="postgresql", instance=name, mode=mode, longest_freeze_ms=_SLOW_MS, longest_downtime_s=300
+    )
+
+
+def sql(vm: Vm, query: str, place: str = "/run/postgresql") -> str:
+    return vm.run(f"{_AS_POSTGRES} psql -X -At -h {place} -d bench -c '{query}'", timeout_s=240).strip()
+
+
+@pytest.fixture
+def bench(vm: Vm) -> Iterator[None]:
+    """A database of pgbench in the cluster that runs."""
+    vm.run(f"cd / && {_AS_POSTGRES} createdb bench && {_AS_POSTGRES} pgbench -i -q bench", timeout_s=240)
+    yield
+    vm.run(f"cd / && {_AS_POSTGRES} dropdb -f bench")
+
+
+@contextmanager
+def writers(vm: Vm) -> Iterator[None]:
+    """Write at a steady rate until the end of the context, and let nobody notice anything."""
+    words = f"{_BIN}/pgbench -n -c 2 -R 20 -T 3600 -P 5 bench"
+    output = "-p StandardOutput=file:/run/pgbench.log -p StandardError=file:/run/pgbench.log"
+    vm.run(f"rm -f /run/pgbench.log; systemd-run -q --unit=pgbench -p User=postgres {output} {words}")
+    try:
+        yield
+        assert vm.run("systemctl is-active pgbench", check=False).strip() == "active"
+    finally:
+        vm.run("systemctl stop pgbench; systemctl reset-failed pgbench", check=False)
+    said = vm.run("cat /run/pgbench.log")
+    assert "progress" in said
+    assert not any(word in said.lower() for word in ("error", "abort", "fatal", "lost")), said
+
+
+@contextmanager
+def restored(vm: Vm, console: Console, point: Point, data: str) -> Iterator[None]:
+    """The copy, started on a socket of its own."""
+    assert console.restore(point.restic_id, data, _TARGET).is_complete
+    try:
+        vm.run(_START, timeout_s=300)
+        yield
+    finally:
+        vm.run(_END, timeout_s=120, check=False)
+
+
+def assert_whole(vm: Vm) -> int:
+    assert sql(vm, _SUMS, "/run/restored") == "t"
+    checked = (
+        f"cd / && {_AS_POSTGRES} {_BIN}/pg_amcheck -h /run/restored --install-missing --heapallindexed bench"
+    )
+    vm.run(checked, timeout_s=300)
+    return int(sql(vm, "select count(*) from pgbench_history", "/run/restored"))
+
+
+def test_a_hot_snapshot_of_xfs_on_lvm_starts_whole_and_no_writer_notices(
+    vm: Vm, console: Console, bench: None
+) -> None:
+    with writers(vm):
+        outcome = console.back_up(source("15/main"))
+    (point,) = outcome.points
+    assert (point.method, point.consistency) == ("snapshot+lvm", Consistency.APPLICATION)
+    (freeze,) = [event for event in console.events if isinstance(event, Froze)]
+    assert not freeze.is_stop
+    print(f"\nPostgreSQL on LVM and XFS: frozen for {freeze.milliseconds:.0f} ms at most (emulated machine)")
+    assert any("/etc/postgresql/15/main as files" in said for said in console.sentences)
+    wait_until_clean(vm, console.id, timeout_s=20)
+    with restored(vm, console, point, "/srv/xfs/postgresql/main"):
+        assert 0 < assert_whole(vm) <= int(sql(vm, "select count(*) from pgbench_history"))
+
+
+def test_a_cold_backup_stops_the_service_and_starts_it_again(vm: Vm, console: Console, bench: None) -> None:
+    vm.run(f"cd / && {_AS_POSTGRES} pgbench -n -t 50 bench", timeout_s=120)
+    before = vm.run("systemctl show -p MainPID --value postgresql@15-main").strip()
+    outcome = console.back_up(source("15/main", "cold"))
+    (point,) = outcome.points
+    assert (point.method, point.consistency) == ("cold+lvm", Consistency.APPLICATION)
+    (stop,) = [event for event in console.events if isinstance(event, Froze)]
+    assert stop.is_stop
+    print(f"\nPostgreSQL cold on LVM and XFS: stopped for {stop.milliseconds:.0f} ms (emulated machine)")
+    assert vm.run("systemctl is-active postgresql@15-main").strip() == "active"
+    assert vm.run("systemctl show -p MainPID --value postgresql@15-main").strip() != before
+    assert sql(vm, _SUMS) == "t"
+    wait_until_clean(vm, console.id, timeout_s=20)
+    assert console.restore(point.restic_id, "/srv/xfs/postgresql/main", _TARGET).is_complete
+    state = vm.run(f"{_BIN}/pg_controldata {_TARGET}; rm -rf {_TARGET}")
+    assert "Database cluster state:               shut down" in state
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_run_is_read_and_not_started(vm: Vm, console: Console) -> None:
+    assert vm.run("systemctl is-active postgresql@15-thin", check=False).strip() == "inactive"
+    outcome = console.back_up(source("15/thin"))
+    (point,) = outcome.points
+    assert (point.method, point.consistency) == ("cold+lvm", Consistency.APPLICATION)
+    assert vm.run("systemctl is-active postgresql@15-thin", check=False).strip() == "inactive"
