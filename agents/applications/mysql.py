@@ -26,8 +26,8 @@ from agents.facts import DeviceFacts, Instance
 
 # REGEXP_REPLACE, which looks for long statements, came with 8.0.4; 5.7 is not supported by anybody any more.
 _OLDEST = (8, 0, 11)
-# https://dev.mysql.com/doc/refman/8.0/en/flush.html#flush-tables-with-read-lock: closes every table and holds a
-# global read lock until the session unlocks; commits wait. LOCK INSTANCE FOR BACKUP would block DDL only.
+# https://dev.mysql.com/doc/refman/8.0/en/flush.html#flush-tables-with-read-lock: closes every table and holds
+# a global read lock until the session unlocks; commits wait. LOCK INSTANCE FOR BACKUP would block DDL only.
 _LOCK = "flush tables with read lock; select concat('hotfleet note The GTIDs: ', @@global.gtid_executed);"
 _UNLOCK = "unlock tables;"
 

@@ -30,6 +30,10 @@ missing_for_tests() {
   need sudo sudo
   set -- /usr/lib/postgresql/*/bin/postgres
   [ -x "$1" ] || printf ' postgresql'
+  need mariadbd mariadb-server
+  need mariadb-backup mariadb-backup
+  need redis-server redis-server
+  need sqlite3 sqlite3
   need nft nftables
   need ip iproute2
   need getfattr attr
