@@ -31,8 +31,8 @@ class SshSession:
         except TimeoutError as failure:
             raise ConnectFailed(
                 f"The login at {self.label} works, but no command is started within {timeout_s:.0f} s.",
-                remedy=f"Sign in as {link.target.user} and look what takes so long: start-up files (.bashrc), "
-                "a home on a share that hangs, sudo that asks a server which does not answer.",
+                remedy=f"Sign in as {link.target.user} and look what takes so long: start-up files "
+                "(.bashrc), a home on a share that hangs, sudo that asks a server which does not answer.",
             ) from failure
 
     @property
