@@ -16,6 +16,7 @@ from agents.events import Consistency
 from agents.facts import DeviceFacts, read_facts
 from agents.leftovers import LeftoverKind, clean_leftovers, find_leftovers
 from agents.local import LocalSession
+from agents.moments import take_moment
 from agents.plan import SourceRequest, make_plan
 from agents.runner import Runner
 from agents.snapshots import Taken, providers
@@ -46,8 +47,13 @@ def runner(live_ground: None) -> Iterator[Runner]:
 @contextmanager
 def taken(runner: Runner, *paths: Path) -> Iterator[list[Taken]]:
     facts = read_facts(runner, map(str, paths))
-    plan = make_plan(facts, [SourceRequest(str(path), (), "hot", "accept-live") for path in paths])
-    shots = [providers()[name].take(runner, each, facts) for name, each in plan.paths_by_method().items()]
+    requests = [SourceRequest(str(path), if_hot_impossible="accept-live") for path in paths]
+    moments = enumerate(make_plan(facts, requests).moments)
+    shots = [
+        each
+        for number, moment in moments
+        for each in take_moment(runner, moment, number, facts, 10_000.0, lambda event: None)
+    ]
     yield shots
     for shot in shots:
         providers()[shot.method].drop(runner, shot)
@@ -160,7 +166,9 @@ def test_a_user_who_swaps_the_directory_deletes_nothing_of_others(
     victim = top / "victim"
     command("btrfs", "subvolume", "create", victim)
     facts = read_facts(runner, [str(ground)])
-    shot = providers()["btrfs"].take(runner, [str(ground)], facts)
+    shot = providers()["btrfs"].prepare(runner, [str(ground)], facts)
+    runner.run(Command.of("/bin/sh", "-c", f"take() {{\n{shot.script}\n}}\ntake"))
+    taken = providers()["btrfs"].finish(runner, shot)
     (directory,) = ground.glob(".hotfleet-*")
     directory.rename(ground / "away")
     if bait == "link":
@@ -171,7 +179,7 @@ def test_a_user_who_swaps_the_directory_deletes_nothing_of_others(
         victim = directory / "victim"
         command("btrfs", "subvolume", "create", victim)
     with pytest.raises(CommandFailed, match="failed with status 1") as caught:
-        providers()["btrfs"].drop(runner, shot)
+        providers()["btrfs"].drop(runner, taken)
     assert "somebody changed it" in caught.value.detail
     assert victim.exists()
     if bait == "link":
@@ -180,7 +188,7 @@ def test_a_user_who_swaps_the_directory_deletes_nothing_of_others(
         command("btrfs", "subvolume", "delete", victim)
         directory.rmdir()
     (ground / "away").rename(directory)
-    providers()["btrfs"].drop(runner, shot)
+    providers()["btrfs"].drop(runner, taken)
     assert not directory.exists()
 
 
