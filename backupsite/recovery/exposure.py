@@ -87,6 +87,7 @@ class SourceExposure:
     is_complete: bool
     standing: Standing
     is_cold: bool = False
+    mode: str = MODE_HOT
 
     def left(self, now: datetime) -> timedelta:
         """Return the time until the target is missed; negative when it is. Without a point, minus the RPO."""
@@ -185,7 +186,9 @@ def _judge(
     row: Row, target: timedelta, at: datetime | None, is_complete: bool, now: datetime, *, is_cold: bool
 ) -> SourceExposure:
     standing = judge(at, is_complete, target, now)
-    return SourceExposure(row.device, row.policy, row.key, target, at, is_complete, standing, is_cold)
+    return SourceExposure(
+        row.device, row.policy, row.key, target, at, is_complete, standing, is_cold, row.mode
+    )
 
 
 def list_paused(device_ids: Collection[int]) -> set[int]:

@@ -15,6 +15,7 @@ from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
 from backupsite.policies.models import Policy
+from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, MODE_HOT, Window
 from backupsite.runs.listing import Filters, make_chips, read_page
 from backupsite.runs.log import write_text
 from backupsite.runs.models import Run
@@ -78,13 +79,16 @@ def run_cancel(request: HttpRequest, number: int) -> HttpResponse:
 
 @require_POST
 def device_backup(request: HttpRequest, slug: str) -> HttpResponse:
-    """Back up now: by the policy that is named, or by every policy of the device."""
+    """Back up now: by the policy that is named, or by every policy of the device. Hot, unless cold is asked
+    for: nothing is stopped by accident."""
     device = get_object_or_404(Device, slug=slug)
-    policies = Policy.objects.filter(devices=device, sources__isnull=False).distinct()
+    window = COLD if request.POST.get("window") == COLD else HOT
+    modes = (MODE_COLD, MODE_BOTH) if window == COLD else (MODE_HOT, MODE_BOTH)
+    policies = Policy.objects.filter(devices=device, sources__mode__in=modes).distinct()
     wanted = request.POST.get("policy", "")
     if wanted:
         policies = policies.filter(slug=wanted[:80])
-    started = _start_backups(request, device, list(policies))
+    started = _start_backups(request, device, list(policies), window)
     if not started:
         messages.warning(request, _why_nothing(device, wanted))
         return redirect(device)
@@ -94,15 +98,15 @@ def device_backup(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("device-runs", device.slug)
 
 
-def _start_backups(request: HttpRequest, device: Device, policies: list[Policy]) -> list[Run]:
+def _start_backups(request: HttpRequest, device: Device, policies: list[Policy], window: Window) -> list[Run]:
     name = request.user.get_username()
     with transaction.atomic():
         started = [
-            request_run(Run.BACKUP, device, policy=policy, request={}, requested_by=name)
+            request_run(Run.BACKUP, device, policy=policy, request={"window": window}, requested_by=name)
             for policy in policies
         ]
         for run in started:
-            audit.record(request, "device.backup", device.name, {"run": run.number})
+            audit.record(request, "device.backup", device.name, {"run": run.number, "window": window})
     return started
 
 

@@ -251,7 +251,20 @@ def test_two_clicks_are_one_backup(operator: Client, scripted: dict[str, Scripte
     second = operator.post(reverse("device-backup", args=[device.slug]))
     run = Run.objects.get()
     assert first["Location"] == second["Location"] == run.get_absolute_url()
-    assert (run.kind, run.requested_by, run.request) == (Run.BACKUP, "ada", {})
+    assert (run.kind, run.requested_by, run.request) == (Run.BACKUP, "ada", {"window": "hot"})
+
+
+def test_nothing_is_stopped_unless_cold_is_asked_for(operator: Client, scripted: dict[str, Scripted]) -> None:
+    device = make_device()
+    make_policy(device, name="hot")
+    cold = make_policy(device, name="cold", paths=("/db",))
+    cold.sources.update(mode="cold", services="db")
+    address = reverse("device-backup", args=[device.slug])
+    for window, policy in (("hot", "hot"), ("cold", "cold"), ("COLD", "hot")):
+        operator.post(address, {"window": window})
+        runs = [(run.policy.name, run.request["window"]) for run in Run.objects.all() if run.policy]
+        assert runs == [(policy, window.lower() if window != "COLD" else "hot")]
+        Run.objects.all().delete()
 
 
 def test_every_policy_of_the_device_or_the_one_that_is_named(
