@@ -34,6 +34,7 @@ from agents.snapshots import providers
 from agents.snapshots.contract import Taken
 from agents.storing import Point, Store, Watch, find_binds
 from agents.unchanged import KnownPoint, find_unchanged, proof_of
+from agents.watching import watch_device
 
 __all__ = ["BackupOutcome", "BackupRequest", "KnownPoint", "Point", "back_up"]
 
@@ -92,9 +93,11 @@ def back_up(
                 return _finish(unchanged, facts, plan, stack, tell)
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
+        watcher = stack.enter_context(watch_device(runner, request.limits, tell))
         with phase(tell, Phase.SNAPSHOT):
             stack.enter_context(work.scratch(plan))
             snapshots = stack.enter_context(work.snapshots(plan, facts))
+        watcher.begin()
         with phase(tell, Phase.TRANSFER):
             points = work.transfer(plan, facts, snapshots, repository, restic)
         with phase(tell, Phase.VERIFY):
@@ -254,6 +257,7 @@ class _Work:
             for bind in providers()[part.method].prepare(self._runner, [part.path], facts).binds
         ]
         store.warm(number, source, binds)
+        store = replace(store, limits=store.limits.unpaused)  # a pause is downtime
         with stopped(self._runner, [source.quiesce], 1000 + number, limit_ms, self._tell):
             return [store.store(number, source, binds)]
 

@@ -75,6 +75,11 @@ class Limits:
             variables["RESTIC_READ_CONCURRENCY"] = str(self.read_concurrency)
         return variables
 
+    @property
+    def unpaused(self) -> Limits:
+        """Return them for a program that holds an application, or that a stopped service waits for."""
+        return replace(self, pressure_budget=None)
+
     def for_files(self, count: int) -> Limits:
         """Given how many files a source and its repository hold, return limits with memory for them: restic
         needs about 170 bytes a file (measured to 3 million), half as much again for its garbage."""

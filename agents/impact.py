@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agents.errors import ProtocolBroken
-from agents.events import Impact
+from agents.events import Felt, Impact
 
 LINE_BYTES = 4096
 _SECTOR_BYTES = 512
@@ -19,6 +19,8 @@ _MOST_DISKS = 16
 _COUNT = re.compile(r"[0-9]{1,19}")
 _PERCENT = re.compile(r"[0-9]{1,3}\.[0-9]{2}")
 _DISK = re.compile(r"[A-Za-z0-9!._-]{1,64}(:[0-9]{1,19}){5}")
+_PRESSURES = ("cpu_pressure", "io_pressure", "memory_pressure")
+_QUANTITIES = ("cpu", *_PRESSURES, "disk_busy", "disk_wait_ms", "network_bytes_s")
 _REASONS = frozenset({"backup", "others", "alone"})
 
 
@@ -199,32 +201,25 @@ def _pressure(before: int | None, after: int | None, seconds: float) -> float | 
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One quantity: before the work, on average and at worst during it. None where nobody measured it."""
-
-    before: float | None
-    mean: float | None
-    worst: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """The impact receipt of a run. Shares of time are 0 to 1. `paused_s` is the sum of `pauses` pauses."""
 
     seconds: float
-    cpu: Figure
-    cpu_pressure: Figure
-    io_pressure: Figure
-    memory_pressure: Figure
-    disk_busy: Figure
-    disk_wait_ms: Figure
-    network_bytes_s: Figure
+    cpu: Felt
+    cpu_pressure: Felt
+    io_pressure: Felt
+    memory_pressure: Felt
+    disk_busy: Felt
+    disk_wait_ms: Felt
+    network_bytes_s: Felt
     pauses: int
     paused_s: float
 
-
-_PRESSURES = ("cpu_pressure", "io_pressure", "memory_pressure")
-_QUANTITIES = ("cpu", *_PRESSURES, "disk_busy", "disk_wait_ms", "network_bytes_s")
+    @property
+    def lines(self) -> tuple[Felt, ...]:
+        """Return every quantity that somebody measured."""
+        felt: list[Felt] = [getattr(self, name) for name in _QUANTITIES]
+        return tuple(each for each in felt if each.mean is not None)
 
 
 class Tally:
@@ -261,5 +256,5 @@ def make_receipt(
     for name in _QUANTITIES:
         first = known.get(name)
         first = before.mean(name) if first is None else first
-        figures[name] = Figure(first, during.mean(name), during.worst(name))
+        figures[name] = Felt(name, first, during.mean(name), during.worst(name))
     return Receipt(seconds=during.seconds, **figures, pauses=pauses, paused_s=paused_s)

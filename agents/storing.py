@@ -130,7 +130,9 @@ class Store:
             self.restic, ("/bin/sh", producer), name=stream.name, host=self.host, tags=[self.tag]
         )
         self.control.raise_if_stopped()
-        program = self.runner.start(command, environment=self.door.environment, limits=self.limits)
+        environment = self.door.environment
+        # What prints may hold a lock of its application.
+        program = self.runner.start(command, environment=environment, limits=self.limits.unpaused)
         followed = self.follower.follow("backup", program, lambda: self.runner.stop(program))
         summary = only_summary(followed.backups)
         problems = followed.problem_count

@@ -66,6 +66,12 @@ class Watcher:
                 self._baseline, self._before, self._during, pauses=self._pauses, paused_s=self._paused_s
             )
 
+    def sum_up(self) -> None:
+        """Tell the receipt."""
+        receipt = self.receipt()
+        for felt in receipt.lines if receipt is not None else ():
+            self._tell(felt)
+
     def take(self, line: Line) -> None:
         """Take what the device said, and tell it."""
         match line:
@@ -106,10 +112,10 @@ class Watcher:
 
 
 @contextmanager
-def watch(runner: Runner, limits: Limits, tell: Tell) -> Iterator[Watcher]:
+def watch_device(runner: Runner, limits: Limits, tell: Tell) -> Iterator[Watcher]:
     """Watch the device until the context ends; pause the long programs of the run whose limits allow it.
 
-    A thread tells the events. Raises nothing of its own."""
+    A thread tells the events, the receipt comes at the end. Raises nothing of its own."""
     watcher = Watcher(tell)
     try:
         program = runner.start(_command(runner, limits), environment={}, limits=NO_LIMITS)
@@ -132,6 +138,7 @@ def watch(runner: Runner, limits: Limits, tell: Tell) -> Iterator[Watcher]:
             watcher.warn(error)
         thread.join(_END_S)
         program.close()
+        watcher.sum_up()
 
 
 def _command(runner: Runner, limits: Limits) -> Command:

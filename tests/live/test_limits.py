@@ -14,11 +14,11 @@ import pytest
 from agents.binds import MIB, NO_LIMITS, Limits
 from agents.commands import Command
 from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
-from agents.events import Event, Impact, Level, Said
+from agents.events import Event, Felt, Impact, Level, Said
 from agents.local import LocalSession
 from agents.local_process import LocalProcess
 from agents.runner import Runner, SupervisedProgram
-from agents.watching import watch
+from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
 from tests.live.shells import SHELLS, ShellSession
 
@@ -228,7 +228,7 @@ def test_a_limit_grows_with_what_the_program_needs(open_runner: Open) -> None:
         "exec python3 -c 'import time\nkept=[]\n"
         'for _ in range(36):\n kept.append(bytearray(b"x" * (5 << 20))); time.sleep(0.35)\nprint("fed")\''
     )
-    with watch(runner, Limits(), told.append):
+    with watch_device(runner, Limits(), told.append):
         program, _ = start(runner, hungry, ONLY_MEMORY)
         assert program.wait(timeout_s=60) == 0  # 180 MiB, and nobody killed it
         assert program.read(timeout_s=1) == b"fed\n"
@@ -243,7 +243,7 @@ def test_the_watcher_tells_what_the_device_feels(make_device: Callable[..., Devi
     with Runner(
         device.connect(name), console_id=CONSOLE, run_id=f"r{time.monotonic_ns():x}", tell=told.append
     ) as runner:
-        with watch(runner, Limits(), told.append) as watcher:
+        with watch_device(runner, Limits(), told.append) as watcher:
             wait_until(lambda: len(impacts(told)) >= 1, what="a sample")
             watcher.begin()
             wait_until(lambda: len(impacts(told)) >= 3, what="two more")
@@ -255,12 +255,13 @@ def test_the_watcher_tells_what_the_device_feels(make_device: Callable[..., Devi
     assert receipt.seconds > 1
     assert impacts(told)[-1].uptime_s > impacts(told)[0].uptime_s
     assert not warnings(told)
+    assert {event.name for event in told if isinstance(event, Felt)} >= {"cpu", "io_pressure", "disk_busy"}
 
 
 def test_the_watcher_s_end_is_a_warning_and_no_failure(open_runner: Open) -> None:
     told: list[Event] = []
     runner = open_runner(told)
-    with watch(runner, NO_LIMITS, told.append):
+    with watch_device(runner, NO_LIMITS, told.append):
         wait_until(lambda: bool(impacts(told)), what="a sample")
         (group,) = Path(runner.directory, "groups").iterdir()
         os.kill(int(group.read_text().split()[0]), signal.SIGKILL)
@@ -272,7 +273,7 @@ def test_the_watcher_costs_little(open_runner: Open) -> None:
     """With its children, and looking once a second; it looks half as often when nothing may be paused."""
     told: list[Event] = []
     runner = open_runner(told)
-    with watch(runner, Limits(), told.append):
+    with watch_device(runner, Limits(), told.append):
         wait_until(lambda: len(impacts(told)) >= 6, timeout_s=30, what="six samples")
         (group,) = Path(runner.directory, "groups").iterdir()
         fields = Path("/proc", group.read_text().split()[0], "stat").read_text().rpartition(")")[2].split()

@@ -22,7 +22,7 @@ from agents.commands import Command
 from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
 from agents.events import Event, Impact, Said, Throttled
 from agents.runner import Runner, SupervisedProgram
-from agents.watching import watch
+from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
 from tests.live.shells import SHELLS, ShellSession
 
@@ -175,7 +175,7 @@ def test_real_pressure_of_others_is_theirs_and_the_program_ends_well(
     """The real kernel, and all of the pressure is others': it goes on slowly, and says whose fault it is."""
     application(WRITING, disk / "theirs")
     forget_last_minute(runner)
-    with watch(runner, EAGER, told.append) as watcher:
+    with watch_device(runner, EAGER, told.append) as watcher:
         watcher.begin()
         program, pid = start(runner, COUNTING, tmp_path / "count")
         wait_for_pause(pid)
@@ -191,7 +191,7 @@ def test_real_pressure_of_others_is_theirs_and_the_program_ends_well(
 def test_pressure_that_goes_with_the_pause_is_the_backup_s_and_pauses_grow(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
-    with watch(runner, replace(EAGER, longest_pause_s=3), told.append):
+    with watch_device(runner, replace(EAGER, longest_pause_s=3), told.append):
         program, pid = start(runner, "exec sleep 60", tmp_path / "count")
         kernel.pid = pid
         wait_until(lambda: len(reasons(told)) >= 4, timeout_s=60, what="four pauses")
@@ -207,7 +207,7 @@ def test_a_backup_that_is_alone_is_left_alone(
 ) -> None:
     """Its own waiting is no reason to wait. On a busy machine it may take more than one pause to see that."""
     kernel.busy_when_stopped = 0.0
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         program, pid = start(runner, "exec sleep 100", tmp_path / "count")
         kernel.pid = pid
         wait_until(lambda: "alone" in reasons(told), timeout_s=90, what="the finding that nobody is there")
@@ -222,7 +222,7 @@ def test_a_calm_device_pauses_nothing(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
     kernel.running = 0.05
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         program, pid = start(runner, COUNTING, tmp_path / "count")
         kernel.pid = pid
         assert program.wait(timeout_s=60) == 7
@@ -234,7 +234,7 @@ def test_a_program_goes_on_when_they_were_killed_in_its_pause(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel, victims: tuple[str, ...]
 ) -> None:
     """The reaper lets it go; the listener starts another reaper with the next heartbeat."""
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         program, pid = start(runner, COUNTING, tmp_path / "count")
         kernel.pid = pid
         wait_for_pause(pid)
@@ -252,7 +252,7 @@ def test_a_program_goes_on_when_they_were_killed_in_its_pause(
 def test_a_paused_program_can_be_stopped_gently(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         trap = 'trap "echo gentle >$0.end; exit 0" TERM; '
         program, pid = start(runner, trap + COUNTING, tmp_path / "count")
         kernel.pid = pid
@@ -265,7 +265,7 @@ def test_a_paused_program_can_be_stopped_gently(
 def test_a_run_that_ends_in_a_pause_leaves_nothing(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         _, pid = start(runner, COUNTING, tmp_path / "count")
         kernel.pid = pid
         wait_for_pause(pid)
@@ -277,7 +277,7 @@ def test_a_run_that_ends_in_a_pause_leaves_nothing(
 def test_the_end_of_the_watcher_ends_a_pause(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         program, pid = start(runner, COUNTING, tmp_path / "count")
         kernel.pid = pid
         wait_for_pause(pid)
@@ -288,7 +288,7 @@ def test_the_end_of_the_watcher_ends_a_pause(
 def test_a_program_that_must_not_wait_never_does(
     runner: Runner, told: list[Event], tmp_path: Path, kernel: Kernel
 ) -> None:
-    with watch(runner, EAGER, told.append):
+    with watch_device(runner, EAGER, told.append):
         holder, held = start(runner, "exec sleep 60", tmp_path / "x", replace(EAGER, pressure_budget=None))
         program, pid = start(runner, COUNTING, tmp_path / "count")
         kernel.pid = pid
@@ -303,7 +303,7 @@ def test_a_kernel_that_measures_no_pressure_is_said_and_nothing_is_paused(
 ) -> None:
     file = Path(runner.directory, "program")
     file.write_text(file.read_text().replace("/proc/pressure/", "/proc/hotfleet-none/"))
-    with watch(runner, EAGER, told.append) as watcher:
+    with watch_device(runner, EAGER, told.append) as watcher:
         watcher.begin()
         program, _ = start(runner, COUNTING, tmp_path / "count")
         assert program.wait(timeout_s=60) == 7
