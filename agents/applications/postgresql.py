@@ -19,6 +19,7 @@ from agents.commands import Command
 from agents.errors import PlanRefused
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance
+from agents.facts.mounts import is_within
 
 # A temporary slot with reserved WAL came with 10.
 _STREAMS_SINCE = 10
@@ -171,9 +172,17 @@ def _excludes(instance: Instance) -> tuple[str, ...]:
 
 def _notes(instance: Instance) -> tuple[str, ...]:
     notes = []
+    data = instance.detail("data")
     config = instance.detail("config_file").rpartition("/")[0]
-    if config and config != instance.detail("data"):
+    if config and config != data:
         notes.append(f"its configuration is not part of it: back up {config} as files")
+    elsewhere = [place for place in instance.places if not is_within(place, data)]
+    if elsewhere:
+        # A copy that is started beside the original would write into the files of the original.
+        notes.append(
+            f"its links lead to {', '.join(elsewhere)}: "
+            "lead those of a restored copy to folders of its own before you start it"
+        )
     if instance.detail("is_standby") == "yes":
         notes.append("it is a standby: restored, it follows its primary until standby.signal is removed")
     return tuple(notes)

@@ -16,11 +16,11 @@ _HALF_BYTES = 1 << 20
 
 
 class Killer:
-    """A context in which `strike` (or a KILL of every process called `victim`) comes once a process called
-    `by` wrote a megabyte."""
+    """A context in which every process called `victim` is killed once one called `by` wrote a megabyte; or
+    `strike` is called with the id of that one."""
 
     def __init__(
-        self, device: Device, victim: str, *, by: str = "", strike: Callable[[], object] | None = None
+        self, device: Device, victim: str, *, by: str = "", strike: Callable[[int], object] | None = None
     ) -> None:
         self._device = device
         self._victim = victim
@@ -42,10 +42,10 @@ class Killer:
         while not self._over.is_set() and not self.killed:
             pids = {pid: _name_of(pid) for pid in self._device.pids()}
             for writer in [pid for pid, name in pids.items() if name == self._by]:
-                if _written(writer) < _HALF_BYTES or self.killed:
+                if written_by(writer) < _HALF_BYTES or self.killed:
                     continue
                 if self._strike is not None:
-                    self._strike()
+                    self._strike(writer)
                     self.killed = True
                 for pid in [each for each, name in pids.items() if name == self._victim]:
                     with contextlib.suppress(ProcessLookupError):
@@ -60,7 +60,7 @@ def _name_of(pid: int) -> str:
     return ""
 
 
-def _written(pid: int) -> int:
+def written_by(pid: int) -> int:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/io").read_text().splitlines():
             if line.startswith("wchar: "):

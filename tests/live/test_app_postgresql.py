@@ -20,7 +20,7 @@ from agents.plan import SourceRequest
 from agents.storing import Point
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
-from tests.live.killer import Killer
+from tests.live.killer import Killer, written_by
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.postgresql import Cluster, as_postgres, own
 
@@ -73,6 +73,15 @@ def restore_files(console: Console, point: Point, cluster: Cluster, place: Path)
     return own(target)
 
 
+def extract(console: Console, point: Point, place: Path) -> Path:
+    assert console.restore(point.restic_id, "/", place / "stream").is_complete
+    data, folder = own(place / "data"), own(place / "stream")
+    shutil.chown(folder / "base.tar", "postgres")
+    as_postgres("tar", "-x", "-C", data, "-f", folder / "base.tar")
+    as_postgres(Cluster.binaries / "pg_verifybackup", "-n", data)
+    return data
+
+
 def test_hot_snapshots_in_a_row_each_start_whole_and_no_writer_notices(
     console: Console, cluster: Cluster, place: Path
 ) -> None:
@@ -100,12 +109,7 @@ def test_a_stream_of_the_whole_cluster_starts_whole(console: Console, cluster: C
     with load(cluster):
         point = only(console.back_up(source(cluster, "stream")))
     assert point.consistency is Consistency.APPLICATION
-    assert console.restore(point.restic_id, "/", place / "stream").is_complete
-    data, folder = own(place / "data"), own(place / "stream")
-    shutil.chown(folder / "base.tar", "postgres")
-    as_postgres("tar", "-x", "-C", data, "-f", folder / "base.tar")
-    as_postgres(Cluster.binaries / "pg_verifybackup", "-n", data)
-    with Cluster(data) as restored:
+    with Cluster(extract(console, point, place)) as restored:
         assert 0 < assert_whole(restored) <= count_writes(cluster)
     assert cluster.sql("select count(*) from pg_replication_slots") == "0"
     assert_device_is_clean(console)
@@ -179,7 +183,7 @@ def test_a_stream_that_is_killed_half_way_is_no_restore_point(
     cluster.sql("create table filler as select repeat(md5(n::text), 40) t from generate_series(1, 40000) n")
     by = "pg_dump" if method == "dump" else "pg_basebackup"
     end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where backend_type = 'walsender'"
-    strike = (lambda: cluster.sql(end)) if victim == "walsender" else None
+    strike = (lambda pid: cluster.sql(end)) if victim == "walsender" else None
     killer = Killer(machine, victim, by=by, strike=strike)
     try:
         with killer, pytest.raises(ResticFailed):
@@ -190,6 +194,43 @@ def test_a_stream_that_is_killed_half_way_is_no_restore_point(
     assert console.count_restore_points() <= (1 if method == "dump" else 0)
     wait_until(lambda: cluster.sql("select count(*) from pg_replication_slots") == "0", what="no slot")
     assert_device_is_clean(console)
+
+
+def overtake(cluster: Cluster, pid: int) -> None:
+    """Hold a copy up until the server needs none of the WAL of its beginning any more."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            cluster.sql(
+                "create table wal as select repeat(md5(n::text), 40) t from generate_series(1, 40000) n"
+            )
+            cluster.sql("drop table wal")
+            cluster.sql("select pg_switch_wal()")
+            cluster.sql("checkpoint")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_the_wal_that_a_stream_needs_is_kept_however_slow_it_is(
+    console: Console, machine: Device, cluster: Cluster, place: Path
+) -> None:
+    killer = Killer(machine, "", by="pg_basebackup", strike=lambda pid: overtake(cluster, pid))
+    with killer:
+        point = only(console.back_up(source(cluster, "stream")))
+    assert killer.killed
+    with Cluster(extract(console, point, place)) as restored:
+        assert_whole(restored)
+
+
+def test_without_a_slot_the_same_stream_fails(cluster: Cluster, tmp_path: Path) -> None:
+    """The negative control of the test above: the WAL is really gone."""
+    with (tmp_path / "base.tar").open("w") as file:
+        words = ("-D", "-", "-F", "tar", "-X", "fetch", "-c", "fast")
+        copy = cluster.popen("pg_basebackup", *words, output=file)
+        wait_until(lambda: written_by(copy.pid) > 1 << 20, what="the first megabyte")
+        overtake(cluster, copy.pid)
+        assert copy.wait(60) != 0
+    assert "WAL" in cluster.log.rpartition("ERROR")[2]
 
 
 def test_a_checkpoint_that_does_not_end_only_leaves_a_note(

@@ -189,6 +189,16 @@ def test_configuration_outside_of_the_data_is_mentioned() -> None:
     assert PLUGIN.recipe(changed(), SNAPSHOT, Patience(), "").notes == ()
 
 
+def test_a_copy_whose_links_lead_to_the_living_is_warned_of() -> None:
+    """Started beside the original it would write into the tablespaces, or the WAL, of the original."""
+    cluster = parse("look-tablespace.bin")["/srv/hotfleet-cases/da ta"]
+    for recipe in (
+        PLUGIN.recipe(cluster, SNAPSHOT, Patience(), ""),
+        PLUGIN.cold(replace(cluster, service="x"), FACTS),
+    ):
+        assert any("/srv/hotfleet-cases/space/fast: lead those" in note for note in recipe.notes)
+
+
 def test_names_of_databases_become_names_of_files_that_differ() -> None:
     names = [
         "a",
