@@ -25,12 +25,15 @@ deadline=$((uptime + 12))
 is_late() { uptime; [ "$uptime" -ge "$deadline" ]; }
 say() { printf '%s\0' "$@"; }
 
+is_same() { # two paths of one file or directory
+  same=$(stat -L -c %d:%i -- "$1" 2>/dev/null) && [ "$same" = "$(stat -L -c %d:%i -- "$2" 2>/dev/null)" ]
+}
 process_is_ours() { # given a process id: not one of a container, whose paths mean something else out here
-  [ "$(readlink "/proc/$1/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] && [ "/proc/$1/root/" -ef / ]
+  [ "$(readlink "/proc/$1/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] && is_same "/proc/$1/root/" /
 }
 process_uid() { stat -c %u "/proc/$1" 2>/dev/null; }
 process_directory() { # sets $directory when the path leads to where the process really works
-  directory=$(readlink "/proc/$1/cwd") && [ "$directory" -ef "/proc/$1/cwd" ]
+  directory=$(readlink "/proc/$1/cwd") && is_same "$directory" "/proc/$1/cwd"
 }
 process_sockets() { # prints the path of each unix socket on which the process listens
   ls -l "/proc/$1/fd" 2>/dev/null | awk '

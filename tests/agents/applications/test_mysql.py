@@ -16,7 +16,7 @@ from agents.events import Consistency
 from agents.facts import DatabaseSeen, Instance
 from tests.agents.facts.samples import make_facts
 
-CASES = Path(__file__).parents[2] / "cases"
+CASES = Path(__file__).parents[2] / "cases" / "applications"
 LOOK = (CASES / "mariadb" / "look.bin").read_bytes()
 ATOMIC = Ground(True, "one snapshot holds all of its files", "btrfs")
 SCATTERED = Ground(False, "its files lie on 2 volumes", remedy="Move them.")
