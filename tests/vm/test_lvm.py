@@ -71,8 +71,9 @@ class Worker(threading.Thread):
         self.points: tuple[Point, ...] = ()
 
     def run(self) -> None:
-        # one group: all are taken in one moment
-        requests = [SourceRequest(source, group="all") for source in self.sources]
+        # One group: all are taken in one moment. In this machine an lvcreate takes seconds when others work;
+        # it holds writers for a small part of that.
+        requests = [SourceRequest(source, group="all", longest_freeze_ms=60_000) for source in self.sources]
         try:
             self.points = self.console.back_up(*requests).points
         except AgentError as error:
