@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -149,10 +149,11 @@ class KnowsDevice(Protocol):
     def id(self) -> str: ...
 
 
-def assert_device_is_clean(console: KnowsDevice) -> None:
-    """Nothing of this console is on the device: no process, mount, snapshot or directory."""
+def assert_device_is_clean(console: KnowsDevice, *, own: Collection[int] = ()) -> None:
+    """Nothing of this console is on the device: no process but those that are the device's `own`, no mount,
+    snapshot or directory."""
     device = console.device
-    wait_until(lambda: _programs(device) == [], what="the end of every process of the run")
+    wait_until(lambda: _programs(device, own) == [], what="the end of every process of the run")
     name = f"hotfleet-{console.id}-"
     for place in ("/run/hotfleet", "/dev/shm/hotfleet"):
         assert (
@@ -167,10 +168,10 @@ def assert_device_is_clean(console: KnowsDevice) -> None:
     assert name not in Path("/proc/self/mountinfo").read_text()
 
 
-def _programs(device: Device) -> list[str]:
+def _programs(device: Device, own: Collection[int]) -> list[str]:
     """Return what runs on the device. sshd itself lives as long as a stopped console's connection does."""
     names = []
-    for pid in device.session_pids():
+    for pid in set(device.session_pids()) - set(own):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             names.append(Path(f"/proc/{pid}/comm").read_text().strip())
     return [name for name in names if name != "sshd"]

@@ -1,0 +1,209 @@
+"""Whoever dies at whatever step: within its deadline the device is as it was, and its service runs.
+
+The source is cold on btrfs: what is at stake is a stopped service, a snapshot, a mount and a restic. Every
+step that a run asks of the device is a boundary; at each one every one of VICTIMS dies. By default each
+boundary has one victim, in turn; HOTFLEET_CAMPAIGN=full runs all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.plan import SourceRequest
+from tests.live.cold_ground import Ledger, what_is_torn
+from tests.live.flows import Console, assert_device_is_clean
+from tests.live.ground import Device, wait_until
+
+VICTIMS = ("worker", "silent worker", "runner", "sshd", "restic")
+# More steps than a run has; those beyond its last one are left out.
+MOST_STEPS = 80
+CLEAN_WITHIN_S = 60
+IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
+
+
+class SteppingWorker:
+    """A backup in a process of its own that stands still before each step."""
+
+    def __init__(self, console: Console, ledger: Ledger) -> None:
+        device = console.device
+        self.run_id = secrets.token_hex(16)
+        order = {
+            "repository": str(console.place.path),
+            "journals": str(console.place.journals),
+            "password": console.password.reveal(),
+            "console": console.id,
+            "run": self.run_id,
+            "device": device.name,
+            "source": str(ledger.data),
+            "cold": {"services": [ledger.name], "longest_downtime_s": 60},
+            "binary": str(console.binary.path),
+            "address": device.address,
+            "port": device.port,
+            "key": device.key_pair.private_key.reveal(),
+            "host_keys": [{"type": key.key_type, "blob": key.blob.hex()} for key in device.host_keys],
+        }
+        words = [sys.executable, "-m", "tests.live.kill_child"]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._send(json.dumps(order) + "\n")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+
+    def _send(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    @property
+    def steps(self) -> list[str]:
+        return [line.split()[2] for line in list(self.lines) if line.startswith("step ")]
+
+    @property
+    def is_over(self) -> bool:
+        return self.process.poll() is not None
+
+    def go_to(self, step: int) -> str:
+        """Let it go on until it stands before this step; return the step's verb, "" when it ended before."""
+        for number in range(1, step + 1):
+            wait_until(
+                lambda: len(self.steps) >= number or self.is_over,  # noqa: B023 - called at once
+                timeout_s=60,
+                what=f"step {number}",
+            )
+            if len(self.steps) < number:
+                return ""
+            if number < step:
+                self._send("\n")
+        return self.steps[step - 1]
+
+    def go_on(self) -> None:
+        """Let it go on without waiting any more."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def close(self) -> None:
+        if not self.is_over:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def console(device: Device, tmp_path: Path) -> Console:
+    assert device.btrfs.exists()
+    return Console(device, tmp_path)
+
+
+@pytest.fixture
+def ledger(console: Console, tmp_path: Path) -> Iterator[Ledger]:
+    name = f"hotfleet-kill-{console.id}"
+    with Ledger(console.device.btrfs / "ledger", tmp_path / "state", name) as ledger:
+        ledger.start()
+        yield ledger
+
+
+def test_without_a_death_it_is_a_good_backup(console: Console, ledger: Ledger) -> None:
+    worker = SteppingWorker(console, ledger)
+    try:
+        worker.go_on()
+        wait_until(lambda: worker.is_over, timeout_s=120, what="the end of the backup")
+        assert worker.lines[-1] == "done"
+        assert {"owe", "run", "settle", "write", "start", "started", "close"} <= set(worker.steps)
+        assert len(worker.steps) < MOST_STEPS
+    finally:
+        worker.close()
+    assert_good(console, ledger)
+
+
+def die(victim: str, worker: SteppingWorker, device: Device) -> bool:
+    """Kill the victim. Return False when there is none at this step."""
+    if victim == "worker":
+        worker.process.kill()
+        return True
+    if victim == "silent worker":
+        worker.process.send_signal(signal.SIGSTOP)
+        return True
+    if victim == "runner":
+        (record,) = Path("/run/hotfleet").glob(f"hotfleet-*-{worker.run_id}/runner")
+        pids = [int(record.read_text().split()[0])]
+    elif victim == "sshd":
+        pids = [pid for pid in device.session_pids() if name_of(pid) == "sshd"]
+    else:
+        pids = [pid for pid in device.session_pids() if name_of(pid) == "restic"]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    worker.go_on()
+    return bool(pids)
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def is_clean(console: Console, ledger: Ledger) -> bool:
+    if not ledger.runs:
+        return False
+    try:
+        assert_device_is_clean(console, own=[ledger.pid])
+    except AssertionError:
+        return False
+    return True
+
+
+def assert_good(console: Console, ledger: Ledger) -> None:
+    """The device is as it was: nothing of ours, the service writes, the file system takes it."""
+    wait_until(lambda: is_clean(console, ledger), timeout_s=CLEAN_WITHIN_S, what="a clean device")
+    before = (ledger.data / "credit").stat().st_size
+    wait_until(lambda: (ledger.data / "credit").stat().st_size > before, what="the service writing")
+    (ledger.data / "probe").write_text("the file system is writable")
+    assert ledger.calls.count("stop") == ledger.calls.count("start") - 1 or ledger.runs
+
+
+def cases() -> list[tuple[int, str]]:
+    if IS_FULL:
+        return [(step, victim) for step in range(1, MOST_STEPS) for victim in VICTIMS]
+    # 7 and 5 have no common divisor: over the steps every victim has its turn at every kind of step.
+    return [(step, VICTIMS[step % len(VICTIMS)]) for step in range(1, MOST_STEPS, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "victim"), cases())
+def test_the_device_heals(console: Console, ledger: Ledger, step: int, victim: str) -> None:
+    worker = SteppingWorker(console, ledger)
+    try:
+        if not worker.go_to(step):
+            assert worker.lines[-1] == "done"
+            return  # the run has fewer steps: the test above shows how many
+        has_died = die(victim, worker, console.device)
+        assert_good(console, ledger)
+        if has_died and victim != "silent worker":
+            wait_until(lambda: worker.is_over, timeout_s=CLEAN_WITHIN_S, what="the end of the worker")
+    finally:
+        worker.close()
+    if step % 10 == 0:  # what is left over may not hinder the next one
+        (point,) = console.back_up(
+            SourceRequest(str(ledger.data), mode="cold", services=(ledger.name,))
+        ).points
+        target = Path("/var/lib") / f"restored-{console.id}"
+        try:
+            console.restore(point.restic_id, ledger.data, target)
+            assert what_is_torn(target) == []
+        finally:
+            subprocess.run(["rm", "-rf", str(target)], check=True)
