@@ -92,7 +92,7 @@ def check_machine(binary: Binary, device_machine: str) -> None:
     """Raise ToolMissing when our program cannot run on a device whose `uname -m` says `device_machine`."""
     if binary.machine != device_machine:
         raise ToolMissing(
-            f"the device needs a restic for {device_machine}, Hotfleet ships one for {binary.machine}",
+            f"The device needs a restic for {device_machine}, Hotfleet ships one for {binary.machine}",
             remedy=INSTALL,
         )
 

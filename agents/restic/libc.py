@@ -41,7 +41,7 @@ def check_libc(binary: Binary, libc: str) -> None:
         return
     has = f"this device has {'musl' if found is None else f'{found[1]}.{found[2]}'}"
     raise ToolMissing(
-        f"the restic that Hotfleet ships needs {'a newer' if found is not None else 'another'} C library "
+        f"The restic that Hotfleet ships needs {'a newer' if found is not None else 'another'} C library "
         f"(glibc {needed[0]}.{needed[1]}; {has})",
         remedy=INSTALL,
     )

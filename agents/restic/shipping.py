@@ -80,16 +80,16 @@ def _explain_start(device: Device, binary: Binary, result: Result) -> ToolMissin
     options, _, point = mount.text.strip().partition(" ")
     if "noexec" in options.split(","):
         return ToolMissing(
-            f"no program may start in {CACHE} on the device: {point.strip()} is mounted noexec",
+            f"No program may start in {CACHE} on the device: {point.strip()} is mounted noexec",
             remedy=f"{INSTALL} Or {ELSEWHERE}",
             detail=result.tail,
         )
     # A program that is there and is not found lacks its loader: it is for another C library.
     if "GLIBC_" in result.tail or result.status == 127:
         words = "needs another C library than the device has"
-        return ToolMissing(f"the restic that Hotfleet ships {words}", remedy=INSTALL, detail=result.tail)
+        return ToolMissing(f"The restic that Hotfleet ships {words}", remedy=INSTALL, detail=result.tail)
     return ToolMissing(
-        "the restic that Hotfleet ships does not start on the device",
+        "The restic that Hotfleet ships does not start on the device",
         remedy=f"{INSTALL} Where SELinux, AppArmor or fapolicyd forbid it, allow {CACHE}.",
         detail=result.tail,
     )
@@ -124,7 +124,7 @@ def _send(device: Device, binary: Binary, timeout_s: float) -> None:
     finally:
         receiver.close()
     if status == 9:
-        raise CommandFailed("restic arrived damaged on the device", remedy="Try again.", detail=detail)
+        raise CommandFailed("Restic arrived damaged on the device", remedy="Try again.", detail=detail)
     if status != 0:
         raise _explain_storing(detail)
 
@@ -148,13 +148,13 @@ def _explain_storing(detail: str) -> CommandFailed:
     """Given what was said when our program could not be stored, say why."""
     said = detail.lower()
     if "read-only file system" in said:
-        message = f"there is no place for restic on the device: {CACHE} lies on a read-only file system"
+        message = f"There is no place for restic on the device: {CACHE} lies on a read-only file system"
         return CommandFailed(message, remedy=f"{INSTALL} Or {ELSEWHERE}", detail=detail)
     if "no space left" in said or "quota exceeded" in said:
-        message = f"there is no room for restic on the device: 30 MB are needed in {CACHE}"
+        message = f"There is no room for restic on the device: 30 MB are needed in {CACHE}"
         return CommandFailed(message, remedy=f"Make room there. Or {ELSEWHERE}", detail=detail)
     return CommandFailed(
-        "restic could not be stored on the device",
+        "Restic could not be stored on the device",
         remedy=f"Make {CACHE} writable for root, with 30 MB free.",
         detail=detail,
     )

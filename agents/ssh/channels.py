@@ -101,7 +101,9 @@ class SshProcess:
         while data := self._receive(deadline):
             if wanted := self._noise.strip(data):
                 return wanted
-        self._noise.check_end()
+        if not self._noise.is_over:
+            self._drainer.join(1.0)  # what sshd says in the place of a shell
+            self._noise.check_end(self._tail.kept())
         return b""
 
     def _receive(self, deadline: float) -> bytes:

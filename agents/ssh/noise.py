@@ -75,13 +75,19 @@ class NoiseFilter:
             raise self._never_started()
         return after
 
-    def check_end(self) -> None:
-        """At the end of the output: raise PrivilegeMissing when the command was never started."""
-        if not self._is_over:
-            raise self._never_started()
+    @property
+    def is_over(self) -> bool:
+        """True when the command itself speaks."""
+        return self._is_over
 
-    def _never_started(self) -> PrivilegeMissing:
-        said = to_text(self._before).strip()
+    def check_end(self, errors: bytes = b"") -> None:
+        """At the end of the output: raise PrivilegeMissing when the command was never started. `errors` is
+        what came on stderr: sshd itself speaks there."""
+        if not self._is_over:
+            raise self._never_started(errors)
+
+    def _never_started(self, errors: bytes = b"") -> PrivilegeMissing:
+        said = to_text(self._before + b"\n" + errors).strip()
         for words, sentence, remedy in _KNOWN:
             if words in said.lower():
                 return PrivilegeMissing(sentence.format(self._label), remedy=remedy, detail=said)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agents.commands import Command
-from agents.errors import ConnectFailed, PrivilegeMissing
+from agents.errors import ConnectFailed, KeyRefused, PrivilegeMissing
 from agents.runner import Bind, Runner
-from tests.live.ground import Device
+from tests.live.ground import Device, command
 from tests.live.test_ssh import WORDS
 
 NOISE = 'echo "Welcome to 0"; echo warning >&2; printf "\\033[1mbold\\033[0m no newline"\n'
@@ -103,6 +103,20 @@ def test_start_up_files_that_take_too_long_are_told(device: Device) -> None:
     with pytest.raises(ConnectFailed, match="no command is started within 2 s") as refusal:
         device.connect(user, timeout_s=2)
     assert ".bashrc" in refusal.value.remedy
+
+
+def test_an_expired_password_and_account_are_told(device: Device) -> None:
+    device.configure(UsePAM="yes")
+    user = device.make_user(may_sudo=True)
+    device.connect(user).close()
+    command("chage", "-d", "0", user)
+    with pytest.raises(PrivilegeMissing, match=r"password of the account .* has expired") as refusal:
+        device.connect(user)
+    assert "chage" in refusal.value.remedy
+    command("chage", "-d", "2026-01-01", "-E", "0", user)
+    with pytest.raises(KeyRefused) as refused:
+        device.connect(user)
+    assert "locked or expired" in refused.value.remedy
 
 
 def test_a_forced_sftp_is_told(device: Device) -> None:
