@@ -38,8 +38,8 @@ def check_shell(script: str) -> None:
     """Raise AssertionError when a POSIX shell cannot read the script, or shellcheck minds something."""
     read = subprocess.run(["sh", "-n"], input=script, capture_output=True, text=True)
     assert read.returncode == 0, f"{read.stderr}\n{script}"
-    # SC2016: psql, restic and others have a $ of their own. SC2317: what is defined need not be called here.
-    words = ["shellcheck", "-s", "sh", "-S", "warning", "-e", "SC2016,SC2317", "-"]
+    # SC2034, SC2317: sources share functions and variables, and not each uses all of them.
+    words = ["shellcheck", "-s", "sh", "-S", "warning", "-e", "SC2034,SC2317", "-"]
     checked = subprocess.run(words, input=script, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
