@@ -160,6 +160,7 @@ class Vm:
             "qemu-system-x86_64",
             "-nodefaults",
             "-no-user-config",
+            "-no-reboot",
             "-display",
             "none",
             "-name",
