@@ -30,8 +30,12 @@ set_memory() { # given kind, place and bytes. Above "high" reading is slowed; on
   esac 2>/dev/null
 }
 
-scope_words() { # given a unit and bytes. nice means nothing between cgroups: the weight says the same
-  printf '%s ' systemd-run --quiet --collect --scope --unit="$1" -p CPUWeight=2
+scope_words() { # given a unit, bytes and niceness. nice means nothing between cgroups: the weight says the same
+  weight=10000 step=$3 # a step of nice is a fifth less; 100 is everybody else's
+  while [ "$step" != - ] && [ "$step" -gt 0 ]; do
+    weight=$((weight * 4 / 5)) step=$((step - 1))
+  done
+  printf '%s ' systemd-run --quiet --collect --scope --unit="$1" -p CPUWeight=$(((weight + 99) / 100))
   printf '%s ' -p MemoryHigh="$2" -p MemoryMax=$(($2 * 2))
 }
 
@@ -39,7 +43,7 @@ confine() { # given bytes, in the program's own process: sets $scope when system
   scope='' note=''
   name=${dir##*/}-$id
   # shellcheck disable=SC2046  # words
-  if [ -d /run/systemd/system ] && $(scope_words "$name-try" "$1") true >/dev/null 2>&1; then
+  if [ -d /run/systemd/system ] && $(scope_words "$name-try" "$1" "$niceness") true >/dev/null 2>&1; then
     scope=$name
     printf 'scope %s.scope\n' "$name" >"$dir/memory.$id" || exit 125
     return 0

@@ -131,7 +131,7 @@ inside() { # in the private mount namespace; stdin: what attach kept
   scope='' note=''
   [ "$memory" = - ] || confine "$memory"
   # shellcheck disable=SC2046  # words
-  [ -z "$scope" ] || set -- $(scope_words "$scope" "$memory") "$@"
+  [ -z "$scope" ] || set -- $(scope_words "$scope" "$memory" "$niceness") "$@"
   [ "$pausable" = - ] || : >"$dir/pausable.$id" || exit 125
   printf 'started%s\n' "${note:+ $note}"
   exec "$@" </dev/null

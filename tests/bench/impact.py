@@ -31,8 +31,9 @@ _IDLE = "no backup"
 _CONTENDERS: dict[str, Limits | None] = {
     _IDLE: None,
     "unlimited": NO_LIMITS,
-    "nice and ionice": Limits(19, 7, None, None, None, None),
+    "nice and ionice": Limits(10, 7, None, None, None, None),
     "default limits, no pauses": Limits(pressure_budget=None),
+    "default limits, nice 19": Limits(niceness=19),
     "default limits": Limits(),
 }
 

@@ -157,11 +157,11 @@ def test_no_cgroup_is_a_sentence_and_no_failure(open_runner: Open, tmp_path: Pat
 def test_nice_counts_beside_other_sessions(open_runner: Open) -> None:
     """Each session is a group of its own for the scheduler, in which nice alone counts for nothing."""
     runner = open_runner()
-    program, pid = start(runner, "exec sleep 60", Limits(memory_bytes=None))
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    program, pid = start(runner, "exec sleep 60", Limits(niceness=12, memory_bytes=None))
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 12
     session = Path(f"/proc/{pid}/autogroup")
     if session.exists() and session.read_text().strip():
-        assert session.read_text().split()[-1] == "19"
+        assert session.read_text().split()[-1] == "12"
     runner.stop(program)
 
 
