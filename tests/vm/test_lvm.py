@@ -161,7 +161,7 @@ def test_whatever_is_killed_in_the_middle_no_volume_and_no_mount_stays(
 ) -> None:
     kill = {
         "restic": "kill -9 $(pgrep -x restic)",
-        "runner": "read -r pid _ </run/hotfleet/hotfleet-{id}-*/runner && kill -9 $pid",
+        "runner": "cat /run/hotfleet/hotfleet-{id}-*/runner | while read -r pid _; do kill -9 $pid; done",
     }
     for script in kill.values():
         worker = Worker(console, *sources)
