@@ -18,6 +18,7 @@ _NAME_BYTES = 200
 _VARIABLE = "HOTFLEET_LINE"
 _SCRIPT = r"""
 line=$HOTFLEET_LINE
+# shellcheck disable=SC3040 # a shell that does not know it is asked in a subshell first
 if (set -o pipefail) 2>/dev/null; then
   unset HOTFLEET_LINE
   set -e -o pipefail

@@ -102,9 +102,11 @@ class Docker(Application):
         return tuple(each for each in found if each.places or each.problems or each.detail("inside"))
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        if not instance.is_running:
+            return ()
         offers = []
         inside = _find_inside(instance)
-        if inside is not None and instance.is_running:
+        if inside is not None:
             cost = "all of it is read and sent each time"
             offers.append(Offer(DUMP, Consistency.APPLICATION, f"{inside.label}: {inside.reason}", cost=cost))
         if ground.is_atomic and instance.places:
@@ -166,7 +168,7 @@ def _read(seen: str) -> dict[str, Any]:
     except ValueError as error:
         raise ProtocolBroken("docker printed something that is no JSON", detail=seen[:300]) from error
     if not isinstance(container, dict) or any(
-        not isinstance(container.get(name), kind) for name, kind in wanted.items()
+        name not in container or not isinstance(container[name], kind) for name, kind in wanted.items()
     ):
         raise ProtocolBroken("docker described a container in unknown words", detail=seen[:300])
     name = container["name"].removeprefix("/")

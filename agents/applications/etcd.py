@@ -99,6 +99,8 @@ class Etcd(Application):
         return tuple(_make_instance(row) for row in split_fields(output, 10))
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        if not instance.is_running:
+            return ()
         offers = []
         if instance.detail("client"):
             # etcd, operations guide, "Disaster recovery": a snapshot is taken "from a live member"

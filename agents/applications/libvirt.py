@@ -106,6 +106,8 @@ class Libvirt(Application):
         return tuple(_make_instance(row) for row in split_fields(output, 7))
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        if not instance.is_running:
+            return ()
         has_agent = instance.detail("agent") == "yes"
         consistency = Consistency.FILE_SYSTEM if has_agent else Consistency.CRASH
         how = "the guest's file systems are frozen by its agent" if has_agent else "the guest is not asked"
@@ -117,7 +119,7 @@ class Libvirt(Application):
             offers.append(Offer(SNAPSHOT, consistency, reason, freeze, missing=missing))
         if instance.detail("disks"):
             reason = f"the hypervisor copies each disk as it was at one moment; {how}"
-            cost = f"up to {int(instance.detail('size')):,} bytes of disk meanwhile"
+            cost = f"up to {parse_number(instance.detail('size'), 'the size'):,} bytes of disk meanwhile"
             offers.append(Offer(STREAM, consistency, reason, freeze, cost, missing))
         return tuple(offers)
 

@@ -116,6 +116,8 @@ class MongoDb(Application):
         return tuple(_make_instance(row) for row in split_fields(output, 12))
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        if not instance.is_running:
+            return ()
         missing = " ".join(instance.problems)
         offers = []
         # MongoDB manual, "Back Up and Restore with Filesystem Snapshots": the journal on the same volume

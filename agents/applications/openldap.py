@@ -107,6 +107,8 @@ class OpenLdap(Application):
         return tuple(_make_instance(row) for row in split_fields(output, 9))
 
     def offers(self, instance: Instance, ground: Ground, facts: DeviceFacts) -> tuple[Offer, ...]:
+        if not instance.is_running:
+            return ()
         offers = []
         if instance.detail("streams"):
             reason = "slapcat prints the configuration and each database in one transaction while slapd runs"
