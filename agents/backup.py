@@ -174,8 +174,8 @@ class _Work:
     def _read_facts(self) -> DeviceFacts:
         sources = self._request.sources
         facts = read_facts(self._runner, [source.path for source in sources if source.path])
-        wanted = {source.application for source in sources if source.application}
-        return read_instances(self._runner, facts, wanted) if wanted else facts
+        wanted = [(source.application, source.instance) for source in sources if source.application]
+        return read_instances(self._runner, facts, {name for name, _ in wanted}, wanted) if wanted else facts
 
     @contextmanager
     def scratch(self, plan: Plan) -> Iterator[None]:

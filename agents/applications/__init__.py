@@ -50,15 +50,22 @@ def applications() -> dict[str, Application]:
 
 
 def read_instances(
-    runner: RunsCommands, facts: DeviceFacts, names: Collection[str] | None = None
+    runner: RunsCommands,
+    facts: DeviceFacts,
+    names: Collection[str] | None = None,
+    wanted: Collection[tuple[str, str]] = (),
 ) -> DeviceFacts:
     """Given facts, return them with the instances of these applications (of all without `names`).
 
+    `wanted` are the pairs of application and instance that a policy asks for, where it does.
     Runs one command for each application that something hints at. Raise ProtocolBroken when an answer cannot
     be understood, CommandFailed when the device did not answer."""
     found: list[Instance] = []
     for name, application in applications().items():
-        command = application.look(facts) if names is None or name in names else None
+        if names is not None and name not in names:
+            continue
+        asked = tuple(dict.fromkeys(instance for each, instance in wanted if each == name))
+        command = application.look_for(facts, asked) if asked else application.look(facts)
         if command is not None:
             said = runner.run(command, timeout_s=_LOOK_TIMEOUT_S)
             found += application.parse(said.stdout, facts)

@@ -4,6 +4,7 @@ goes."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import ClassVar
 
 from agents.applications.recipes import Ground, Offer, Patience, Recipe
@@ -24,6 +25,14 @@ class Application(ABC):
     def look(self, facts: DeviceFacts) -> Command | None:
         """Given facts, return the command that asks the device about every instance, None when nothing hints
         at one. It runs as root, ends within 20 s, changes nothing, and prints NUL-separated fields."""
+
+    def look_for(self, facts: DeviceFacts, names: Collection[str]) -> Command | None:
+        """Given facts and the names of instances that a policy asks for, return the command that asks about
+        them. Raise PlanRefused when a name cannot be one.
+
+        For an application whose instances are not all found by looking (a file); `look` is enough for
+        others."""
+        return self.look(facts)
 
     @abstractmethod
     def parse(self, output: bytes, facts: DeviceFacts) -> tuple[Instance, ...]:
