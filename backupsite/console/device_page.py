@@ -93,7 +93,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     exposure = judge_device(sources, now, is_paused=is_paused)
     target, decided = read_target(device), list_decided(device)
     facts = target.facts
-    found = find_instances(device, target, decided)
+    found = find_instances(device, target, decided, sources)
     listed = (
         Run.objects.filter(device=device)
         .exclude(kind__in=QUIET_KINDS)
@@ -164,7 +164,7 @@ def _points_context(device: Device, now: datetime) -> dict[str, Any]:
         Point(
             timezone.localtime(point.made_at),
             point.get_absolute_url(),
-            lane=make_visible(point.source),
+            lane=name_source(point.source),
             tone="good" if point.is_complete else "warn",
             words="Restore point" if point.is_complete else "Restore point with warnings",
         )

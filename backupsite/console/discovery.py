@@ -14,6 +14,7 @@ from backupsite.console.policy_outcome import Target
 from backupsite.fleet.models import Device
 from backupsite.policies.advisor import Advice, Look, advise_instance, look_at
 from backupsite.policies.models import Policy, Source
+from backupsite.recovery.exposure import SourceExposure, Standing
 from backupsite.recovery.words import CONSISTENCIES, say_method
 from backupsite.web.status import Status
 
@@ -21,7 +22,6 @@ UNDECIDED = Status("Nobody decided", "warn", "warn")
 FILES_ONLY = Status("Only its files", "warn", "warn")
 PAUSED = Status("Paused", "off", "paused")
 LEFT_OUT = Status("Left out", "off", "info")
-PROTECTED = Status("Protected", "good", "good")
 
 
 @dataclass(frozen=True)
@@ -62,37 +62,35 @@ def list_decided(device: Device) -> list[Source]:
     return list(Source.objects.filter(policy__devices=device).select_related("policy"))
 
 
-def find_instances(device: Device, target: Target, sources: Sequence[Source]) -> list[FoundInstance]:
-    """Given a device, what is known of it and the sources of its policies, return what was found on it, what
-    nobody decided about first. Runs no query."""
+def find_instances(
+    device: Device, target: Target, sources: Sequence[Source], exposures: Sequence[SourceExposure]
+) -> list[FoundInstance]:
+    """Given a device, what is known of it, the sources of its policies and how each stands, return what was
+    found on it, what nobody decided about first. Runs no query."""
     if target.facts is None:
         return []
     policies = {source.policy_id: source.policy for source in sources}
-    found = [_find(device, target.facts, target, each, sources, policies) for each in target.facts.instances]
+    standings: dict[str, Standing] = {}
+    for exposure in exposures:
+        standings[exposure.key] = max(exposure.standing, standings.get(exposure.key, Standing.WITHIN))
+    found = []
+    for instance in target.facts.instances:
+        own = tuple(source for source in sources if source.key == instance.key)
+        look = look_at(target.facts, instance)
+        advice = advise_instance(look, device.criticality, target.stops.get(look.stops, ()))
+        status = _judge(instance, own, sources, standings.get(instance.key))
+        ways = () if own else tuple(_find_ways(device, instance, policies))
+        found.append(FoundInstance(instance, look, advice, status, own, ways))
     return sorted(found, key=lambda each: (each.is_decided, each.instance.label))
 
 
-def _find(
-    device: Device,
-    facts: DeviceFacts,
-    target: Target,
-    instance: Instance,
-    sources: Sequence[Source],
-    policies: Mapping[int, Policy],
-) -> FoundInstance:
-    own = tuple(source for source in sources if source.key == instance.key)
-    look = look_at(facts, instance)
-    advice = advise_instance(look, device.criticality, target.stops.get(look.stops, ()))
-    status = _judge(instance, own, sources)
-    ways = () if own else tuple(_find_ways(device, instance, policies))
-    return FoundInstance(instance, look, advice, status, own, ways)
-
-
-def _judge(instance: Instance, own: Sequence[Source], sources: Sequence[Source]) -> Status:
-    active = [source for source in own if source.policy.is_enabled]
-    if any(source.mode != Source.OUT for source in active):
-        return PROTECTED
-    if active:
+def _judge(
+    instance: Instance, own: Sequence[Source], sources: Sequence[Source], standing: Standing | None
+) -> Status:
+    if standing is not None:
+        # A policy that names it is a promise; only a restore point makes it green.
+        return standing.status
+    if any(source.policy.is_enabled for source in own):
         return LEFT_OUT
     if own:
         return PAUSED

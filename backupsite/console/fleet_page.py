@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, IntegerField, Max, Min, Sum, Value
+from django.db.models import Count, IntegerField, Max, Sum, Value
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -24,6 +24,7 @@ from backupsite.console.standings import (
     waiting_host_keys,
 )
 from backupsite.fleet.models import Device
+from backupsite.policies.dues import IS_DUE, earliest_due
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.exposure import MISSED, Standing, judge_devices
 from backupsite.recovery.stored import count_standings, with_standing
@@ -161,8 +162,8 @@ def _rank_devices(keys: dict[int, bool], failing: set[int], now: datetime) -> li
 
 def _activity_context(now: datetime) -> dict[str, Any]:
     active = Run.objects.filter(state__in=ACTIVE).exclude(kind__in=QUIET_KINDS).select_related("device")
-    due = PolicyDevice.objects.filter(policy__is_enabled=True, next_due__isnull=False)
-    upcoming = due.values("policy__name", "policy__slug").annotate(at=Min("next_due"), devices=Count("pk"))
+    due = PolicyDevice.objects.filter(IS_DUE, policy__is_enabled=True)
+    upcoming = due.values("policy__name", "policy__slug").annotate(at=earliest_due(), devices=Count("pk"))
     week = Run.objects.filter(freeze_ms__isnull=False, queued_at__gte=now - timedelta(days=7))
     return {
         "running": list(active.filter(state=State.RUNNING)[:MOST_RUNNING]),

@@ -14,7 +14,7 @@ from agents.facts import DeviceFacts, PathFact
 from agents.plan import HotImpossible, PlannedSource, SourceRequest, make_plan
 from backupsite.policies.advisor import Advice, advise_files, advise_instance, look_at, predict_downtime
 from backupsite.policies.models import Source
-from backupsite.policies.windows import COLD, HOT, Window, is_taken_hot, may_wait, needs_window
+from backupsite.policies.windows import COLD, HOT, is_taken_hot, may_wait, needs_window
 from backupsite.recovery.backups import make_request
 from backupsite.recovery.words import CONSISTENCIES, say_method
 from backupsite.web.formatting import format_milliseconds
@@ -23,12 +23,13 @@ from backupsite.web.status import Tone
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happens to one source on some devices. `lines` are reasons and remedies; `stops`: a service stands
-    still for it."""
+    """What happens to one source on some devices. `lines` say what to know or to do, `reasons` why it is so;
+    `stops`: a service stands still for it."""
 
     tone: Tone
     headline: str
     lines: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     stops: str = ""
     waits: bool = False
     devices: tuple[str, ...] = ()
@@ -60,9 +61,10 @@ def expect(source: Source, target: Target) -> list[Outcome]:
     facts = _with_path(target.facts, source.path)
     said = []
     if is_taken_hot(source):
-        said.append(_expect(facts, make_request(source, HOT), HOT, target, waits=may_wait(source)))
+        waits = source.if_hot_impossible == Source.WAIT
+        said.append(_expect(facts, make_request(source, HOT), target, waits=waits))
     if needs_window(source) and not (may_wait(source) and not said[0].waits):
-        outcome = _expect(facts, make_request(source, COLD), COLD, target, waits=False)
+        outcome = _expect(facts, make_request(source, COLD), target, waits=False)
         said.append(replace(outcome, headline=f"In the cold window: {outcome.headline}"))
     return said
 
@@ -74,9 +76,7 @@ def _with_path(facts: DeviceFacts, path: str) -> DeviceFacts:
     return replace(facts, paths=(*facts.paths, PathFact(path, "directory", 0, 0, False, path)))
 
 
-def _expect(
-    facts: DeviceFacts, request: SourceRequest, window: Window, target: Target, *, waits: bool
-) -> Outcome:
+def _expect(facts: DeviceFacts, request: SourceRequest, target: Target, *, waits: bool) -> Outcome:
     # Asked without patience: what waits is said as such.
     asked = replace(request, if_hot_impossible="fail") if waits else request
     try:
@@ -96,21 +96,37 @@ def _expect(
 def _describe(planned: PlannedSource, target: Target) -> Outcome:
     label = CONSISTENCIES[planned.consistency][0].label
     headline = f"{say_method(planned.method)}, {label[0].lower()}{label[1:]}."
-    reasons = [*(f"{each}." for each in planned.reasons), *(f"{part.reason}." for part in planned.parts)]
+    stops = _say_stop(planned, target)
+    # What an application says about its way comes first; how its file systems are read is a reason.
+    own = [] if stops else [f"{each}." for each in planned.reasons]
     left_out = [f"{each.path} is left out: {each.reason}." for each in planned.left_out]
-    stops, held = _say_stop(planned, target), _say_freeze(planned, target)
-    lines = tuple(_sentence(each) for each in dict.fromkeys([*reasons, *left_out, *planned.warnings]))
+    lines = [
+        *([f"{stops[0]} ({stops[1]})."] if stops else []),
+        *_say_freeze(planned, target),
+        *own,
+        *planned.warnings,
+    ]
+    reasons = [
+        *(f"{each}." for each in planned.reasons if stops),
+        *(f"{part.reason}." for part in planned.parts),
+    ]
     is_weak = planned.consistency is Consistency.NONE and planned.request.application != "command"
-    tone: Tone = "warn" if is_weak or stops else "good"
-    return Outcome(tone, headline, (*((f"{stops}.",) if stops else ()), *held, *lines), stops)
+    return Outcome(
+        "warn" if is_weak or stops else "good",
+        headline,
+        tuple(dict.fromkeys(_sentence(each) for each in lines)),
+        tuple(dict.fromkeys(_sentence(each) for each in [*reasons, *left_out])),
+        stops[0] if stops else "",
+    )
 
 
-def _say_stop(planned: PlannedSource, target: Target) -> str:
+def _say_stop(planned: PlannedSource, target: Target) -> tuple[str, str] | None:
+    """Return what stands still for how long, and where that is known from; None when nothing does."""
     quiesce = planned.quiesce
     if quiesce is None or not quiesce.is_stop:
-        return ""
-    measured = target.stops.get(quiesce.label, ())
-    return f"{quiesce.label} stops for {predict_downtime(not planned.stays_stopped, measured)}"
+        return None
+    downtime = predict_downtime(not planned.stays_stopped, target.stops.get(quiesce.label, ()))
+    return f"{quiesce.label}: stopped for {downtime.short}", downtime.why
 
 
 def _say_freeze(planned: PlannedSource, target: Target) -> tuple[str, ...]:
@@ -122,7 +138,7 @@ def _say_freeze(planned: PlannedSource, target: Target) -> tuple[str, ...]:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" if not text.startswith("/") else text
+    return f"{text[:1].upper()}{text[1:]}" if text[:2].islower() and " " in text[:12] else text
 
 
 def _some(text: str) -> tuple[str, ...]:

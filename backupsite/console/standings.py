@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
 from backupsite.fleet.models import Device, HostKey
+from backupsite.policies.dues import IS_DUE, earliest_due
 from backupsite.policies.models import PolicyDevice
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -64,11 +65,9 @@ def _later_good() -> QuerySet[Run]:
 
 
 def next_dues(device_ids: Collection[int]) -> dict[int, datetime]:
-    """Given devices, return when the next scheduled run of each is due."""
-    rows = PolicyDevice.objects.filter(
-        device_id__in=device_ids, policy__is_enabled=True, next_due__isnull=False
-    ).values_list("device_id")
-    return dict(rows.annotate(due=Min("next_due")).values_list("device_id", "due"))
+    """Given devices, return when the next scheduled run of each is due, hot or cold."""
+    rows = PolicyDevice.objects.filter(IS_DUE, device_id__in=device_ids, policy__is_enabled=True)
+    return dict(rows.values_list("device_id").annotate(due=earliest_due()).values_list("device_id", "due"))
 
 
 def waiting_host_keys(device_ids: Collection[int] | None = None) -> dict[int, bool]:

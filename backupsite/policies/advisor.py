@@ -20,11 +20,26 @@ from backupsite.fleet.models import Device
 from backupsite.web.formatting import format_milliseconds
 
 Proposal = Literal["hot", "cold", "both"]
-# Nothing was measured yet: a service that stops, a snapshot, a service that starts.
-ASSUMED_STOP = "about 5 s: it stops, a snapshot is taken, it starts again (assumed: nothing was measured yet)"
-ASSUMED_COPY = (
-    "seconds to minutes: it is read once while it runs, stops, and what changed since is read again "
-    "(no snapshot holds it; nothing was measured yet)"
+
+
+@dataclass(frozen=True)
+class Downtime:
+    """How long something would stand still, and where that is known from."""
+
+    short: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.short} ({self.why})"
+
+
+ASSUMED_STOP = Downtime(
+    "about 5 s", "it stops, a snapshot is taken, it starts again; assumed, nothing was measured yet"
+)
+ASSUMED_COPY = Downtime(
+    "seconds to minutes",
+    "no snapshot holds it: it is read once while it runs, stops, and what changed since is read again; "
+    "nothing was measured yet",
 )
 
 
@@ -50,11 +65,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is proposed. `downtime`: how long a cold copy would keep it stopped, "" when nothing stops."""
+    """What is proposed. `downtime`: how long a cold copy would keep it stopped, None when nothing could."""
 
     mode: Proposal
     reasons: tuple[str, ...]
-    downtime: str = ""
+    downtime: Downtime | None = None
 
     @property
     def sentence(self) -> str:
@@ -84,7 +99,7 @@ def look_at(facts: DeviceFacts, instance: Instance) -> Look:
 def advise_instance(look: Look, criticality: str, stops_ms: Sequence[float] = ()) -> Advice:
     """Given what is possible for an instance, how critical its device is and how long earlier stops took,
     return what is proposed."""
-    downtime = predict_downtime(look.ground.is_atomic, stops_ms) if look.can_stop else ""
+    downtime = predict_downtime(look.ground.is_atomic, stops_ms) if look.can_stop else None
     if not look.instance.is_running:
         reason = "it does not run now, so its files are copied as they lie; nothing is stopped."
         return Advice("hot", (reason,))
@@ -92,8 +107,8 @@ def advise_instance(look: Look, criticality: str, stops_ms: Sequence[float] = ()
     if best is None:
         return _advise_without_offer(look, criticality, downtime)
     if best.consistency is Consistency.APPLICATION:
-        reasons = (f"a copy of its own making is possible while it runs ({best.reason}; {best.freeze}).",)
-        return Advice("hot", (*reasons, *_say_no_need(criticality)), downtime)
+        reason = "it makes a clean copy while it runs."
+        return Advice("hot", (reason, *_say_no_need(criticality)), downtime)
     return _advise_for_less(look, best, criticality, downtime)
 
 
@@ -102,25 +117,27 @@ def _say_no_need(criticality: str) -> tuple[str, ...]:
     return ("Its device is too critical to stop, and nothing has to.",) if is_strict else ()
 
 
-def _advise_without_offer(look: Look, criticality: str, downtime: str) -> Advice:
-    why = f"no hot method works now ({look.refusal})."
-    if not look.can_stop:
+def _advise_without_offer(look: Look, criticality: str, downtime: Downtime | None) -> Advice:
+    why = "no hot method works now."
+    if downtime is None:
         return Advice("hot", (why, "Nobody knows how to stop it either: mend this first."))
     if criticality == Device.CRITICAL:
         return Advice("hot", (why, "But its device must never stop: mend this first."), downtime)
-    return Advice("cold", (why, f"Stopped for {downtime}."), downtime)
+    return Advice("cold", (why, f"Stopped for {downtime.short}."), downtime)
 
 
-def _advise_for_less(look: Look, best: Offer, criticality: str, downtime: str) -> Advice:
+def _advise_for_less(look: Look, best: Offer, criticality: str, downtime: Downtime | None) -> Advice:
     """The best hot copy is as after a power cut, or less."""
-    hot = f"a hot copy is only {best.consistency}-consistent ({best.reason})."
-    if criticality == Device.CRITICAL or not look.can_stop:
+    hot = f"a hot copy is only {best.consistency}-consistent."
+    if criticality == Device.CRITICAL or downtime is None:
         why = "its device must never stop" if look.can_stop else "nobody knows how to stop it"
         return Advice("hot", (hot, f"But {why}.", *((best.missing,) if best.missing else ())), downtime)
     if criticality == Device.LOW:
-        return Advice("cold", (hot, f"It may stop: for {downtime}."), downtime)
+        return Advice("cold", (hot, f"It may stop: for {downtime.short}."), downtime)
     return Advice(
-        "both", (hot, f"A cold copy is the clean one to fall back to. Stopped for {downtime}."), downtime
+        "both",
+        (hot, f"A cold copy is the clean one to fall back to. Stopped for {downtime.short}."),
+        downtime,
     )
 
 
@@ -146,13 +163,13 @@ def advise_files(
         return Advice("hot", (f"a snapshot holds it ({ground.reason}); nothing is stopped.",))
     if has_services and criticality in (Device.LOW, Device.NORMAL):
         downtime = predict_downtime(False, stops_ms)
-        return Advice("cold", (f"{ground.reason}.", f"Stopped for {downtime}."), downtime)
+        return Advice("cold", (f"{ground.reason}.", f"Stopped for {downtime.short}."), downtime)
     return Advice("hot", (f"{ground.reason}, so live files are read, and labelled so.", ground.remedy))
 
 
-def predict_downtime(is_atomic: bool, stops_ms: Sequence[float]) -> str:
+def predict_downtime(is_atomic: bool, stops_ms: Sequence[float]) -> Downtime:
     """Given whether one snapshot holds it all, and how long earlier stops took, return what to expect."""
     if stops_ms:
         times = "time" if len(stops_ms) == 1 else f"{len(stops_ms)} times"
-        return f"up to {format_milliseconds(max(stops_ms))}, as measured the last {times}"
+        return Downtime(f"up to {format_milliseconds(max(stops_ms))}", f"as measured the last {times}")
     return ASSUMED_STOP if is_atomic else ASSUMED_COPY

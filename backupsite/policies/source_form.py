@@ -85,7 +85,7 @@ class SourceForm(forms.Form):
     services = forms.CharField(
         max_length=10_000,
         strip=False,
-        required=False,
+        error_messages={"required": "Name what stops while these files are copied, one service a line."},
         label="Services that stop meanwhile",
         help_text="One a line, stopped in this order: nginx.service, or container:web.",
         widget=_area(2),
@@ -147,24 +147,23 @@ class SourceForm(forms.Form):
         for name in self._pointless():
             self.errors.pop(name, None)
             self.cleaned_data.setdefault(name, "")
-        data = self.cleaned_data
-        mode, fallback = data.get("mode"), data.get("if_hot_impossible")
-        is_stopped = mode in (Source.COLD, Source.BOTH) or (mode == Source.HOT and fallback == Source.WAIT)
-        if self._is(COMMAND) and is_stopped:
+        if self._is(COMMAND) and self._is_stopped:
             self.add_error("mode", "A command has nothing that could stop. Take it hot, and let it fail.")
-        if self._is(FILES) and is_stopped and data.get("services") == "":
-            self.add_error("services", "Name what stops while these files are copied, one service a line.")
-        return data
+        return self.cleaned_data
 
-    def _pointless(self) -> tuple[str, ...]:
-        """The fields that nobody sees for this kind of source."""
+    def _pointless(self) -> list[str]:
+        """The fields that nobody sees for what was chosen."""
         if self._is(FILES):
-            return ("instance", "command", "method")
-        return (
-            ("path", "services", "excludes")
-            if self._is(COMMAND)
-            else ("path", "command", "services", "excludes")
-        )
+            # Services may stay there for another day; they only must not be missing when something stops.
+            is_empty = not self.data.get(self.add_prefix("services"), "").strip()
+            spared = ["services"] if is_empty and not self._is_stopped else []
+            return ["instance", "command", "method", *spared]
+        return ["path", "services", "excludes", *([] if self._is(COMMAND) else ["command"])]
+
+    @property
+    def _is_stopped(self) -> bool:
+        mode, fallback = self.cleaned_data.get("mode"), self.cleaned_data.get("if_hot_impossible")
+        return mode in (Source.COLD, Source.BOTH) or (mode == Source.HOT and fallback == Source.WAIT)
 
     def _is(self, kind: str) -> bool:
         return bool(self.cleaned_data.get("kind") == kind)

@@ -99,7 +99,10 @@ def say_method(method: str) -> str:
     known = providers()
     words = method.split("+")
     how = HOW.get(words[0], "")
-    below = [known[name].label if name in known else name for name in (words[1:] if how else words)]
+    labels = {name: provider.label for name, provider in known.items()}
+    if words[0] == "cold":
+        labels["live"] = "without a snapshot"
+    below = [labels.get(name, name) for name in (words[1:] if how else words)]
     said = ", ".join(each for each in (how, " and ".join(below)) if each)
     return make_visible(said[:1].upper() + said[1:] if how else said)
 
