@@ -226,3 +226,39 @@ def test_a_member_that_wants_certificates_is_asked_with_its_own(console: Console
         assert point.size_bytes > 10_000
     finally:
         member.stop()
+
+
+def test_somebody_who_calls_a_program_etcd_shows_us_nothing_that_is_not_his(
+    console: Console, tmp_path: Path
+) -> None:
+    """A look reads a configuration as the user whose process names it."""
+    secret = console.device.btrfs / "secret"
+    secret.write_text("data-dir: hidden-from-everybody\n")
+    secret.chmod(0o600)
+    program = Path(f"/var/tmp/{console.id}")
+    program.mkdir(mode=0o755)
+    try:
+        (program / "etcd").write_text("#!/bin/sh\nsleep 60 & wait\n")
+        (program / "etcd").chmod(0o755)
+        words: list[str | Path] = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            program / "etcd",
+        ]
+        process = subprocess.Popen([*words, "--config-file", secret], start_new_session=True, cwd="/")
+        try:
+            wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "etcd\n", what="its start")
+            with (
+                contextlib.closing(console.open_session()) as session,
+                Runner(session, console_id=console.id, run_id="look", tell=console.tell) as runner,
+            ):
+                facts = read_instances(runner, read_facts(runner), {"etcd"})
+            assert facts.instance("etcd", "/default.etcd") is not None, "it was looked at"
+            assert "hidden" not in repr(facts.instances)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    finally:
+        shutil.rmtree(program)
