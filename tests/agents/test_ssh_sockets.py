@@ -13,6 +13,7 @@ import pytest
 from agents.errors import ConnectFailed
 from agents.ssh import Target, fetch_host_keys
 from agents.ssh.sockets import connect_socket
+from tests.live.machine import wait_until
 
 
 @contextmanager
@@ -114,4 +115,4 @@ def test_failures_leave_no_thread_and_no_descriptor() -> None:
     with listener(lambda connection: connection.sendall(b"SSH-2.0-x\r\n")) as port:
         for _ in range(3):
             fetch(port, 0.3)
-    assert threading.active_count() <= before
+    wait_until(lambda: threading.active_count() <= before, what="the end of the threads")
