@@ -16,6 +16,11 @@ class Gap:
     kind: str
     covered: tuple[str, ...]
 
+    @property
+    def is_typable(self) -> bool:
+        """A form refuses what cannot be seen; an address cannot even hold it."""
+        return self.point.isprintable()
+
 
 def find_gaps(mounts: Iterable[Mount], sources: Iterable[str]) -> list[Gap]:
     """Given the mounts of a device and the paths that its policies protect, return what is not covered.

@@ -79,7 +79,8 @@ def find_instances(
         look = look_at(target.facts, instance)
         advice = advise_instance(look, device.criticality, target.stops.get(look.stops, ()))
         status = _judge(instance, own, sources, standings.get(instance.key))
-        ways = () if own else tuple(_find_ways(device, instance, policies))
+        is_open = not own and instance.name.isprintable()
+        ways = tuple(_find_ways(device, instance, policies)) if is_open else ()
         found.append(FoundInstance(instance, look, advice, status, own, ways))
     return sorted(found, key=lambda each: (each.is_decided, each.instance.label))
 

@@ -35,7 +35,10 @@ def find_more(known: Iterable[DeviceFacts | None], keys: Collection[str]) -> lis
     more = [
         Found(key, name_source(key), "disk" if key.startswith("/") else "repository", count)
         for key, count in counted.items()
-        if key not in keys and not (key.startswith("/") and any(is_within(key, path) for path in paths))
+        # What cannot be typed cannot be sent back by a form either.
+        if key.isprintable()
+        and key not in keys
+        and not (key.startswith("/") and any(is_within(key, path) for path in paths))
     ]
     return sorted(more, key=lambda each: (each.key.startswith("/"), each.key))[:MOST_FOUND]
 
@@ -43,7 +46,7 @@ def find_more(known: Iterable[DeviceFacts | None], keys: Collection[str]) -> lis
 def list_instances(known: Iterable[DeviceFacts | None]) -> list[tuple[str, str]]:
     """Given the facts of devices, return what may be typed as an instance, with its application's words."""
     names = {each.name: each.label for facts in known if facts is not None for each in facts.instances}
-    return sorted(names.items())
+    return sorted((name, label) for name, label in names.items() if name.isprintable())
 
 
 def _data_mounts(facts: DeviceFacts) -> set[str]:
