@@ -92,7 +92,7 @@ def test_hot_snapshots_in_a_row_each_start_whole_and_no_writer_notices(
             assert (point.consistency, point.method) == (Consistency.APPLICATION, "snapshot+btrfs")
             target = restore_files(console, point, cluster, place)
             assert not (target / "postmaster.pid").exists()
-            with Cluster(target) as restored:
+            with Cluster.of_copy(target) as restored:
                 writes = assert_whole(restored)
             assert seen < writes <= count_writes(cluster)
             seen = writes
@@ -109,7 +109,7 @@ def test_a_stream_of_the_whole_cluster_starts_whole(console: Console, cluster: C
     with load(cluster):
         point = only(console.back_up(source(cluster, "stream")))
     assert point.consistency is Consistency.APPLICATION
-    with Cluster(extract(console, point, place)) as restored:
+    with Cluster.of_copy(extract(console, point, place)) as restored:
         assert 0 < assert_whole(restored) <= count_writes(cluster)
     assert cluster.sql("select count(*) from pg_replication_slots") == "0"
     assert_device_is_clean(console)
@@ -218,7 +218,7 @@ def test_the_wal_that_a_stream_needs_is_kept_however_slow_it_is(
     with killer:
         point = only(console.back_up(source(cluster, "stream")))
     assert killer.killed
-    with Cluster(extract(console, point, place)) as restored:
+    with Cluster.of_copy(extract(console, point, place)) as restored:
         assert_whole(restored)
 
 
@@ -244,7 +244,7 @@ def test_a_checkpoint_that_does_not_end_only_leaves_a_note(
     finally:
         os.kill(checkpointer, signal.SIGCONT)
     assert any("checkpoint before the snapshot failed" in said for said in console.sentences)
-    with Cluster(restore_files(console, point, cluster, place)) as restored:
+    with Cluster.of_copy(restore_files(console, point, cluster, place)) as restored:
         assert_whole(restored)
 
 
@@ -259,7 +259,7 @@ def test_a_standby_is_backed_up_like_its_primary(
             point = only(console.back_up(source(standby)))
         copy = restore_files(console, point, standby, place)
         (copy / "standby.signal").unlink()
-        with Cluster(copy) as restored:
+        with Cluster.of_copy(copy) as restored:
             assert_whole(restored)
     assert any("standby.signal" in said for said in console.sentences)
     shutil.rmtree(data)
