@@ -42,7 +42,8 @@ __all__ = ["BackupOutcome", "BackupRequest", "KnownPoint", "Point", "back_up"]
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
     """What to back up. `device_name` becomes restic's host name. `known` are the last good restore points:
-    what can be proven to be unchanged is not read again."""
+    what can be proven to be unchanged is not read again. `expected_files`: how many files the repository
+    holds, as far as known, since restic needs memory for each."""
 
     console_id: str
     run_id: str
@@ -53,6 +54,7 @@ class BackupRequest:
     is_local: bool = False
     limits: Limits = Limits()  # noqa: RUF009 - frozen, shared safely
     known: tuple[KnownPoint, ...] = ()
+    expected_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ class _Work:
                 tell=self._tell,
                 host=self._request.device_name,
                 tag=_tag_of(self._request.run_id),
-                limits=self._request.limits,
+                limits=self._request.limits.for_files(self._request.expected_files),
             )
             points: list[Point] = []
             for number, source in enumerate(plan.sources):

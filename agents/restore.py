@@ -54,6 +54,8 @@ _REASONS = {
     "owner": "does not belong to root",
     "writable": "may be changed by others than root",
 }
+# Somebody waits for it: nice beside the applications, but with all that restic needs, and never paused.
+_LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
 _KEPT = (
     "What was there was not compared with the restore point. If an earlier restore into this folder was cut "
     "off, some of it may be torn: restore into an empty folder then."
@@ -130,7 +132,7 @@ def restore(
                 verify=True,
             )
             control.raise_if_stopped()
-            program = runner.start(command, environment=door.environment, limits=Limits())
+            program = runner.start(command, environment=door.environment, limits=_LIMITS)
             follower = Follower(tell, control, door.gateway)
             followed = follower.follow("restore", program, _stop(runner, program))
             outcome = _outcome(followed, names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agents.applications import Stream
 from agents.binds import Bind
 from agents.commands import Command, join, to_bytes, to_text
-from agents.events import Consistency, FileProblem, Said, Tell
+from agents.events import Consistency, FileProblem, Level, Said, Tell
 from agents.facts.mounts import is_within
 from agents.flow import Control
 from agents.following import Followed, Follower
@@ -20,7 +20,7 @@ from agents.restic.arguments import Restic, exclude_lines, files_from_raw
 from agents.restic.messages import BackupSummary, only_summary
 from agents.restic.outcomes import Outcome
 from agents.restic.patterns import make_excluded
-from agents.runner import Limits, Runner
+from agents.runner import Limits, Runner, SupervisedProgram
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
 
@@ -133,6 +133,7 @@ class Store:
         environment = self.door.environment
         # What prints may hold a lock of its application.
         program = self.runner.start(command, environment=environment, limits=self.limits.unpaused)
+        self._tell_note(program)
         followed = self.follower.follow("backup", program, lambda: self.runner.stop(program))
         summary = only_summary(followed.backups)
         problems = followed.problem_count
@@ -153,7 +154,13 @@ class Store:
         self.control.raise_if_stopped()
         environment = self.door.environment
         program = self.runner.start(command, environment=environment, binds=binds, limits=self.limits)
+        self._tell_note(program)
         return self.follower.follow("backup", program, lambda: self.runner.stop(program)), paths_file
+
+    def _tell_note(self, program: SupervisedProgram) -> None:
+        """The device may say that it cannot keep a limit; the backup goes on."""
+        if program.note:
+            self.tell(Said(program.note, Level.WARNING))
 
     def _list_changed(self, source: PlannedSource, older_file: str) -> int:
         """Given a file that is older than restic's walk, tell which live files changed since then, without

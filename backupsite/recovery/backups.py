@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Subquery, Sum
 from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
@@ -53,6 +53,7 @@ class Backup:
             binary=console_restic(),
             is_local=run.device.is_local,
             known=known_points(run),
+            expected_files=count_files(run.device),
         )
         outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
         asked = {source.application for source in sources}
@@ -161,6 +162,16 @@ def known_points(run: Run) -> tuple[KnownPoint, ...]:
         )
         for point in newest.values()
     )
+
+
+def count_files(device: Device) -> int:
+    """Return how many files the newest restore points of a device hold. Runs one query."""
+    newest = RestorePoint.objects.filter(
+        device=OuterRef("device"), source=OuterRef("source"), part=OuterRef("part")
+    )
+    newest_at = Subquery(newest.order_by("-made_at").values("made_at")[:1])
+    points = RestorePoint.objects.filter(device=device, made_at=newest_at)
+    return int(points.aggregate(count=Sum("file_count"))["count"] or 0)
 
 
 def _newest_of_its_source() -> Subquery:

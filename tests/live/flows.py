@@ -165,6 +165,8 @@ def assert_device_is_clean(console: KnowsDevice, *, own: Collection[int] = ()) -
         ["btrfs", "subvolume", "list", str(device.btrfs)], capture_output=True, text=True, check=True
     )
     assert ".hotfleet-" not in listed.stdout
+    groups = [each for each in Path("/sys/fs/cgroup").glob(f"*/{name}*")]
+    assert groups == [], "a memory cgroup is left"
     assert name not in Path("/proc/self/mountinfo").read_text()
 
 
