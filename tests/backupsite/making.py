@@ -68,11 +68,9 @@ def make_point(
         source=source,
         restic_id=uuid.uuid4().hex * 2,
         made_at=made_at,
-        method="btrfs snapshot",
-        consistency="crash",
         size_bytes=1000,
         file_count=3,
-        **fields,
+        **{"method": "btrfs snapshot", "consistency": "crash", **fields},
     )
     restate([device.pk])
     return point

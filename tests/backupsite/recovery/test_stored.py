@@ -59,7 +59,7 @@ def change(chance: random.Random) -> None:
     """Change something that a standing depends on, without a word to what is stored."""
     device, policy = chance.choice(Device.objects.all()), chance.choice(Policy.objects.all())
     path = chance.choice(PATHS)
-    match chance.randrange(12):
+    match chance.randrange(15):
         case 0:
             Policy.objects.filter(pk=policy.pk).update(is_enabled=not policy.is_enabled)
         case 1:
@@ -74,11 +74,18 @@ def change(chance: random.Random) -> None:
             PolicyDevice.objects.get_or_create(policy=policy, device=device)
         case 8:
             RestorePoint.objects.filter(device=device, policy=policy, source=path).delete()
+        case 9:
+            Policy.objects.filter(pk=policy.pk).update(cold_is_enabled=not policy.cold_is_enabled)
+        case 10 | 11:
+            fallback = chance.choice(("fail", "wait"))
+            mode = chance.choice(("hot", "hot", "cold", "both", "out"))
+            Source.objects.filter(policy=policy, path=path).update(mode=mode, if_hot_impossible=fallback)
         case _:
             made_at = NOW - timedelta(seconds=chance.uniform(0, 60_000))
             maker = chance.choice((policy, policy, policy, None))
+            method = chance.choice(("btrfs", "cold+btrfs"))
             for each in PATHS:
-                make_point(device, maker, made_at, each, is_complete=chance.random() < 0.5)
+                make_point(device, maker, made_at, each, is_complete=chance.random() < 0.5, method=method)
 
 
 @pytest.mark.postgresql
