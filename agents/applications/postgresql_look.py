@@ -58,6 +58,9 @@ bounded() { # by KILL, which every timeout sends and nothing ignores
 ask() { # connection, query; sets $answer
   answer=$(bounded 6 "$psql" -X -q -w -A -t -d "$1" -c "$2" 2>&1)
 }
+is_silent() { # a server that hangs is not asked twice
+  case $answer in '' | *'timeout expired'*) : ;; *) false ;; esac
+}
 ask_state() { # template1 only where there is no postgres: nobody can make a database while we are in it
   database=$1
   ask "dbname=$1" "$state_sql"
@@ -71,7 +74,7 @@ if [ "$pid" != 0 ]; then
   export PGOPTIONS='-c statement_timeout=4000 -c lock_timeout=1000'
   if [ "$running" != "$pid" ] || [ -z "$socket" ]; then
     set -- "$@" failed state "postmaster.pid names no unix socket of process $pid"
-  elif ask_state postgres || ask_state template1; then
+  elif ask_state postgres || { ! is_silent && ask_state template1; }; then
     set -- "$@" said state "$answer" said database "$database"
     if ask "dbname=$database" "$sizes_sql"; then set -- "$@" said sizes "$answer"; fi
     if ask "dbname=$database replication=true" IDENTIFY_SYSTEM; then set -- "$@" said replication yes
@@ -91,7 +94,7 @@ bounded() {
 }
 uptime() { { read -r uptime _; } </proc/uptime; uptime=${uptime%%.*}; }
 uptime
-deadline=$((uptime + 12))
+deadline=$((uptime + 8))
 
 unit_of() { # sets $unit: the one whose main process this is. A server that somebody started by hand has none.
   unit=''
@@ -174,7 +177,7 @@ for directory in /var/lib/postgresql/*/* /var/lib/pgsql/data /var/lib/pgsql/*/da
   stopped "$directory"
 done
 if command -v pg_lsclusters >/dev/null; then
-  bounded 5 pg_lsclusters -h 2>/dev/null | while read -r version cluster _ _ _ directory _; do
+  bounded 3 pg_lsclusters -h 2>/dev/null | while read -r version cluster _ _ _ directory _; do
     real=$(readlink -f -- "$directory") || continue
     printf '%s\0' known "$version/$cluster" "$real"
     stopped "$real"
