@@ -92,6 +92,15 @@ def set_policy(device: str, paths: list[str], schedule: str, fallback: str) -> s
     return save_policy(ME, policy, fields, [found], sources, timezone.now()).slug
 
 
+def set_sources(device: str, sources: list[dict[str, Any]], fields: dict[str, Any]) -> str:
+    """Protect these sources of a device by a policy of its own, new or changed. Return its slug."""
+    found = Device.objects.get(slug=device)
+    policy = Policy.objects.filter(assignments__device=found).first()
+    return save_policy(
+        ME, policy, {"name": f"Policy of {device}", **fields}, [found], sources, timezone.now()
+    ).slug
+
+
 def ask(kind: str, device: str) -> int:
     """Ask for a run as the buttons of the device page do. Return its number."""
     found = Device.objects.get(slug=device)
@@ -141,6 +150,12 @@ def make_due(device: str) -> None:
     PolicyDevice.objects.filter(device__slug=device).update(next_due=timezone.now() - timedelta(minutes=1))
 
 
+def make_both_due(device: str) -> None:
+    """Let the scheduled time and the cold window of a device both be a minute ago."""
+    past = timezone.now() - timedelta(minutes=1)
+    PolicyDevice.objects.filter(device__slug=device).update(next_due=past, next_cold_due=past)
+
+
 def grow_old(device: str) -> None:
     """Let the newest good backup of a device be a month old."""
     PolicyDevice.objects.filter(device__slug=device).update(succeeded_at=timezone.now() - timedelta(days=30))
@@ -160,6 +175,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         approve_keys,
         change_user,
         set_policy,
+        set_sources,
         ask,
         ask_folder,
         read_folder,
@@ -168,6 +184,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         file_path,
         cancel,
         make_due,
+        make_both_due,
         grow_old,
         hurry,
     )
