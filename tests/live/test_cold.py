@@ -151,6 +151,8 @@ def test_a_service_that_does_not_start_is_the_loudest_error_and_the_device_goes_
     finally:
         (ledger.state / "refuse-start").unlink()
     wait_until(lambda: ledger.runs, timeout_s=60, what="the service that the reaper starts")
+    wait_until(lambda: not leftovers(console), timeout_s=60, what="the end of the run")
+    assert ledger.runs
     assert_clean(console, ledger)
 
 
