@@ -100,12 +100,8 @@ def _describe(planned: PlannedSource, target: Target) -> Outcome:
     # What an application says about its way comes first; how its file systems are read is a reason.
     own = [] if stops else [f"{each}." for each in planned.reasons]
     left_out = [f"{each.path} is left out: {each.reason}." for each in planned.left_out]
-    lines = [
-        *([f"{stops[0]} ({stops[1]})."] if stops else []),
-        *_say_freeze(planned, target),
-        *own,
-        *planned.warnings,
-    ]
+    stopped = (f"{stops[0]} ({stops[1]}).",) if stops else ()
+    lines = [*_say_freeze(planned, target), *own, *planned.warnings]
     reasons = [
         *(f"{each}." for each in planned.reasons if stops),
         *(f"{part.reason}." for part in planned.parts),
@@ -114,7 +110,7 @@ def _describe(planned: PlannedSource, target: Target) -> Outcome:
     return Outcome(
         "warn" if is_weak or stops else "good",
         headline,
-        tuple(dict.fromkeys(_sentence(each) for each in lines)),
+        (*stopped, *dict.fromkeys(_sentence(each) for each in lines)),
         tuple(dict.fromkeys(_sentence(each) for each in [*reasons, *left_out])),
         stops[0] if stops else "",
     )

@@ -18,7 +18,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.models import Source
 from tests.agents.facts.samples import make_facts, make_mount
 from tests.backupsite.instances import make_etcd, make_postgresql
-from tests.backupsite.making import make_device, make_point, make_policy
+from tests.backupsite.making import make_device, make_point, make_policy, source_fields
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db]
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -139,4 +139,26 @@ def test_pages_for_a_person_to_look_at(console: Console) -> None:
             page.set_viewport_size({"width": 390, "height": 1000})
             assert page.evaluate(TOO_WIDE) == [], f"{path} is too wide"
             look(page, name)
+    assert console.errors == []
+
+
+def test_each_row_says_what_would_happen_while_it_is_typed(console: Console) -> None:
+    device = make_known_device()
+    typed: dict[str, object] = {
+        "when": "60", "at_time": "02:00", "weekday": "6", "time_zone": "UTC", "rpo": "2 h",
+        "is_enabled": "on",
+        "devices": [device.pk], "sources-TOTAL_FORMS": "1", "sources-INITIAL_FORMS": "0",
+        **source_fields(path="/data/www"),
+    }  # fmt: skip
+    console.fetch("/policies/new/?device=db-01")
+    console.fetch("/policies/preview/", typed)
+    with open_page(console, "/policies/new/?device=db-01") as page:
+        assert "/data" in page.locator("#policy-found").inner_text()
+        page.locator(".source").first.get_by_label("Path").fill("/data/www")
+        page.wait_for_function("document.querySelector('#sources-0-outcome').textContent.includes('btrfs')")
+        said = page.locator("#sources-0-outcome").inner_text()
+        assert "btrfs snapshot, crash-consistent." in said and "As proposed." in said
+        assert "1 hot" in page.locator("#policy-preview").inner_text()
+        assert page.locator("#sources-0-outcome").count() == 1
+        assert page.locator("#policy-found").count() == 1
     assert console.errors == []
