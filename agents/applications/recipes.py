@@ -71,6 +71,11 @@ class Quiesce:
     before: tuple[Command, ...] = ()
     is_stop: bool = False
 
+    @property
+    def holds(self) -> bool:
+        """Whether the application stands still meanwhile. PostgreSQL does not: its own recovery copes."""
+        return self.hold.strip() not in ("", ":")
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:

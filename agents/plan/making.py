@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from agents.errors import PlanRefused
 from agents.facts import DeviceFacts
@@ -42,7 +43,7 @@ def make_plan(
         why = "; ".join(each.reason for each in waiting)
         raise PlanRefused(f"every source waits for the cold window ({why})")
     _check_groups(planned)
-    return Plan(tuple(planned), tuple(waiting))
+    return Plan(tuple(map(_warn_of_moments(planned), planned)), tuple(waiting))
 
 
 def _plan(
@@ -63,3 +64,24 @@ def _check_groups(planned: Sequence[PlannedSource]) -> None:
                 f"{source.key} belongs to the group {group}, and no snapshot holds it still with the others",
                 remedy="Choose the method snapshot, or take it out of the group.",
             )
+
+
+def _warn_of_moments(planned: Sequence[PlannedSource]) -> Callable[[PlannedSource], PlannedSource]:
+    """Return what adds a warning to the sources of a group that no single instant holds.
+
+    Volumes are taken one after the other, within milliseconds: what is not held moves between two of them."""
+
+    def warn(source: PlannedSource) -> PlannedSource:
+        group = source.request.group
+        members = [each for each in planned if group and each.request.group == group]
+        moving = [each for each in members if each.quiesce is None or not each.quiesce.holds]
+        units = {unit for each in moving for unit in each.units}
+        if len(members) < 2 or len(units) < 2 or source not in moving:
+            return source
+        text = (
+            f"{source.key}: the group {group} lies on {len(units)} volumes that are taken one after the other, "
+            "and nothing holds its files still between them. Put them on one volume, or stop what writes."
+        )
+        return replace(source, warnings=(*source.warnings, text))
+
+    return warn

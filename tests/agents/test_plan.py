@@ -166,3 +166,16 @@ def test_sources_are_grouped_by_provider_once_each() -> None:
 
 def test_patterns_match_only_the_path_that_they_were_made_of() -> None:
     assert escape_pattern("/a*[b]?\\c") == "/a\\*\\[b]\\?\\\\c"
+
+
+def test_a_group_on_several_volumes_that_nothing_holds_is_warned_of() -> None:
+    facts = make_facts(make_mount("/other", "btrfs", "0:40", "/other"), paths=("/data/a", "/data/nested"))
+    sources = [SourceRequest(path, group="shop") for path in ("/data/a", "/data/nested")]
+    plan = make_plan(facts, sources)
+    assert len(plan.moments) == 1, "a group is one moment"
+    assert all("taken one after the other" in source.warnings[0] for source in plan.sources)
+    alone = make_plan(facts, [SourceRequest("/data/a", group="shop"), SourceRequest("/data/nested")])
+    assert not any(source.warnings for source in alone.sources)
+    one = make_facts(paths=("/data/a", "/data/b"))
+    plan = make_plan(one, [SourceRequest(path, group="shop") for path in ("/data/a", "/data/b")])
+    assert not any(source.warnings for source in plan.sources), "one volume is one instant"
