@@ -141,12 +141,14 @@ def prepared(stream: Path) -> Iterator[Path]:
     yield home
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_wait_for_a_lock_for_ever(console: Console, server: Server) -> None:
     with server.busy("lock tables MyISAM write; do sleep(60)"), writers(server, 1, ("InnoDB",)):
         error = quarrel(console, request_for(server, "stream", 3000))
     assert isinstance(error, ResticFailed) and "s for a lock" in error.detail
 
 
+@pytest.mark.slow
 def test_half_a_stream_cannot_be_prepared(console: Console, server: Server) -> None:
     with restored(console, console.back_up(request_for(server, "stream"))) as target:
         whole = (target / "backup.xbstream").read_bytes()
@@ -168,19 +170,23 @@ def test_a_dump_says_that_tables_without_transactions_do_not_fit(console: Consol
         assert fresh.sql("select sum(balance) from app.account") == "20000"
 
 
+@pytest.mark.slow
 def test_a_dump_of_tables_with_transactions_is_one_moment(console: Console, server: Server) -> None:
     server.sql("drop table app.MyISAM; drop table app.Aria")
     assert console.back_up(request_for(server, "dump")).points[0].consistency is Consistency.APPLICATION
 
 
-@pytest.mark.parametrize(("method", "program"), [("dump", "mariadb-dump"), ("stream", "mariadb-backup")])
+@pytest.mark.parametrize(
+    ("method", "program", "word"),
+    [("dump", "mariadb-dump", "--all-databases"), ("stream", "mariadb-backup", "--backup")],
+)
 def test_a_program_killed_half_way_never_becomes_a_restore_point(
-    console: Console, server: Server, method: str, program: str
+    console: Console, server: Server, method: str, program: str, word: str
 ) -> None:
     # it waits for this lock until it is killed
     with server.busy("lock tables MyISAM write; do sleep(60)"), ThreadPool(1) as pool:
         failing = pool.apply_async(quarrel, (console, request_for(server, method, 80_000)))
-        os.kill(wait_for_program(console.device, program), signal.SIGKILL)
+        os.kill(wait_for_program(console.device, program, word), signal.SIGKILL)
         assert isinstance(failing.get(60), ResticFailed)
 
 
@@ -229,6 +235,7 @@ def _runner(console: Console) -> int:
         pid = parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("find", "error"), [(_client, QuiesceFailed), (_script, QuiesceFailed), (_runner, AgentError)]
 )
@@ -266,6 +273,7 @@ def is_held(busy: list[Writer]) -> bool:
     return counts == [each.count for each in busy]
 
 
+@pytest.mark.slow
 def test_a_hold_past_the_limit_is_ended_by_the_device(
     console: Console, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +298,7 @@ def test_a_long_statement_is_seen_before_a_lock_is_asked_for(console: Console, s
     assert "secret" not in f"{error.message}{error.detail}"
 
 
+@pytest.mark.slow
 def test_reading_for_long_holds_nothing_up(console: Console, server: Server) -> None:
     server.sql("insert into app.MyISAM values (99, 1, '')")
     with server.busy("/* a report */ select sleep(60) from MyISAM"):
