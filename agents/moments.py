@@ -7,9 +7,11 @@ the console dies, or when it takes longer than the policy allows, the device let
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 from agents.applications import NOT_HELD, Quiesce
 from agents.commands import Command, Result, to_text
@@ -47,6 +49,7 @@ step() { # verb, number, function
 # up.
 _SLACK_S = 120.0
 _MOST_NOTES = 50
+_STEP = re.compile(r"(hold|take|release) ([0-9]{1,4}) ([0-9]{1,3}) ([0-9]{1,20}) ([0-9]{1,20})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,11 @@ def take_moment(
         for method, paths in moment.paths_by_method().items()
     ]
     holds = [_Hold(runner, quiesce, f"{number}-{at}") for at, quiesce in enumerate(moment.quiesces)]
-    for hold in holds:
-        hold.owe(limit_ms)
     scripts = [shot for shot in shots if shot.script]
     if scripts or holds:
-        said = _run(runner, _render(holds, scripts, release=True), limit_ms)
-        steps = _parse(said, tell)
+        with _letting_go(runner, holds, limit_ms, tell):
+            said = _run(runner, _render(holds, scripts, release=True), limit_ms)
+            steps = _parse(said, tell, len(holds), len(scripts))
         _let_go(holds, steps, tell)
         _judge(said, steps, holds, scripts)
         _refuse_not_held(said, steps, holds)
@@ -102,20 +104,15 @@ def stopped(
     for quiesce in quiesces:
         for command in quiesce.before:
             _run_before(runner, quiesce, command, tell)
-    for hold in holds:
-        hold.owe(limit_ms)
-    said = _run(runner, _render(holds, [], release=False), limit_ms)
-    began = _parse(said, tell)
-    if not said.is_success:
-        _let_go(holds, [], tell)
-        _judge(said, began, holds, [])
-    try:
+    with _letting_go(runner, holds, limit_ms, tell):
+        said = _run(runner, _render(holds, [], release=False), limit_ms)
+        began = _parse(said, tell, len(holds))
+        if not said.is_success:
+            _let_go(holds, [], tell)
+            _judge(said, began, holds, [])
         yield
-    except AgentError as error:
-        _let_go_after(error, holds, tell)
-        raise
-    said = _run(runner, _render_release(holds), limit_ms)
-    steps = began + _parse(said, tell)
+        said = _run(runner, _render_release(holds), limit_ms)
+        steps = began + _parse(said, tell, len(holds))
     _let_go(holds, steps, tell)
     _refuse_not_held(said, steps, holds)
     _tell_receipts(steps, holds, [], limit_ms, tell)
@@ -129,19 +126,28 @@ class _Hold:
         self.quiesce = quiesce
         self.key = f"hold-{name}"
         self.directory = f"{runner.directory}/{self.key}"
+        self.limit_ms = 0.0
+        self.is_owed = False
 
     def owe(self, limit_ms: float) -> None:
-        undo = f"hold=$1\n{self.quiesce.undo}\n"
+        self.limit_ms = limit_ms
+        # An undo that is forced first takes the directory: then the hold cannot begin any more.
+        undo = f'hold=$1\nmkdir -m 0700 -- "$hold" 2>/dev/null\n{self.quiesce.undo}\n'
         command = Command.of("/bin/sh", "-c", undo, "hotfleet", self.directory)
-        self._runner.owe(self.key, command, within_s=max(1.0, limit_ms / 1000))
+        # The device counts whole seconds, and the one that runs now is one of them.
+        self._runner.owe(self.key, command, within_s=ceil(limit_ms / 1000) + 1)
+        self.is_owed = True
 
     def settle(self) -> None:
-        self._runner.settle(self.key)
+        """Let go, once: what was let go, or given up, is the device's alone."""
+        if self.is_owed:
+            self.is_owed = False
+            self._runner.settle(self.key)
 
 
 def _run_before(runner: Runner, quiesce: Quiesce, command: Command, tell: Tell) -> None:
     result = runner.run(command, timeout_s=_SLACK_S, check=False)
-    _parse(result, tell)
+    _parse(result, tell, 0)
     if not result.is_success:
         raise QuiesceFailed(f"{quiesce.label} cannot be held still now: {result.tail}", detail=result.tail)
 
@@ -155,7 +161,10 @@ def _render(holds: Sequence[_Hold], shots: Sequence[Shot], *, release: bool) -> 
     lines += [f"take_{at}() {{\n{shot.script}\n}}" for at, shot in enumerate(shots)]
     lines += [_release(at, hold) for at, hold in enumerate(holds)]
     lines.append("work() {")
-    lines += [f"step hold {at} hold_{at} || return 1" for at in range(len(holds))]
+    for at, hold in enumerate(holds):
+        lines.append(f"step hold {at} hold_{at} || return 1")
+        # What was undone while it was being held is owed by nobody any more: the script itself lets go.
+        lines.append(f'[ ! -e "$dir/overdue/{hold.key}" ] || return 1')
     lines += [f"step take {at} take_{at} || return 1" for at in range(len(shots))]
     lines += [":", "}", "work", "failed=$?"]
     stops = [f"step release {at} release_{at} || failed=1" for at in reversed(range(len(holds)))]
@@ -184,8 +193,10 @@ def _run(runner: Runner, script: str, limit_ms: float) -> Result:
     return runner.run(command, timeout_s=limit_ms / 1000 + _SLACK_S, check=False)
 
 
-def _parse(said: Result, tell: Tell) -> list[Step]:
-    """Given what a script printed, return its steps and tell its notes. Raise ProtocolBroken for nonsense."""
+def _parse(said: Result, tell: Tell, holds: int, shots: int = 0) -> list[Step]:
+    """Given what a script of so many holds and shots printed, return its steps and tell its notes. Raise
+    ProtocolBroken for nonsense."""
+    counts = {"hold": holds, "take": shots, "release": holds}
     steps: list[Step] = []
     notes = 0
     for line in to_text(said.stdout).splitlines():
@@ -194,38 +205,79 @@ def _parse(said: Result, tell: Tell) -> list[Step]:
             notes += 1
             tell(Said(rest[:1000]))
         elif word == "step":
-            words = rest.split(" ")
-            if len(words) != 5 or not all(each.isascii() and each.isdigit() for each in words[1:]):
+            words = _STEP.fullmatch(rest)
+            if words is None or int(words[2]) >= counts[words[1]]:
                 raise ProtocolBroken("the device did not say how long a freeze took", detail=line[:300])
-            steps.append(Step(words[0], *map(int, words[1:])))
+            steps.append(Step(words[1], *map(int, words.groups()[1:])))
     return steps
 
 
+@contextmanager
+def _letting_go(runner: Runner, holds: Sequence[_Hold], limit_ms: float, tell: Tell) -> Iterator[None]:
+    """Owe every hold. Whatever fails inside, what stands still goes on at once, not when the run is closed.
+
+    Raise ServiceDown when a service does not run again: that is worse than what failed."""
+    try:
+        for hold in holds:
+            hold.owe(limit_ms)
+        yield
+    except BaseException as error:
+        _let_go_after(runner, error, holds, limit_ms, tell)
+        raise
+
+
 def _let_go(holds: Sequence[_Hold], steps: Sequence[Step], tell: Tell) -> None:
-    """Strike every hold from the journal, newest first; whatever did not let go is let go now."""
+    """Strike every hold from the journal, newest first; whatever did not let go is let go now.
+
+    No one that fails keeps the next from it. Raise the worst of what went wrong: ServiceDown first."""
     failed = {step.number for step in steps if step.verb == "release" and step.status}
+    troubles: list[AgentError] = []
     for at, hold in reversed(list(enumerate(holds))):
         try:
             hold.settle()
-        except CommandFailed as error:
-            kind = ServiceDown if hold.quiesce.is_stop else QuiesceFailed
-            what = "does not run again" if hold.quiesce.is_stop else "could not be let go"
-            raise kind(
-                f"{hold.quiesce.label} {what}. The device goes on trying.",
-                remedy="Look at the service on the device now: its own log says why.",
-                detail=error.detail,
+        except FreezeTooLong as error:
+            how = "stopped" if hold.quiesce.is_stop else "held"
+            raise FreezeTooLong(
+                f"{hold.quiesce.label} was {how} for longer than the {hold.limit_ms / 1000:g} s that the policy "
+                "allows: the device let it go by itself, and nothing of this is kept.",
+                remedy="Back up when the device is less busy, or allow more time in the policy.",
             ) from error
-        if at in failed:
-            tell(Said(f"{hold.quiesce.label} was let go only at the second try.", Level.WARNING))
+        except CommandFailed as error:
+            troubles.append(_not_let_go(hold.quiesce, error))
+        except AgentError as error:
+            troubles.append(error)
+        else:
+            if at in failed:
+                tell(Said(f"{hold.quiesce.label} was let go only at the second try.", Level.WARNING))
+    worst = min(troubles, key=lambda each: not isinstance(each, ServiceDown), default=None)
+    for trouble in troubles:
+        if trouble is not worst:
+            tell(Said(trouble.message, Level.ERROR))
+    if worst is not None:
+        raise worst
 
 
-def _let_go_after(error: AgentError, holds: Sequence[_Hold], tell: Tell) -> None:
-    """What stands still goes on at once, not when the run is closed. Raise ServiceDown: it is worse than
-    `error`."""
+def _not_let_go(quiesce: Quiesce, error: CommandFailed) -> AgentError:
+    kind = ServiceDown if quiesce.is_stop else QuiesceFailed
+    what = "does not run again" if quiesce.is_stop else "could not be let go"
+    return kind(
+        f"{quiesce.label} {what}. The device goes on trying.",
+        remedy="Look at the service on the device now: its own log says why.",
+        detail=error.detail,
+    )
+
+
+def _let_go_after(
+    runner: Runner, error: BaseException, holds: Sequence[_Hold], limit_ms: float, tell: Tell
+) -> None:
+    """Let go after `error`. By a script first: a service may start for longer than an undo step may take."""
     try:
+        if any(hold.quiesce.is_stop for hold in holds):
+            _run(runner, _render_release([hold for hold in holds if hold.is_owed]), limit_ms)
         _let_go(holds, [], tell)
     except ServiceDown as down:
-        raise down from error
+        if down is not error:
+            raise down from error
     except AgentError as second:
         tell(Said(f"{second.message} The device lets go by itself.", Level.WARNING))
 

@@ -79,7 +79,7 @@ def _warn_of_moments(planned: Sequence[PlannedSource]) -> Callable[[PlannedSourc
         if len(members) < 2 or len(units) < 2 or source not in moving:
             return source
         text = (
-            f"{source.key}: the group {group} lies on {len(units)} volumes that are taken one after the other, "
+            f"{source.key}: the group {group} lies on {len(units)} volumes, taken one after the other, "
             "and nothing holds its files still between them. Put them on one volume, or stop what writes."
         )
         return replace(source, warnings=(*source.warnings, text))
