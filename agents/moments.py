@@ -238,8 +238,8 @@ def _let_go(holds: Sequence[_Hold], steps: Sequence[Step], tell: Tell) -> None:
         except FreezeTooLong as error:
             how = "stopped" if hold.quiesce.is_stop else "held"
             raise FreezeTooLong(
-                f"{hold.quiesce.label} was {how} for longer than the {hold.limit_ms / 1000:g} s that the policy "
-                "allows: the device let it go by itself, and nothing of this is kept.",
+                f"{hold.quiesce.label} was {how} for longer than the policy allows "
+                f"({hold.limit_ms / 1000:g} s): the device let it go by itself, and nothing of this is kept.",
                 remedy="Back up when the device is less busy, or allow more time in the policy.",
             ) from error
         except CommandFailed as error:
