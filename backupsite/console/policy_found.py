@@ -9,8 +9,6 @@ from agents.facts import DeviceFacts
 from agents.facts.mounts import is_within
 from backupsite.policies.naming import name_source
 
-MOST_FOUND = 12
-
 
 @dataclass(frozen=True)
 class Found:
@@ -40,7 +38,7 @@ def find_more(known: Iterable[DeviceFacts | None], keys: Collection[str]) -> lis
         and key not in keys
         and not (key.startswith("/") and any(is_within(key, path) for path in paths))
     ]
-    return sorted(more, key=lambda each: (each.key.startswith("/"), each.key))[:MOST_FOUND]
+    return sorted(more, key=lambda each: (each.key.startswith("/"), each.key))
 
 
 def list_instances(known: Iterable[DeviceFacts | None]) -> list[tuple[str, str]]:

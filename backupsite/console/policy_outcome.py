@@ -176,14 +176,15 @@ def find_group_problem(sources: Sequence[Source], target: Target) -> str:
     for source in hot:
         facts = _with_path(facts, source.path)
     requests = [make_request(source, HOT) for source in hot]
+    if not requests:
+        return ""
     try:
-        for request in requests:
-            make_plan(facts, [request])
+        alone = {warning for each in requests for warning in make_plan(facts, [each]).sources[0].warnings}
     except (AgentError, ValueError):
         return ""
     try:
-        if requests:
-            make_plan(facts, requests)
+        together = make_plan(facts, requests).sources
     except AgentError as error:
         return f"{target.name}: {error.message}. {error.remedy}"
-    return ""
+    more = dict.fromkeys(text for each in together for text in each.warnings if text not in alone)
+    return f"{target.name}: {' '.join(more)}" if more else ""

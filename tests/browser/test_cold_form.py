@@ -84,7 +84,9 @@ def look(page: Page, name: str) -> None:
 
 def make_known_device() -> Device:
     facts = make_facts(make_mount("/srv/media", "xfs", "8:17"), paths=("/data",))
-    facts = replace(facts, instances=(make_postgresql("/data/pg"), make_etcd("/srv/media/etcd")))
+    long = [f"/var/lib/a-folder-with-a-very-long-name/{number}/{'x' * 60}" for number in range(14)]
+    many = (replace(make_etcd(name), name=name, label=f"etcd {name}") for name in long)
+    facts = replace(facts, instances=(make_postgresql("/data/pg"), make_etcd("/srv/media/etcd"), *many))
     return make_device(facts=to_json(facts), facts_at=timezone.now(), reached_at=timezone.now())
 
 
@@ -153,7 +155,7 @@ def test_each_row_says_what_would_happen_while_it_is_typed(console: Console) -> 
     console.fetch("/policies/new/?device=db-01")
     console.fetch("/policies/preview/", typed)
     with open_page(console, "/policies/new/?device=db-01") as page:
-        assert "/data" in page.locator("#policy-found").inner_text()
+        assert "and 6 more" in page.locator("#policy-found").inner_text()
         page.locator(".source").first.get_by_label("Path").fill("/data/www")
         page.wait_for_function("document.querySelector('#sources-0-outcome').textContent.includes('btrfs')")
         said = page.locator("#sources-0-outcome").inner_text()
