@@ -272,8 +272,8 @@ def _let_go_after(
 ) -> None:
     """Let go after `error`. By a script first: a service may start for longer than an undo step may take."""
     try:
-        if any(hold.quiesce.is_stop for hold in holds):
-            _run(runner, _render_release([hold for hold in holds if hold.is_owed]), limit_ms)
+        if any(hold.quiesce.is_stop and hold.is_owed for hold in holds):
+            _run(runner, _render_release(holds), limit_ms)
         _let_go(holds, [], tell)
     except ServiceDown as down:
         if down is not error:
@@ -290,8 +290,10 @@ def _judge(said: Result, steps: Sequence[Step], holds: Sequence[_Hold], shots: S
         if step.verb == "take" and step.status:
             label = providers()[shots[step.number].method].label
             raise CommandFailed(f"The {label} could not be taken.", detail=said.tail)
-    taken = sum(step.verb == "take" for step in steps)
-    if taken != len(shots) or (not said.is_success and all(step.verb != "release" for step in steps)):
+    done = [step.verb for step in steps]
+    is_told = any(step.verb == "release" and step.status for step in steps)
+    is_whole = done.count("hold") == len(holds) and done.count("take") == len(shots)
+    if not is_whole or not (said.is_success or is_told):
         raise QuiesceFailed("The moment of the snapshot was cut off on the device.", detail=said.tail)
 
 
@@ -301,6 +303,8 @@ def _refuse_not_held(said: Result, steps: Sequence[Step], holds: Sequence[_Hold]
             quiesce = holds[step.number].quiesce
             what = "did not stand still" if quiesce.is_stop else "was not held"
             raise QuiesceFailed(f"{quiesce.label} {what} until the end.", detail=said.tail)
+    if sum(step.verb == "release" for step in steps) != len(holds):
+        raise QuiesceFailed("The device does not say that all was held until the end.", detail=said.tail)
 
 
 def _tell_receipts(
@@ -308,38 +312,46 @@ def _tell_receipts(
 ) -> None:
     """Tell how long what waited, in all and step by step. Raise FreezeTooLong when it was too long."""
     stops = {at for at, hold in enumerate(holds) if hold.quiesce.is_stop}
-    freezes = set(range(len(holds))) - stops
+    freezes = {at for at, hold in enumerate(holds) if hold.quiesce.holds} - stops
     for numbers in (stops, freezes):
         if numbers:
             label = ", ".join(holds[at].quiesce.label for at in sorted(numbers))
             inner = [step for step in steps if step.verb == "take" or step.number in numbers]
-            _tell_receipt(label, inner, holds, shots, limit_ms, numbers is stops, tell)
-    if not holds and shots:
+            froze = _make_receipt(label, inner, holds, shots, limit_ms, numbers is stops)
+            tell(froze)
+            _refuse_too_long(froze)
+    if not stops and not freezes and shots:
+        # Nobody was held by us: the file system held writers for a part of this.
         label = ", ".join(dict.fromkeys(providers()[shot.method].label for shot in shots))
-        _tell_receipt(label, steps, holds, shots, limit_ms, False, tell)
+        taken = [step for step in steps if step.verb == "take"]
+        tell(_make_receipt(label, taken, holds, shots, limit_ms, False))
 
 
-def _tell_receipt(
+def _make_receipt(
     label: str,
     steps: Sequence[Step],
     holds: Sequence[_Hold],
     shots: Sequence[Shot],
     limit_ms: float,
     is_stop: bool,
-    tell: Tell,
-) -> None:
+) -> Froze:
     total = (max(step.after_ns for step in steps) - min(step.before_ns for step in steps)) / 1e6
-    names = {"hold": "stop" if is_stop else "hold", "release": "start" if is_stop else "release", "take": ""}
+    names = {"hold": "stop", "release": "start"} if is_stop else {"hold": "hold", "release": "release"}
     said = []
     for step in steps:
-        what = providers()[shots[step.number].method].label if step.verb == "take" else ""
-        what = what or f"{names[step.verb]} {holds[step.number].quiesce.label}"
+        if step.verb == "take":
+            what = providers()[shots[step.number].method].label
+        else:
+            what = f"{names[step.verb]} {holds[step.number].quiesce.label}"
         said.append(FrozenStep(what, step.milliseconds))
-    tell(Froze(label, total, limit_ms, tuple(said), is_stop))
-    if total > limit_ms:
-        how, word = ("stopped", "downtime") if is_stop else ("held", "freeze")
+    return Froze(label, total, limit_ms, tuple(said), is_stop)
+
+
+def _refuse_too_long(froze: Froze) -> None:
+    if froze.milliseconds > froze.limit_milliseconds:
+        how, word = ("stopped", "downtime") if froze.is_stop else ("held", "freeze")
         raise FreezeTooLong(
-            f"{label}: {how} for {total:,.0f} ms; the policy allows {limit_ms:,.0f} ms. It goes on, and the "
-            "snapshot is dropped.",
+            f"{froze.what}: {how} for {froze.milliseconds:,.0f} ms; the policy allows "
+            f"{froze.limit_milliseconds:,.0f} ms. It goes on, and the snapshot is dropped.",
             remedy=f"Back up when the device is less busy, or allow a longer {word} in the policy.",
         )
