@@ -23,6 +23,22 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# What takes longest starts first, so that it does not end last.
+_FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file share what it sets up, those of the lab one machine: each runs in one process."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, folder in enumerate(_FIRST) if f"/{folder}" in str(item.path)), len(_FIRST))
+
+    for item in items:
+        is_lab = place(item) == 0
+        item.add_marker(pytest.mark.xdist_group("lab" if is_lab else str(item.path)))
+    items.sort(key=place)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail"):
         _skipped.append(report.nodeid)
