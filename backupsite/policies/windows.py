@@ -7,11 +7,16 @@ own schedule is the window.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Literal, Protocol
 
 Window = Literal["hot", "cold"]
 HOT: Window = "hot"
 COLD: Window = "cold"
+
+# How long after its time a cold run may still begin: a console that was off on Sunday night must not stop
+# services on Monday morning. What was missed waits for the next window.
+WINDOW_LASTS = timedelta(hours=2)
 
 # Values of Source.mode and of Source.if_hot_impossible.
 MODE_HOT, MODE_COLD, MODE_BOTH, MODE_OUT = "hot", "cold", "both", "out"

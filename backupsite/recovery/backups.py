@@ -21,7 +21,7 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Source
-from backupsite.policies.windows import COLD, HOT, Window, first_window, is_taken_hot, may_wait
+from backupsite.policies.windows import COLD, HOT, WINDOW_LASTS, Window, first_window, is_taken_hot, may_wait
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
@@ -29,6 +29,7 @@ from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
 from backupsite.runs.checking import keep_facts
+from backupsite.runs.due import SCHEDULE
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -78,6 +79,8 @@ def sources_of(run: Run) -> tuple[SourceRequest, ...]:
     Runs at most four queries."""
     sources = list(Source.objects.filter(policy=run.policy)) if run.policy is not None else []
     window = window_of(run, sources)
+    if window == COLD:
+        _refuse_late(run)
     if window == HOT:
         wanted = [make_request(source, HOT) for source in sources if is_taken_hot(source)]
     else:
@@ -93,6 +96,19 @@ def sources_of(run: Run) -> tuple[SourceRequest, ...]:
             remedy="Give the device a policy.",
         )
     return tuple(wanted)
+
+
+def _refuse_late(run: Run) -> None:
+    """Raise PlanRefused when a cold run of the schedule waited until its window was over: for a worker, for
+    its device, or for another attempt. What a person asked for is not refused."""
+    first = run
+    while first.retry_of is not None:
+        first = first.retry_of
+    if run.requested_by == SCHEDULE and timezone.now() > first.queued_at + WINDOW_LASTS:
+        raise PlanRefused(
+            "The cold window was over before this run could begin, so nothing was stopped.",
+            remedy="The next window makes up for it, or back up cold by hand.",
+        )
 
 
 def window_of(run: Run, sources: Sequence[Source]) -> Window:

@@ -15,7 +15,7 @@ from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.schedule import Schedule
-from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, Window, own_window
+from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
 from backupsite.runs import bell, requests
 from backupsite.runs.models import Run
 
@@ -29,7 +29,7 @@ SCHEDULE = "schedule"
 
 def start_due(now: datetime) -> int:
     """Make a run of every device and policy that is due; return how many. Missed times are made up for by one
-    run, never by a burst: the next time is counted from now.
+    run, never by a burst: the next time is counted from now. A cold window that is over is not made up for.
 
     Cold first: when both are due, the cold run has the smaller number, and `lease.take` keeps that order."""
     schedules: dict[tuple[int, bool], Planned] = {}
@@ -66,7 +66,7 @@ def _start_batch(
         won = [
             (row, each.window)
             for row, each in zip(rows, planned, strict=True)
-            if _claim(row, each.schedule, now, is_window)
+            if _claim(row, each.schedule, now, is_window) and not _is_over(row, each.window, now)
         ]
         made = _make_runs(won, now, numbers)
     return len(rows), made
@@ -77,6 +77,13 @@ def _plan(policy: Policy, is_window: bool) -> Planned:
         return Planned(Schedule.of_window(policy), COLD)
     own = own_window(policy.sources.all(), has_window=policy.cold_is_enabled)
     return Planned(Schedule.of(policy), own or HOT)
+
+
+def _is_over(row: DueRow, window: Window, now: datetime) -> bool:
+    is_over = window == COLD and row.due is not None and row.due < now - WINDOW_LASTS
+    if is_over:
+        log.warning("The cold window of device %d by policy %d was missed.", row.device, row.policy)
+    return is_over
 
 
 class DueRow(NamedTuple):

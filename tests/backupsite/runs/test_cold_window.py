@@ -130,6 +130,7 @@ def test_the_schedule_is_the_window_when_everything_is_cold(device: Device) -> N
     policy.sources.update(mode="cold", services="nginx")
     PolicyDevice.objects.update(next_due=NOW)
     due.start_due(NOW)
+    Run.objects.update(queued_at=timezone.now())
     run = Run.objects.get()
     assert run.request == {"window": "cold"}
     assert taken(run) == [("/srv", "cold")]
@@ -151,6 +152,32 @@ def test_what_a_run_takes(device: Device) -> None:
     newest = make_run(device, policy=policy, request={"window": "cold"})
     assert ("/wait", "cold") in taken(newest), "the newest hot run did not make it"
     assert sources_of(cold)[0].services == ("nginx",)
+
+
+def test_a_window_that_was_missed_is_not_made_up_for_in_the_morning(device: Device) -> None:
+    make_mixed(device)
+    late = NOW - timedelta(hours=2, minutes=1)
+    PolicyDevice.objects.update(next_due=late, next_cold_due=late)
+    assert due.start_due(NOW) == 1
+    assert Run.objects.get().request == {"window": "hot"}, "a hot run stops nothing"
+    row = PolicyDevice.objects.get()
+    assert row.next_cold_due is not None and row.next_cold_due > NOW
+    PolicyDevice.objects.update(next_cold_due=NOW - timedelta(hours=1, minutes=59))
+    assert due.start_due(NOW) == 1
+
+
+def test_a_cold_run_that_waited_too_long_stops_nothing(device: Device) -> None:
+    policy = make_mixed(device)
+    late = timezone.now() - timedelta(hours=3)
+    first = make_run(device, State.FAILED, policy=policy, request={"window": "cold"}, at=late)
+    again = make_run(device, policy=policy, request={"window": "cold"}, retry_of=first)
+    for run in (first, again):
+        with pytest.raises(PlanRefused, match="window was over"):
+            sources_of(run)
+    first.requested_by = "ada"
+    assert sources_of(first), "a person asked for it"
+    hot = make_run(device, policy=policy, request={"window": "hot"}, at=late)
+    assert sources_of(hot)
 
 
 def test_a_run_without_anything_to_take_says_so(device: Device) -> None:
@@ -199,8 +226,9 @@ def test_eight_schedulers_at_once_start_each_window_once(ground: Ground) -> None
         "p = Policy.objects.create(name='p', slug='p', cold_is_enabled=True)\n"
         "Source.objects.create(policy=p, path='/srv', mode='both')\n"
         "ds = Device.objects.bulk_create([Device(name=f'd{n}', slug=f'd{n}') for n in range(30)])\n"
+        "from django.utils import timezone\n"
         "PolicyDevice.objects.bulk_create([PolicyDevice(policy=p, device=d,"
-        " next_due='2026-01-01T00:00Z', next_cold_due='2026-01-01T00:00Z') for d in ds])"
+        " next_due='2026-01-01T00:00Z', next_cold_due=timezone.now()) for d in ds])"
     )
     race(
         ground,
