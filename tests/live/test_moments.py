@@ -19,7 +19,15 @@ import pytest
 
 from agents.applications import Quiesce
 from agents.commands import Command, quote
-from agents.errors import ConnectionLost, DeviceHealed, FreezeTooLong, QuiesceFailed, ServiceDown
+from agents.errors import (
+    Cancelled,
+    ConnectionLost,
+    DeviceHealed,
+    FreezeTooLong,
+    ProtocolBroken,
+    QuiesceFailed,
+    ServiceDown,
+)
 from agents.events import Consistency, Event, Froze, Said
 from agents.facts import DeviceFacts, read_facts
 from agents.moments import stopped, take_moment
@@ -89,14 +97,21 @@ class Place:
             undo=undo or ': >"$hold/undone"',
         )
 
-    def take(self, quiesce: Quiesce | None, limit_ms: float = 10_000.0) -> list[Taken]:
+    def take(self, *quiesces: Quiesce, limit_ms: float = 10_000.0) -> list[Taken]:
         units = providers()["btrfs"].units(str(self.folder), self.facts)
         part = Part(str(self.folder), "btrfs", Consistency.CRASH, "because", units)
-        source = PlannedSource(
-            SourceRequest(str(self.folder)), "btrfs", Consistency.CRASH, (str(self.folder),), (part,),
-            quiesce=quiesce,
-        )  # fmt: skip
-        return take_moment(self.runner, Moment((source,)), 0, self.facts, limit_ms, self.told.append)
+        sources = tuple(
+            PlannedSource(
+                SourceRequest(str(self.folder)),
+                "btrfs",
+                Consistency.CRASH,
+                (str(self.folder),),
+                (part,),
+                quiesce=quiesce,
+            )
+            for quiesce in quiesces
+        )
+        return take_moment(self.runner, Moment(sources), 0, self.facts, limit_ms, self.told.append)
 
     @property
     def snapshots(self) -> list[Path]:
@@ -225,3 +240,55 @@ def test_a_silent_console_leaves_nothing_held(place: Place) -> None:
     place.runner.run(Command.of("kill", "-STOP", str(place.writer.process.pid)))
     place.runner._ended.set()  # heartbeats end: a console that hangs
     wait_until(place.writer.writes, what="the reaper", timeout_s=30)
+
+
+def test_a_service_that_is_down_is_told_although_something_else_failed_before(place: Place) -> None:
+    """What is let go first fails too, and neither its error nor its failure hides the service."""
+    allowed = place.folder / "may-start"
+    start = f"[ -e {quote(str(allowed))} ] && kill -CONT {place.writer.process.pid}"
+    may = f"[ -e {quote(str(allowed))} ]"
+    with pytest.raises(ServiceDown, match=r"writer\.service does not run again"):
+        place.take(stop(place, start), Quiesce("another", ":", may, may))
+    assert any("another could not be let go" in each.text for each in place.told if isinstance(each, Said))
+    allowed.touch()
+    place.runner.close()
+    assert place.writer.writes()
+
+
+def test_one_that_fails_does_not_keep_a_service_stopped(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    never = Quiesce("another", ":", "false", f"[ -e {quote(str(place.folder / 'may'))} ]")
+    service = Quiesce("writer.service", stop(place, "").hold, "false", start, is_stop=True)
+    with pytest.raises(QuiesceFailed, match="another could not be let go"):
+        place.take(service, never)
+    assert place.writer.writes()  # before the run is closed
+    (place.folder / "may").touch()
+
+
+def test_nonsense_of_the_script_starts_the_service_at_once(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    lying = Quiesce("w", f"{stop(place, '').hold}\necho step hold 7 0 1 1", "false", start, is_stop=True)
+    with pytest.raises(ProtocolBroken):
+        place.take(lying)
+    assert place.writer.writes()
+
+
+def test_nothing_is_held_once_the_device_gave_up_waiting(place: Place) -> None:
+    """The undo of the second one is forced while the first is being held: nobody owes it any more."""
+    held = place.folder / "held"
+    second = Quiesce("second", f": >{quote(str(held))}", ":", ":")
+    with pytest.raises(FreezeTooLong):
+        place.take(Quiesce("first", "sleep 5", ":", ":"), second, limit_ms=1000)
+    assert not held.exists()
+    assert not any(directory.glob("*") for directory in place.snapshots if any(directory.iterdir()))
+
+
+def test_who_moved_meanwhile_is_not_told_as_down(place: Place) -> None:
+    """The undo says by its status that the service was started before: it runs all the same."""
+    start = f'kill -CONT {place.writer.process.pid}; [ -e "$hold/told" ] || {{ : >"$hold/told"; (exit 3); }}'
+    with (
+        pytest.raises(Cancelled),
+        stopped(place.runner, [stop(place, start)], 0, 60_000, place.told.append),
+    ):
+        raise Cancelled("somebody pressed the button")
+    assert place.writer.writes()
