@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery, Sum
+from django.db.models import Exists, OuterRef, Subquery, Sum
 from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
@@ -34,6 +35,9 @@ from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
+# A disk that was set back and written again may say what it said before: no proof is believed for longer.
+PROVEN_FOR = timedelta(days=7)
+
 
 class Backup:
     """Backs up every source of the run's policy on its device."""
@@ -53,7 +57,7 @@ class Backup:
             place=place,
             binary=console_restic(),
             is_local=run.device.is_local,
-            known=known_points(run),
+            known=known_points(run, timezone.now()),
             expected_files=count_files(run.device),
         )
         outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
@@ -158,11 +162,17 @@ def _find_waiting(run: Run, sources: Sequence[Source]) -> set[str]:
     return keys - set(RestorePoint.objects.filter(run=newest).values_list("source", flat=True))
 
 
-def known_points(run: Run) -> tuple[KnownPoint, ...]:
+def known_points(run: Run, now: datetime) -> tuple[KnownPoint, ...]:
     """Given a run, return the newest good restore point of each source of its policy that carries a proof:
-    what did not change since is not read again. Runs one query."""
+    what did not change since is not read again. Runs one query.
+
+    The data of each was read within the last days: longer no proof is believed."""
     made = RestorePoint.objects.filter(device=run.device_id, policy=run.policy_id, part="", is_complete=True)
-    keys = made.exclude(proof="").order_by("source", "-made_at", "pk")
+    was_read = made.filter(
+        repository=OuterRef("repository"), restic_id=OuterRef("restic_id"), is_unchanged=False,
+        made_at__gt=now - PROVEN_FOR, made_at__lte=now,
+    )  # fmt: skip
+    keys = made.exclude(proof="").filter(Exists(was_read)).order_by("source", "-made_at", "pk")
     newest: dict[str, RestorePoint] = {}
     for point in keys.filter(made_at=_newest_of_its_source()):
         newest.setdefault(point.source, point)

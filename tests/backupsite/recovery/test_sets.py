@@ -142,8 +142,24 @@ def test_the_newest_good_points_are_what_a_run_knows() -> None:
     make_point(device, policy, NOW - timedelta(hours=2), "/b", proof="proven")
     make_point(device, policy, NOW - timedelta(hours=1), "/b", proof="")
     make_point(device, None, NOW, "/c", proof="of another policy")
-    known = known_points(make_run(device, policy=policy))
+    known = known_points(make_run(device, policy=policy), NOW)
     assert [(each.source, each.proof) for each in known] == [("/a", "new")]
+
+
+def test_a_proof_is_believed_for_a_week_after_the_data_was_read() -> None:
+    device = make_device()
+    policy = make_policy(device)
+    for source, read_ago, has_read in (
+        ("/fresh", timedelta(days=6), True),
+        ("/old", timedelta(days=7), True),
+        ("/forgotten", timedelta(days=1), False),
+        ("/tomorrow", timedelta(days=-1), True),  # the clock was set back since
+    ):
+        read = make_point(device, policy, NOW - read_ago, source, proof="same", is_unchanged=not has_read)
+        again = make_point(device, policy, NOW - timedelta(hours=1), source, proof="same", is_unchanged=True)
+        RestorePoint.objects.filter(pk=again.pk).update(restic_id=read.restic_id, run=make_run(device))
+    run = make_run(device, policy=policy)
+    assert [each.source for each in known_points(run, NOW)] == ["/fresh"]
 
 
 def test_a_backup_forgets_nothing_that_it_did_not_look_at() -> None:
