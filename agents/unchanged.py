@@ -1,7 +1,8 @@
 """A source that did not change since its last good restore point needs no new copy, where that can be proven.
 
 The proof is of the file system (see `agents.snapshots`); it is tied to what the policy asked, so that a
-changed pattern is a changed source.
+changed pattern is a changed source. It is of files: what an application would write only when it is held or
+stopped is not in them, so a source that is held has no proof.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def find_unchanged(
     """Return the known restore points that still are what their source holds, by its key.
 
     Runs a command for each part of a source that has a proof. A point that is not in the repository any more
-    proves nothing."""
+    proves nothing, nor do files of an application that is held for its backup."""
     by_key = {point.source: point for point in known if point.proof}
     found: dict[str, KnownPoint] = {}
     for source in sources:
         point = by_key.get(source.key)
-        if point is None or source.method != point.method or not source.parts or source.streams:
+        if point is None or source.method != point.method or not _can_be_proven(source):
             continue
         if not (place.path / "snapshots" / point.restic_id).is_file():
             continue
@@ -61,6 +62,11 @@ def find_unchanged(
         if fingerprint(source, proofs) == point.proof:
             found[source.key] = point
     return _without_torn_groups(found, sources)
+
+
+def _can_be_proven(source: PlannedSource) -> bool:
+    is_held = source.quiesce is not None and source.quiesce.holds
+    return bool(source.parts) and not source.streams and not is_held
 
 
 def _without_torn_groups(
@@ -82,7 +88,7 @@ def proof_of(source: PlannedSource, taken: Sequence[Taken]) -> str:
 def fingerprint(source: PlannedSource, proofs: Mapping[str, str]) -> str:
     """Given the proof of each part, return the digest of it and of what the policy asks; "" when a part has
     none."""
-    if not source.parts or any(part.path not in proofs for part in source.parts):
+    if not _can_be_proven(source) or any(part.path not in proofs for part in source.parts):
         return ""
     parts = [(part.path, part.method, proofs[part.path]) for part in source.parts]
     told = json.dumps([source.paths, sorted(source.excludes), source.method, parts])
