@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from dataclasses import replace
 
 from agents.applications.services import stop_around
@@ -39,7 +40,7 @@ def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str 
     real = _find_real_path(facts, request)
     _refuse_recursion(real, repository_path)
     _refuse_absent_mounts(facts, real)
-    inside, left_out = _split_mounts(facts, real, request)
+    inside, left_out = split_mounts(facts, real, request)
     roots = (real, *inside)
     parts = tuple(plan_part(facts, path, request) for path in roots)
     own = [each for each in (*OWN_PLACES, repository_path or "") if each and is_within(each, real)]
@@ -50,7 +51,7 @@ def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str 
     unseen = [*own, *(each.path for each in history)]
     excludes = (
         *request.excludes,
-        *(f"{escape_pattern(each.path.rstrip('/'))}/*" for each in left_out if each.path not in unseen),
+        *content_patterns(each for each in left_out if each.path not in unseen),
         *(escape_pattern(path) for path in unseen),
         *trace_patterns(roots, facts),
     )
@@ -58,7 +59,7 @@ def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str 
     warnings = (f"{request.path} is empty.",) if fact.is_empty else ()
     planned = PlannedSource(
         request=request,
-        method="+".join(dict.fromkeys(part.method for part in parts)),
+        method=methods_of(parts),
         consistency=worst(parts),
         paths=(request.path,),
         parts=parts,
@@ -77,13 +78,26 @@ def _make_cold(planned: PlannedSource) -> PlannedSource:
             f"{planned.key} is to be backed up cold, and the policy names no service to stop meanwhile",
             remedy="Name the services in the policy, or back it up hot.",
         )
+    try:
+        quiesce = stop_around(services)
+    except ValueError as error:
+        raise PlanRefused(
+            f"{planned.key}: {error}", remedy="Write each service in the policy as the device names it."
+        ) from error
+    parts = read_alike(planned.parts)
     return replace(
         planned,
-        method=f"cold+{planned.method}",
+        method=f"cold+{methods_of(parts)}",
         consistency=Consistency.APPLICATION,
-        quiesce=stop_around(services),
+        parts=parts,
+        quiesce=quiesce,
         reasons=(f"{', '.join(services)} stands still while {planned.key} is read",),
     )
+
+
+def methods_of(parts: tuple[Part, ...]) -> str:
+    """Return the names of the methods by which parts are read, each once."""
+    return "+".join(dict.fromkeys(part.method for part in parts))
 
 
 def worst(parts: tuple[Part, ...]) -> Consistency:
@@ -102,6 +116,24 @@ def trace_patterns(roots: tuple[str, ...], facts: DeviceFacts) -> tuple[str, ...
     places = (*visible_tops(facts), *facts.reflinks)
     tops = [top for top in places if any(is_within(top, root) for root in roots)]
     return tuple(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in tops)
+
+
+def content_patterns(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
+    """Given what is left out, return the patterns that match what is in it, not itself."""
+    return tuple(f"{escape_pattern(each.path.rstrip('/'))}/*" for each in left_out)
+
+
+def read_alike(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Given the parts of what stands still, return how they are read: all from snapshots, or none.
+
+    Where one part knows no snapshot, everything stands still until it is stored: no other needs one."""
+    if all(part.units for part in parts):
+        return parts
+    why = "is read while its services stand still, since not all of its source can be snapshotted"
+    return tuple(
+        Part(part.path, "live", Consistency.NONE, f"{part.path} {why}") if part.units else part
+        for part in parts
+    )
 
 
 def plan_part(facts: DeviceFacts, path: str, request: SourceRequest) -> Part:
@@ -172,10 +204,11 @@ def _refuse_absent_mounts(facts: DeviceFacts, real: str) -> None:
             )
 
 
-def _split_mounts(
+def split_mounts(
     facts: DeviceFacts, real: str, request: SourceRequest
 ) -> tuple[tuple[str, ...], list[LeftOut]]:
-    """Mounts inside of a source vanish under its bind: each becomes a part of its own, or is left out."""
+    """Mounts inside of a source vanish under its bind: return which become parts of their own, and what is
+    left out."""
     inside: list[str] = []
     left_out: list[LeftOut] = []
     for mount in sorted(mounts_below(real, facts.mounts), key=lambda each: each.point):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agents.applications import Application, Ground, Offer, Patience, Recipe, applications
+from agents.applications.services import stop_around
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance
-from agents.plan.files import HotImpossible, find_histories, plan_part, trace_patterns
-from agents.plan.plan import Part, PlannedSource
+from agents.facts.mounts import mounts_below
+from agents.plan.files import (
+    HotImpossible,
+    content_patterns,
+    find_histories,
+    methods_of,
+    plan_part,
+    read_alike,
+    split_mounts,
+    trace_patterns,
+)
+from agents.plan.plan import LeftOut, Part, PlannedSource
 from agents.plan.requests import SourceRequest
 from agents.snapshots import choose
 
@@ -29,10 +42,20 @@ def plan_application(facts: DeviceFacts, request: SourceRequest, scratch: str) -
         )
     patience = Patience(request.longest_freeze_ms, request.longest_downtime_s)
     if request.mode == "cold" or not instance.is_running:
-        recipe = application.cold(instance, facts)
+        recipe = _plan_cold(application, instance, request, facts)
         still = "stands still" if instance.is_running else "does not run"
         return _plan_recipe(facts, request, recipe, (f"{instance.label} {still} while its files are read",))
     return _plan_hot(facts, request, application, instance, patience, scratch)
+
+
+def _plan_cold(
+    application: Application, instance: Instance, request: SourceRequest, facts: DeviceFacts
+) -> Recipe:
+    """Return how it goes cold: by the services that the policy names, else by the one that the instance has."""
+    if not request.services or not instance.is_running:
+        return application.cold(instance, facts)
+    known = replace(instance, service=instance.service or request.services[0])
+    return replace(application.cold(known, facts), quiesce=stop_around(request.services))
 
 
 def _plan_hot(
@@ -70,7 +93,10 @@ def _reasons(instance: Instance, offer: Offer) -> tuple[str, ...]:
 def _plan_recipe(
     facts: DeviceFacts, request: SourceRequest, recipe: Recipe, reasons: tuple[str, ...]
 ) -> PlannedSource:
-    parts = tuple(plan_part(facts, path, request) for path in recipe.paths)
+    roots, left_out = _find_roots(facts, request, recipe.paths)
+    parts = tuple(plan_part(facts, path, request) for path in roots)
+    if recipe.quiesce is not None and recipe.quiesce.is_stop:
+        parts = read_alike(parts)
     is_live = any(part.consistency is Consistency.NONE for part in parts)
     if is_live and request.mode == "hot":
         raise HotImpossible(
@@ -85,15 +111,34 @@ def _plan_recipe(
         parts=parts,
         streams=recipe.streams,
         quiesce=recipe.quiesce,
-        left_out=tuple(find_histories(recipe.paths, facts)),
-        excludes=(*request.excludes, *recipe.excludes, *trace_patterns(recipe.paths, facts)),
+        left_out=(*left_out, *find_histories(roots, facts)),
+        excludes=(
+            *request.excludes,
+            *recipe.excludes,
+            *content_patterns(left_out),
+            *trace_patterns(roots, facts),
+        ),
         reasons=(*reasons, *recipe.notes),
         scratch_bytes=recipe.scratch_bytes,
     )
 
 
+def _find_roots(
+    facts: DeviceFacts, request: SourceRequest, paths: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[LeftOut]]:
+    """Given the paths of a recipe, return them with the file systems mounted inside, and which of those are
+    left out."""
+    roots: dict[str, None] = {}
+    left_out: list[LeftOut] = []
+    for path in paths:
+        inside, without = split_mounts(facts, path, request)
+        roots |= dict.fromkeys((path, *inside))
+        left_out += without
+    return tuple(roots), list(dict.fromkeys(left_out))
+
+
 def _method(recipe: Recipe, parts: tuple[Part, ...]) -> str:
-    below = "+".join(dict.fromkeys(part.method for part in parts))
+    below = methods_of(parts)
     return f"{recipe.method}+{below}" if below else recipe.method
 
 
@@ -102,6 +147,9 @@ def find_ground(places: tuple[str, ...], facts: DeviceFacts) -> Ground:
     units: dict[str, None] = {}
     labels: dict[str, None] = {}
     for place in places:
+        for mount in mounts_below(place, facts.mounts):
+            if not mount.is_pseudo and mount.point not in places:
+                return Ground(False, f"{mount.point} is a file system of its own inside of {place}")
         provider, claim, refusals = choose(place, facts)
         if claim.consistency is Consistency.NONE:
             why = "; ".join(each.reason for each in refusals) or claim.reason
