@@ -53,6 +53,8 @@ class Limits:
     # The share of time in which something may wait for disks, above that of the minute before. Beyond it the
     # program is paused for a moment. None: never; so for a program that holds a lock of an application.
     pressure_budget: float | None = 0.3
+    # What restic sends at most. None: as much as the line takes.
+    upload_kib_s: int | None = None
     # In one piece. restic gives up a request that stands still for five minutes.
     longest_pause_s: int = 60
 
@@ -60,6 +62,8 @@ class Limits:
         """Raise ValueError for what no device can do."""
         if self.pressure_budget is not None and not 0 <= self.pressure_budget <= 1:
             raise ValueError("a pressure budget is a share between 0 and 1")
+        if self.upload_kib_s is not None and self.upload_kib_s < 1:
+            raise ValueError("a limit of nothing would never end")
         if not 1 <= self.longest_pause_s <= 120:
             raise ValueError("a pause lasts between 1 and 120 seconds")
         if self.memory_bytes is not None and self.memory_bytes < 64 * MIB:

@@ -127,7 +127,12 @@ class Store:
         line = join(("exec", "env", "-i", f"PATH={_PATH}", "HOME=/root", "LC_ALL=C", *stream.producer.argv))
         producer = self.runner.write_file(f"producer-{number}", to_bytes(line + "\n"))
         command = arguments.backup_stream(
-            self.restic, ("/bin/sh", producer), name=stream.name, host=self.host, tags=[self.tag]
+            self.restic,
+            ("/bin/sh", producer),
+            name=stream.name,
+            host=self.host,
+            tags=[self.tag],
+            limits=arguments.Limits(upload_kib_s=self.limits.upload_kib_s or 0),
         )
         self.control.raise_if_stopped()
         environment = self.door.environment
@@ -150,6 +155,7 @@ class Store:
             tags=[tag],
             exclude_file=self.runner.write_file(f"excludes-{name}", exclude_lines(source.excludes)),
             paths_file=paths_file,
+            limits=arguments.Limits(upload_kib_s=self.limits.upload_kib_s or 0),
         )
         self.control.raise_if_stopped()
         environment = self.door.environment

@@ -65,7 +65,7 @@ def find_unchanged(
 
 
 def _can_be_proven(source: PlannedSource) -> bool:
-    is_held = source.quiesce is not None and source.quiesce.holds
+    is_held = source.quiesce is not None and (source.quiesce.holds or not source.quiesce.waits)
     return bool(source.parts) and not source.streams and not is_held
 
 

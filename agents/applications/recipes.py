@@ -62,7 +62,7 @@ class Quiesce:
     `exit`, and use no `set -e`. `release` is called after a failed `hold` too; it ends with NOT_HELD when the
     application moved before (a lock that was lost): what was taken is thrown away. `undo` is what the device
     runs when everything else is dead: idempotent, alone, in another shell. `is_stop`: the service stands
-    still meanwhile (a downtime), else it waits (a freeze)."""
+    still meanwhile (a downtime), else it waits (a freeze), unless `waits` says that it goes on as ever."""
 
     label: str
     hold: str
@@ -70,11 +70,12 @@ class Quiesce:
     undo: str
     before: tuple[Command, ...] = ()
     is_stop: bool = False
+    waits: bool = True
 
     @property
     def holds(self) -> bool:
         """Whether the application stands still meanwhile. PostgreSQL does not: its own recovery copes."""
-        return self.hold.strip() not in ("", ":")
+        return self.waits and self.hold.strip() not in ("", ":")
 
 
 @dataclass(frozen=True, slots=True)

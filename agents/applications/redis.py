@@ -173,6 +173,7 @@ def _quiesce(instance: Instance, client: str, patience: Patience) -> Quiesce:
         release=_RELEASE.format(not_held=NOT_HELD),
         undo=f"{functions}\nrewrite_as_before",
         before=(Command.of("/bin/sh", "-c", f"{asking}\n{_BEFORE}", "hotfleet"),),
+        waits=False,
     )
 
 

@@ -27,7 +27,7 @@ def make_plan(
 
     `repository_path` is where the repository lies when it lies on this very device, `scratch` a directory of
     this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there, PlanRefused
-    when the policy cannot be followed."""
+    when the policy cannot be followed. When every source waits for the cold window, the plan is empty."""
     if not sources:
         raise PlanRefused("the policy names no source", remedy="Add a source to the policy.")
     planned: list[PlannedSource] = []
@@ -39,9 +39,6 @@ def make_plan(
             if request.if_hot_impossible != "wait":
                 raise
             waiting.append(LeftOut(request.key, error.message))
-    if not planned:
-        why = "; ".join(each.reason for each in waiting)
-        raise PlanRefused(f"every source waits for the cold window ({why})")
     _check_groups(planned)
     return Plan(tuple(map(_warn_of_moments(planned), planned)), tuple(waiting))
 

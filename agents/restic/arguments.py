@@ -69,13 +69,20 @@ def backup(
 
 
 def backup_stream(
-    restic: Restic, producer: Sequence[str], *, name: str, host: str, tags: Sequence[str] = ()
+    restic: Restic,
+    producer: Sequence[str],
+    *,
+    name: str,
+    host: str,
+    tags: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> Command:
     """Return a backup of what `producer` prints, under the file name `name`. When the producer fails, restic
     makes no restore point. The producer inherits restic's environment: start it under `env -i`."""
     words = ["backup", "--json", "--host", host, "--group-by", "host,paths", "--stdin-filename", name]
     for tag in tags:
         words += ["--tag", _checked_tag(tag)]
+    words += _limits(limits or Limits())
     return restic.command(*words, "--stdin-from-command", "--", *producer)
 
 

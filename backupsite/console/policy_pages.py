@@ -103,6 +103,8 @@ def _save(
         "name": data["name"],
         "is_enabled": data["is_enabled"],
         "rpo": data["rpo"],
+        "impact": data["impact"],
+        "upload_mb_s": data["upload_mb_s"],
         **form.schedule_fields,
         **form.window_fields,
     }

@@ -62,6 +62,24 @@ class PolicyForm(WindowForm):
         help_text="The newest restore point must never be older than this, for example 2 h or 26 h.",
     )
 
+    impact = forms.ChoiceField(
+        choices=Policy.IMPACTS,
+        initial=Policy.GENTLE,
+        required=False,
+        label="How hard a backup may push",
+        widget=forms.RadioSelect,
+        help_text="Gentle takes one processor at low priority, little memory, and pauses while applications "
+        "wait for the disks. Balanced takes two and pauses later. Every run shows what the device felt.",
+    )
+    upload_mb_s = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=100_000,
+        label="Send at most",
+        help_text="MB/s over the network. Empty: as much as the line takes.",
+        error_messages={"invalid": "Write a whole number of MB/s, like 20, or nothing."},
+    )
+
     def __init__(self, *args: Any, policy: Policy | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.policy = policy
@@ -105,6 +123,9 @@ class PolicyForm(WindowForm):
             return find_zone(name).key
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
+
+    def clean_impact(self) -> str:
+        return str(self.cleaned_data["impact"] or Policy.GENTLE)
 
     def clean_rpo(self) -> timedelta:
         return read_target(str(self.cleaned_data["rpo"]))
@@ -165,6 +186,8 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         "cron": policy.cron,
         "time_zone": policy.time_zone,
         "rpo": show_duration(policy.rpo),
+        "impact": policy.impact,
+        "upload_mb_s": policy.upload_mb_s,
         **initial_window(policy),
     }
 

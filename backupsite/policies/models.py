@@ -27,6 +27,8 @@ class Policy(models.Model):
         (CRON, "Cron"),
         (MANUAL, "Only by hand"),
     ]
+    GENTLE, BALANCED, FAST = "gentle", "balanced", "fast"
+    IMPACTS = [(GENTLE, "Gentle"), (BALANCED, "Balanced"), (FAST, "As fast as it goes")]
     COLD_SCHEDULES = [(DAILY, "Daily"), (WEEKLY, "Weekly"), (CRON, "Cron")]
 
     slug = models.SlugField(max_length=80, unique=True)
@@ -40,6 +42,8 @@ class Policy(models.Model):
     cron = models.CharField(max_length=120, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     rpo = models.DurationField(default=timedelta(hours=26))
+    impact = models.CharField(max_length=8, choices=IMPACTS, default=GENTLE)
+    upload_mb_s = models.PositiveIntegerField(null=True, blank=True)  # None: as much as the line takes
     cold_is_enabled = models.BooleanField(default=False)
     cold_schedule = models.CharField(max_length=8, choices=COLD_SCHEDULES, default=WEEKLY)
     cold_at_time = models.TimeField(null=True, blank=True, default=time(3))

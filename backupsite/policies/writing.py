@@ -89,6 +89,8 @@ def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[i
         "enabled": policy.is_enabled,
         "schedule": policy.schedule,
         "rpo_s": round(policy.rpo.total_seconds()),
+        "impact": policy.impact,
+        "upload_mb_s": policy.upload_mb_s,
         "cold_window": window.sentence() if window is not None else "",
         "sources": [f"{source.key} ({source.mode})" for source in policy.sources.all()],
         "device_count": policy.assignments.count(),

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Subquery, Sum
 from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
+from agents.binds import NO_LIMITS, Limits
 from agents.errors import PlanRefused
 from agents.events import Consistency, Level, Said, Tell
 from agents.facts.device import DeviceFacts, to_json
@@ -21,7 +22,7 @@ from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
-from backupsite.policies.models import Source
+from backupsite.policies.models import Policy, Source
 from backupsite.policies.windows import COLD, HOT, WINDOW_LASTS, Window, first_window, is_taken_hot, may_wait
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
@@ -59,12 +60,31 @@ class Backup:
             is_local=run.device.is_local,
             known=known_points(run, timezone.now()),
             expected_files=count_files(run.device),
+            limits=limits_of(run.policy),
         )
         outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
         asked = {source.application for source in sources}
         control.in_transaction(lambda: keep_points(run, repository, outcome, asked))
         is_measured = _measure(repository, tell)
-        return Ended(State.SUCCEEDED if outcome.is_complete and is_measured else State.WARNINGS)
+        # What waits for the cold window is not stored: a run that stored nothing is not simply good.
+        is_good = outcome.is_complete and is_measured and bool(outcome.points)
+        return Ended(State.SUCCEEDED if is_good else State.WARNINGS)
+
+
+def limits_of(policy: Policy | None) -> Limits:
+    """Given a run's policy, return what its backups may take from a device. Pure."""
+    if policy is None:
+        return Limits()
+    upload = policy.upload_mb_s * 1_000_000 // 1024 if policy.upload_mb_s else None
+    return replace(IMPACTS[policy.impact], upload_kib_s=upload)
+
+
+# How hard a backup may push. Balanced and fast are for devices that have time for it, such as at night.
+IMPACTS = {
+    Policy.GENTLE: Limits(),
+    Policy.BALANCED: Limits(processors=2, read_concurrency=2, pressure_budget=0.6),
+    Policy.FAST: NO_LIMITS,
+}
 
 
 def _measure(repository: Repository, tell: Tell) -> bool:

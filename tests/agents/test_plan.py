@@ -179,3 +179,10 @@ def test_a_group_on_several_volumes_that_nothing_holds_is_warned_of() -> None:
     one = make_facts(paths=("/data/a", "/data/b"))
     plan = make_plan(one, [SourceRequest(path, group="shop") for path in ("/data/a", "/data/b")])
     assert not any(source.warnings for source in plan.sources), "one volume is one instant"
+
+
+def test_when_everything_waits_for_the_cold_window_the_plan_is_empty() -> None:
+    facts = make_facts(make_mount("/bare", "xfs", "8:17"), paths=("/bare",))
+    plan = make_plan(facts, [SourceRequest("/bare", if_hot_impossible="wait")])
+    assert (plan.sources, [each.path for each in plan.waiting]) == ((), ["/bare"])
+    assert any("waits for the cold window" in sentence for sentence in plan.sentences)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from agents.binds import NO_LIMITS, Limits
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
+from backupsite.recovery.backups import limits_of
 from backupsite.runs.models import Run
 from tests.backupsite.making import make_device, make_point, make_policy, source_fields
 
@@ -68,6 +71,9 @@ def test_every_device_that_there_is(operator: Client) -> None:
         ("rpo", "soon"),
         ("rpo", "1 min"),
         ("rpo", "99999 w"),
+        ("impact", "brutal"),
+        ("upload_mb_s", "-1"),
+        ("upload_mb_s", "fast"),
         ("devices", "999999"),
         ("devices", "' OR 1=1--"),
         ("sources-0-path", "srv"),
@@ -197,6 +203,20 @@ def test_a_policy_of_every_device_says_so_in_one_field(operator: Client) -> None
     make_policy(make_device(), make_device("db-02"))
     page = operator.get("/policies/hourly/")
     assert page.context["form"].initial["every_device"] is True
-    assert page.content.decode().count("checked") == 6, "every device, schedule, how often, modes, window"
+    assert page.content.decode().count("checked") == 7, "every device, schedule, how often, modes, window, load"
     make_device("db-03")
     assert operator.get("/policies/hourly/").context["form"].initial["every_device"] is False
+
+
+def test_how_hard_a_backup_may_push_reaches_the_device(operator: Client) -> None:
+    make_device()
+    operator.post("/policies/new/", {**GOOD, "every_device": "on"})
+    policy = Policy.objects.get()
+    assert (policy.impact, limits_of(policy)) == (Policy.GENTLE, Limits())
+    operator.post(
+        policy.get_absolute_url(), {**GOOD, "every_device": "on", "impact": "fast", "upload_mb_s": "20"}
+    )
+    policy.refresh_from_db()
+    assert limits_of(policy) == replace(NO_LIMITS, upload_kib_s=19531)
+    assert 'value="20"' in operator.get(policy.get_absolute_url()).content.decode()
+    assert limits_of(None) == Limits()
