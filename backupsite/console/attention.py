@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
+from agents.errors import ServiceDown
 from backupsite.console.standings import Failure
 from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
@@ -42,6 +43,10 @@ def make_item(
     None when no key waits.
     """
     connect = reverse("device-connect", args=[device.slug])
+    if failure is not None and failure.run.error_code == ServiceDown.code:
+        # Worse than any missing copy: an application stands still because of us.
+        url = failure.run.get_absolute_url()
+        return Item(device, "bad", "A service is down", failure.run.error_text, "See the cause", url, -1)
     if key_has_changed:
         text = "Nothing is sent to it until someone compares the fingerprints."
         return Item(device, "bad", "SSH host key changed", text, "Compare keys", connect, 0)

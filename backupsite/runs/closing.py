@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from agents.errors import AgentError, Cancelled, LeaseLost
+from agents.errors import AgentError, Cancelled, LeaseLost, ServiceDown
 from backupsite.alerts import notices
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.windows import COLD, own_window
@@ -190,10 +190,13 @@ def tell_failure(run: Run) -> None:
 
 
 def _write_notice(run: Run) -> None:
+    """The loudest is a service that we stopped and that does not run again."""
+    is_down = run.error_code == ServiceDown.code
+    what = "SERVICE DOWN after a cold backup" if is_down else "backup failed"
     notices.tell(
-        "backup-failed",
+        "service-down" if is_down else "backup-failed",
         key=f"run-{run.pk}",
-        title=f"{run.device.name}: backup failed",
+        title=f"{run.device.name}: {what}",
         text="\n".join(part for part in (run.error_text, run.error_remedy) if part),
         url=run.get_absolute_url(),
     )

@@ -72,6 +72,16 @@ def test_attention_is_ranked_and_each_has_one_way_on(operator: Client) -> None:
     assert "No space &lt;left&gt;" in text and "Review 1 device<" in text
 
 
+def test_a_service_that_is_down_comes_before_everything(operator: Client) -> None:
+    now = timezone.now()
+    late, down = make_device("late"), make_device("standing")
+    policy = make_policy(late, down)
+    make_point(late, policy, now - timedelta(days=9))
+    make_point(down, policy, now)
+    make_run(down, State.FAILED, error_code="service-down", error_text="nginx does not run again.")
+    assert titles(operator)[0] == ("standing", "A service is down")
+
+
 def test_a_paused_policy_is_told(operator: Client) -> None:
     device = make_device()
     make_policy(device)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents.errors import AgentError, ConnectionLost, KeyRefused, LeaseLost
+from agents.errors import AgentError, ConnectionLost, KeyRefused, LeaseLost, ServiceDown
 from agents.events import Said, Tell
 from backupsite.alerts import notices
 from backupsite.alerts.models import Notice
@@ -130,6 +130,13 @@ def test_a_failed_backup_is_told_when_no_retry_follows(device: Device, scripted:
     assert (notice.kind, notice.key) == ("backup-failed", f"run-{run.pk}")
     assert (notice.title, notice.url) == ("db-01: backup failed", run.get_absolute_url())
     assert notice.text == "The key was refused.\nPaste the line."
+
+
+def test_a_service_that_does_not_run_again_is_told_loudest(device: Device, scripted: Scripts) -> None:
+    scripted["backup"].do = raising(ServiceDown("nginx does not run again.", remedy="Look at it now."))
+    execute(device)
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.title) == ("service-down", "db-01: SERVICE DOWN after a cold backup")
 
 
 def test_a_run_ends_though_its_notice_cannot_be_written(
