@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from agents.errors import AgentError, ConnectionLost
-from agents.events import Checked, CheckState, Moved
+from agents.errors import ConnectionLost
+from agents.events import Checked, CheckState
 from tests.live.flows import Console
-from tests.live.ground import wait_until
 from tests.vm.machine import Vm
 from tests.vm.traces import wait_until_clean
+from tests.vm.worker import Worker
 
 SOURCE = "/srv/thin/source"
 _LARGE_MB = 200
@@ -26,30 +25,7 @@ def source(vm: Vm) -> Iterator[str]:
     vm.run(f"rm -rf {SOURCE}")
 
 
-class Worker(threading.Thread):
-    """A backup in a thread, which ends with `error` (None: it was good)."""
-
-    def __init__(self, console: Console, source: str) -> None:
-        super().__init__(daemon=True)
-        self.console, self.source = console, source
-        self.error: AgentError | None = None
-
-    def run(self) -> None:
-        try:
-            self.console.back_up(self.source, fallback="accept-live")
-        except AgentError as error:
-            self.error = error
-
-    def wait_until_read(self, size: int) -> None:
-        """Return when restic has read so many bytes, and not all of them."""
-
-        def is_read() -> bool:
-            assert self.is_alive(), f"it ended too early: {self.error!r}"
-            return any(event.bytes_done >= size for event in self.console.events if isinstance(event, Moved))
-
-        wait_until(is_read, timeout_s=120, what=f"{size} bytes read")
-
-
+@pytest.mark.full
 def test_a_live_directory_is_stored_and_restored(vm: Vm, console: Console, source: str) -> None:
     outcome = console.back_up(source, fallback="accept-live")
     (point,) = outcome.points
@@ -58,14 +34,14 @@ def test_a_live_directory_is_stored_and_restored(vm: Vm, console: Console, sourc
     wait_until_clean(vm, console.id, timeout_s=10)
 
 
-@pytest.mark.parametrize("way", ["reboot", "power cut"])
+@pytest.mark.parametrize("way", [pytest.param("reboot", marks=pytest.mark.full), "power cut"])
 def test_a_machine_that_goes_down_in_the_middle_is_clean_and_backed_up_afterwards(
     vm: Vm, console: Console, source: str, way: str
 ) -> None:
     console.back_up(source, fallback="accept-live")
     vm.run(f"head -c {_LARGE_MB}M /dev/urandom >{source}/large; sync", timeout_s=120)
     console.events.clear()
-    worker = Worker(console, source)
+    worker = Worker(console, source, fallback="accept-live")
     worker.start()
     worker.wait_until_read(10_000_000)
     go_down: dict[str, Callable[[], object]] = {"reboot": vm.reboot, "power cut": vm.power_cut}
@@ -83,6 +59,7 @@ def test_a_machine_that_goes_down_in_the_middle_is_clean_and_backed_up_afterward
     console.check_repository()
 
 
+@pytest.mark.full
 def test_a_clock_ten_years_ahead_changes_nothing_but_is_told(vm: Vm, console: Console, source: str) -> None:
     vm.set_clock(years=10)
     try:

@@ -53,6 +53,7 @@ def test_a_unit_stands_still_for_its_copy_and_runs_again(ledger: Vm, console: Co
     wait_until_clean(ledger, console.id, timeout_s=20)
 
 
+@pytest.mark.full
 def test_a_unit_that_stood_still_stays_so(ledger: Vm, console: Console) -> None:
     ledger.run("systemctl stop ledger.service")
     console.back_up(request_for())
@@ -60,6 +61,7 @@ def test_a_unit_that_stood_still_stays_so(ledger: Vm, console: Console) -> None:
     assert any("neither stopped nor started" in text for text in console.sentences)
 
 
+@pytest.mark.full
 def test_a_socket_that_would_start_it_meanwhile_is_stopped_too(ledger: Vm, console: Console) -> None:
     socket = "[Socket]\\nListenStream=/run/ledger.sock\\n"
     ledger.run("systemctl stop ledger.service")
@@ -75,6 +77,7 @@ def test_a_socket_that_would_start_it_meanwhile_is_stopped_too(ledger: Vm, conso
         ledger.run("systemctl stop ledger.socket")
 
 
+@pytest.mark.full
 def test_a_unit_that_nobody_knows_is_not_called_cold(ledger: Vm, console: Console) -> None:
     with pytest.raises(QuiesceFailed) as failure:
         console.back_up(request_for("ledger.service", "no-such-unit-anywhere.service"))
@@ -83,6 +86,7 @@ def test_a_unit_that_nobody_knows_is_not_called_cold(ledger: Vm, console: Consol
     assert console.count_restore_points() == 0
 
 
+@pytest.mark.full
 def test_a_unit_that_does_not_start_is_the_loudest_error_and_is_tried_again(
     ledger: Vm, console: Console
 ) -> None:
@@ -97,6 +101,7 @@ def test_a_unit_that_does_not_start_is_the_loudest_error_and_is_tried_again(
     wait_until_clean(ledger, console.id, timeout_s=60)
 
 
+@pytest.mark.full
 def test_a_unit_that_has_to_be_killed_left_no_clean_files(ledger: Vm, console: Console) -> None:
     stubborn = "[Service]\\nTimeoutStopSec=2\\nKillSignal=SIGCONT\\n"
     ledger.run(f'mkdir -p {_DROP_IN}; printf "{stubborn}" >{_DROP_IN}/stubborn.conf; systemctl daemon-reload')

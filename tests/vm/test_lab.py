@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.vm.machine import Vm
 
 
@@ -23,6 +25,7 @@ def test_the_file_systems_lie_on_lvm(vm: Vm) -> None:
     }
 
 
+@pytest.mark.full
 def test_a_classic_snapshot_holds_still(vm: Vm) -> None:
     said = vm.run("""
         set -e
@@ -37,6 +40,7 @@ def test_a_classic_snapshot_holds_still(vm: Vm) -> None:
     assert "lab" not in vm.run("lvs --noheadings -o lv_name data").split()
 
 
+@pytest.mark.full
 def test_a_thin_snapshot_holds_still(vm: Vm) -> None:
     said = vm.run("""
         set -e
@@ -58,6 +62,7 @@ def test_postgresql_answers_from_its_volume(vm: Vm) -> None:
     assert "PostgreSQL 15" in said
 
 
+@pytest.mark.full
 def test_the_cluster_on_the_thin_volume_starts_when_it_is_asked_to(vm: Vm) -> None:
     vm.run("pg_ctlcluster 15 thin start")
     said = vm.run("runuser -u postgres -- psql -At -p 5433 -c 'SHOW data_directory'")

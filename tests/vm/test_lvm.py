@@ -1,30 +1,24 @@
-"""Logical volumes, classic and thin: what a backup of them holds, what it leaves, and what it survives.
-
-About 5 minutes on two idle cores; HOTFLEET_CAMPAIGN=full adds the other victims, kinds and a power cut (which
-tests/vm/test_backup_in_vm.py does with a thin volume)."""
+"""Logical volumes, classic and thin: what a backup of them holds, what it leaves, and what it survives."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from agents.errors import AgentError, ConnectionLost, SnapshotBroken
-from agents.events import Consistency, Moved
+from agents.errors import ConnectionLost, SnapshotBroken
+from agents.events import Consistency
 from agents.plan import SourceRequest
 from agents.snapshots.volumes import remove_command
-from agents.storing import Point
 from tests.live.flows import Console
 from tests.live.ground import wait_until
 from tests.vm.machine import Vm
 from tests.vm.traces import wait_until_clean
+from tests.vm.worker import Worker
 
 # One is ext4, one XFS, both classic; the last is XFS on a thin volume.
 KINDS = ("ext", "xfs", "thin")
-IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 # Counts in two files of one file system, one after the other, without ever flushing. Between them lies
 # everything else: whoever reads them while they move finds them far apart.
 _WRITER = """
@@ -66,31 +60,11 @@ line" && ln m/large m/deep/again && ln -s /etc m/link && echo 0 >a-first && echo
         vm.run(f'rm -rf "{path}"')
 
 
-class Worker(threading.Thread):
-    """A backup in a thread, which ends with `error` (None: it was good)."""
-
-    def __init__(self, console: Console, *sources: str) -> None:
-        super().__init__(daemon=True)
-        self.console, self.sources = console, sources
-        self.error: AgentError | None = None
-        self.points: tuple[Point, ...] = ()
-
-    def run(self) -> None:
-        # One group: all are taken in one moment. In this machine an lvcreate takes seconds when others work;
-        # it holds writers for a small part of that.
-        requests = [SourceRequest(source, group="all", longest_freeze_ms=60_000) for source in self.sources]
-        try:
-            self.points = self.console.back_up(*requests).points
-        except AgentError as error:
-            self.error = error
-
-    def wait_until_stored(self, size: int) -> None:
-        def is_stored() -> bool:
-            assert self.is_alive(), f"it ended too early: {self.error!r}"
-            moves = [event for event in self.console.events if isinstance(event, Moved)]
-            return any(event.stored_bytes >= size for event in moves)
-
-        wait_until(is_stored, timeout_s=300, what=f"{size} stored bytes")
+def back_up(console: Console, *sources: str) -> Worker:
+    """Start a backup of them in a thread. One group: all are taken in one moment."""
+    worker = Worker(console, *(SourceRequest(source, group="all") for source in sources))
+    worker.start()
+    return worker
 
 
 def assert_volumes_are_well(vm: Vm) -> None:
@@ -111,11 +85,13 @@ def test_several_volumes_of_one_run_are_each_of_one_instant(
 ) -> None:
     links = links_of_udev(vm)
     writers = "\n".join(f"writer '{path}' &" for path in sources)
-    worker = Worker(console, *sources)
     with running(vm, "lvm-writers", f"writer() {{\n{_WRITER}\n}}\n{writers}\nwait"):
-        worker.start()
+        worker = back_up(console, *sources)
         worker.wait_until_stored(1_000_000)
         meanwhile = links_of_udev(vm)
+        scope = f"/hotfleet-{console.id}-"
+        group = "cat /proc/$(pgrep -x restic)/cgroup"
+        wait_until(lambda: scope in vm.run(group, check=False), what="restic in its memory limit")
         worker.join(300)
     assert not worker.is_alive() and worker.error is None
     assert meanwhile == links  # udev never points at a snapshot: a mount by UUID finds the live file system
@@ -140,18 +116,16 @@ def narrow(vm: Vm) -> Iterator[None]:
     vm.run("lvremove -q -f -y data/filler")
 
 
-@pytest.mark.parametrize(
-    ("rate", "why"), [("1M", "% of it is used"), ("60M", "it overflowed")][: 2 if IS_FULL else 1]
-)
+@pytest.mark.parametrize(("rate", "why"), [("1M", "% of it is used"), ("60M", "it overflowed")])
+@pytest.mark.full
 def test_a_snapshot_without_space_ends_the_run_and_says_why(
     vm: Vm, console: Console, sources: list[str], narrow: None, rate: str, why: str
 ) -> None:
     path = sources[0]
     vm.run(f"head -c 150M /dev/urandom >'{path}/m/larger'", timeout_s=120)
     script = "while :; do head -c $2 /dev/urandom; sleep 1; done | dd of=$1 bs=64k oflag=dsync 2>/dev/null"
-    worker = Worker(console, path)
     with running(vm, "lvm-flood", script, "/srv/ext/flood", rate):
-        worker.start()
+        worker = back_up(console, path)
         worker.join(300)
     vm.run("rm /srv/ext/flood")
     assert not worker.is_alive()
@@ -169,12 +143,12 @@ VICTIMS = {
 }
 
 
-@pytest.mark.parametrize("victim", list(VICTIMS)[: 2 if IS_FULL else 1])
+@pytest.mark.parametrize("victim", list(VICTIMS))
+@pytest.mark.full
 def test_whatever_is_killed_in_the_middle_no_volume_and_no_mount_stays(
     vm: Vm, console: Console, sources: list[str], victim: str
 ) -> None:
-    worker = Worker(console, *sources)
-    worker.start()
+    worker = back_up(console, *sources)
     worker.wait_until_stored(1_000_000)
     vm.run(VICTIMS[victim].format(id=console.id))
     worker.join(300)
@@ -183,12 +157,11 @@ def test_whatever_is_killed_in_the_middle_no_volume_and_no_mount_stays(
     assert_volumes_are_well(vm)
 
 
-@pytest.mark.skipif(not IS_FULL, reason="a second power cut: HOTFLEET_CAMPAIGN=full")
+@pytest.mark.full
 def test_a_power_cut_leaves_volumes_that_the_next_run_removes(
     vm: Vm, console: Console, sources: list[str]
 ) -> None:
-    worker = Worker(console, *sources)
-    worker.start()
+    worker = back_up(console, *sources)
     worker.wait_until_stored(1_000_000)
     vm.power_cut()
     worker.join(60)
@@ -224,7 +197,8 @@ cat /sys/dev/block/$at/dm/suspended
 """
 
 
-@pytest.mark.parametrize("kind", KINDS if IS_FULL else KINDS[::2])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.full
 def test_a_file_system_that_a_killed_lvcreate_left_frozen_goes_on(vm: Vm, kind: str) -> None:
     """The journal's undo is all that is left then: nothing else on a device thaws it, and nobody is told."""
     size = "-k y" if kind == "thin" else "-l 10"

@@ -62,6 +62,7 @@ def test_it_heals_when_the_console_is_silent_and_the_reaper_is_dead(vm: Vm, sile
     assert not is_timer_active(vm, silent_run)
 
 
+@pytest.mark.full
 def test_nobody_heals_without_the_timer(vm: Vm, silent_run: Runner) -> None:
     """The control of the tests here: it is the timer that heals in them."""
     vm.run(f"systemctl stop {silent_run.name}.timer")
@@ -80,6 +81,7 @@ def test_it_heals_when_every_process_of_the_run_is_dead(vm: Vm, silent_run: Runn
     assert vm.run(f"ls {MARK} 2>/dev/null", check=False) == ""
 
 
+@pytest.mark.full
 def test_a_run_that_ends_well_leaves_no_timer(vm: Vm) -> None:
     with closing(vm.connect()) as session:
         console_id = f"s{secrets.token_hex(3)}"
@@ -90,6 +92,7 @@ def test_a_run_that_ends_well_leaves_no_timer(vm: Vm) -> None:
         wait_until_clean(vm, console_id, timeout_s=10)
 
 
+@pytest.mark.full
 def test_it_lets_a_living_run_alone(vm: Vm) -> None:
     """Its timer fires, sees the reaper, and does nothing. A dead reaper is started again by a heartbeat."""
     with closing(vm.connect()) as session:

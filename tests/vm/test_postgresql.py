@@ -1,11 +1,10 @@
-"""PostgreSQL as most servers have it: Debian's package, systemd, XFS on LVM. Copies are restored and started.
-
-Cost: 4 minutes beside the boot, on two cores."""
+"""PostgreSQL as most servers have it: Debian's package, systemd, XFS on LVM. Copies are started again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -25,8 +24,6 @@ select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from
    and (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
 """
 _TARGET = "/srv/xfs/restored"
-# What is emulated is slow: the limit is not what these tests are about.
-_SLOW_MS = 120_000
 # Debian keeps the configuration elsewhere: the copy gets one of its own.
 _START = f"""
 cd / && rm -rf /run/restored && install -d -o postgres -m 0700 /run/restored
@@ -38,28 +35,51 @@ printf '%s\\n' "listen_addresses = ''" "unix_socket_directories = '/run/restored
 _END = f"cd / && {_AS_POSTGRES} {_BIN}/pg_ctl -s -w -m immediate -D {_TARGET} stop; rm -rf {_TARGET}"
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One of the two that the machine has."""
+
+    name: str
+    port: int
+    data: str
+
+    @property
+    def unit(self) -> str:
+        return f"postgresql@{self.name.replace('/', '-')}"
+
+
+CLASSIC = Cluster("15/main", 5432, "/srv/xfs/postgresql/main")
+THIN = Cluster("15/thin", 5433, "/srv/thin/postgresql/thin")
+
+
 def source(name: str, mode: Mode = "hot") -> SourceRequest:
-    return SourceRequest(
-        application="postgresql", instance=name, mode=mode, longest_freeze_ms=_SLOW_MS, longest_downtime_s=300
-    )
+    # What is emulated stops and starts slowly.
+    return SourceRequest(application="postgresql", instance=name, mode=mode, longest_downtime_s=300)
 
 
-def sql(vm: Vm, query: str, place: str = "/run/postgresql") -> str:
-    return vm.run(f"{_AS_POSTGRES} psql -X -At -h {place} -d bench -c '{query}'", timeout_s=240).strip()
+def sql(vm: Vm, query: str, *, port: int = 5432, place: str = "/run/postgresql") -> str:
+    words = f"{_AS_POSTGRES} psql -X -At -h {place} -p {port} -d bench -c '{query}'"
+    return vm.run(words, timeout_s=240).strip()
 
 
 @pytest.fixture
-def bench(vm: Vm) -> Iterator[None]:
-    """A database of pgbench in the cluster that runs."""
-    vm.run(f"cd / && {_AS_POSTGRES} createdb bench && {_AS_POSTGRES} pgbench -i -q bench", timeout_s=240)
-    yield
-    vm.run(f"cd / && {_AS_POSTGRES} dropdb -f bench")
+def cluster(vm: Vm, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster that runs, with a database of pgbench."""
+    cluster: Cluster = getattr(request, "param", CLASSIC)
+    port = f"-p {cluster.port}"
+    vm.run(f"systemctl start {cluster.unit}", timeout_s=240)
+    make = f"{_AS_POSTGRES} createdb {port} bench && {_AS_POSTGRES} {_BIN}/pgbench {port} -i -q bench"
+    vm.run(f"cd / && {make}", timeout_s=240)
+    yield cluster
+    vm.run(f"cd / && {_AS_POSTGRES} dropdb {port} -f bench")
+    if cluster is not CLASSIC:
+        vm.run(f"systemctl stop {cluster.unit}", timeout_s=120)
 
 
 @contextmanager
-def writers(vm: Vm) -> Iterator[None]:
+def writers(vm: Vm, cluster: Cluster) -> Iterator[None]:
     """Write at a steady rate until the end of the context, and let nobody notice anything."""
-    words = f"{_BIN}/pgbench -n -c 2 -R 20 -T 3600 -P 5 bench"
+    words = f"{_BIN}/pgbench -p {cluster.port} -n -c 2 -R 20 -T 3600 -P 5 bench"
     output = "-p StandardOutput=file:/run/pgbench.log -p StandardError=file:/run/pgbench.log"
     vm.run(f"rm -f /run/pgbench.log; systemd-run -q --unit=pgbench -p User=postgres {output} {words}")
     try:
@@ -84,52 +104,60 @@ def restored(vm: Vm, console: Console, point: Point, data: str) -> Iterator[None
 
 
 def assert_whole(vm: Vm) -> int:
-    assert sql(vm, _SUMS, "/run/restored") == "t"
+    assert sql(vm, _SUMS, place="/run/restored") == "t"
     checked = (
         f"cd / && {_AS_POSTGRES} {_BIN}/pg_amcheck -h /run/restored --install-missing --heapallindexed bench"
     )
     vm.run(checked, timeout_s=300)
-    return int(sql(vm, "select count(*) from pgbench_history", "/run/restored"))
+    return int(sql(vm, "select count(*) from pgbench_history", place="/run/restored"))
 
 
+@pytest.mark.parametrize(
+    "cluster",
+    [pytest.param(CLASSIC, id="classic"), pytest.param(THIN, id="thin", marks=pytest.mark.full)],
+    indirect=True,
+)
 def test_a_hot_snapshot_of_xfs_on_lvm_starts_whole_and_no_writer_notices(
-    vm: Vm, console: Console, bench: None
+    vm: Vm, console: Console, cluster: Cluster
 ) -> None:
-    with writers(vm):
-        outcome = console.back_up(source("15/main"))
+    with writers(vm, cluster):
+        outcome = console.back_up(source(cluster.name))
     (point,) = outcome.points
     assert (point.method, point.consistency) == ("snapshot+lvm", Consistency.APPLICATION)
     (freeze,) = [event for event in console.events if isinstance(event, Froze)]
     assert not freeze.is_stop
-    print(f"\nPostgreSQL on LVM and XFS: frozen for {freeze.milliseconds:.0f} ms at most (emulated machine)")
-    assert any("/etc/postgresql/15/main as files" in said for said in console.sentences)
+    print(f"\nPostgreSQL {cluster.name} on LVM: frozen for {freeze.milliseconds:.0f} ms at most (emulated)")
+    assert any(f"/etc/postgresql/{cluster.name} as files" in said for said in console.sentences)
     wait_until_clean(vm, console.id, timeout_s=20)
-    with restored(vm, console, point, "/srv/xfs/postgresql/main"):
-        assert 0 < assert_whole(vm) <= int(sql(vm, "select count(*) from pgbench_history"))
+    with restored(vm, console, point, cluster.data):
+        assert 0 < assert_whole(vm) <= int(sql(vm, "select count(*) from pgbench_history", port=cluster.port))
 
 
-def test_a_cold_backup_stops_the_service_and_starts_it_again(vm: Vm, console: Console, bench: None) -> None:
+@pytest.mark.full
+def test_a_cold_backup_stops_the_service_and_starts_it_again(
+    vm: Vm, console: Console, cluster: Cluster
+) -> None:
     vm.run(f"cd / && {_AS_POSTGRES} pgbench -n -t 50 bench", timeout_s=120)
-    before = vm.run("systemctl show -p MainPID --value postgresql@15-main").strip()
-    outcome = console.back_up(source("15/main", "cold"))
+    before = vm.run(f"systemctl show -p MainPID --value {cluster.unit}").strip()
+    outcome = console.back_up(source(cluster.name, "cold"))
     (point,) = outcome.points
     assert (point.method, point.consistency) == ("cold+lvm", Consistency.APPLICATION)
     (stop,) = [event for event in console.events if isinstance(event, Froze)]
     assert stop.is_stop
     print(f"\nPostgreSQL cold on LVM and XFS: stopped for {stop.milliseconds:.0f} ms (emulated machine)")
-    assert vm.run("systemctl is-active postgresql@15-main").strip() == "active"
-    assert vm.run("systemctl show -p MainPID --value postgresql@15-main").strip() != before
+    assert vm.run(f"systemctl is-active {cluster.unit}").strip() == "active"
+    assert vm.run(f"systemctl show -p MainPID --value {cluster.unit}").strip() != before
     assert sql(vm, _SUMS) == "t"
     wait_until_clean(vm, console.id, timeout_s=20)
-    assert console.restore(point.restic_id, "/srv/xfs/postgresql/main", _TARGET).is_complete
+    assert console.restore(point.restic_id, cluster.data, _TARGET).is_complete
     state = vm.run(f"{_BIN}/pg_controldata {_TARGET}; rm -rf {_TARGET}")
     assert "Database cluster state:               shut down" in state
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_cluster_that_does_not_run_is_read_and_not_started(vm: Vm, console: Console) -> None:
-    assert vm.run("systemctl is-active postgresql@15-thin", check=False).strip() == "inactive"
-    outcome = console.back_up(source("15/thin"))
+    assert vm.run(f"systemctl is-active {THIN.unit}", check=False).strip() == "inactive"
+    outcome = console.back_up(source(THIN.name))
     (point,) = outcome.points
     assert (point.method, point.consistency) == ("cold+lvm", Consistency.APPLICATION)
-    assert vm.run("systemctl is-active postgresql@15-thin", check=False).strip() == "inactive"
+    assert vm.run(f"systemctl is-active {THIN.unit}", check=False).strip() == "inactive"
