@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from tests.live.ground import wait_until
 
@@ -32,7 +33,7 @@ _SETTINGS = (
 ENGINES = ("InnoDB", "MyISAM", "Aria")
 _ACCOUNTS = 20
 _COLUMNS = "(writer int, n int, filler varchar(200), primary key (writer, n))"
-_SCHEMA = f"""
+SCHEMA = f"""
 create database app;
 use app;
 {"".join(f"create table {each} {_COLUMNS} engine={each};" for each in ENGINES)}
@@ -51,7 +52,7 @@ def _template() -> Path:
     words += ["--auth-root-authentication-method=socket"]
     subprocess.run(words, check=True, capture_output=True, timeout=120)
     with Server(path) as server:
-        server.sql(_SCHEMA)
+        server.sql(SCHEMA)
     return path
 
 
@@ -158,12 +159,26 @@ class Server:
                 self.run("-e", f"kill {line}", check=False)
 
 
+class Reached(Protocol):
+    """A server that is asked by a client program, wherever it runs."""
+
+    def words(self) -> list[str]:
+        """Return the words that start a client, which reads SQL from stdin."""
+
+    def sql(self, query: str) -> str:
+        """Return what a query printed. Raise AssertionError when it failed."""
+
+
 class Writer:
     """Writes numbers, one after another, into a table of each engine, and moves money between accounts.
 
     At every moment each table holds all numbers from 1, and one table at most one more than the next one."""
 
-    def __init__(self, server: Server, number: int, engines: Sequence[str] = ENGINES) -> None:
+    def __init__(
+        self, server: Reached, number: int, engines: Sequence[str] = ENGINES, *, pause_s: float = 0
+    ) -> None:
+        """`pause_s`: between two steps, where nobody can write as fast as can be."""
+        self._pause_s = pause_s
         self._engines = engines
         self.number = number
         self.count = 0
@@ -197,6 +212,7 @@ class Writer:
                 break
             self.count += 1
             self.longest_s = max(self.longest_s, time.monotonic() - began)
+            self._stop.wait(self._pause_s)
         client.stdin.close()
         client.wait(10)
 
@@ -214,7 +230,7 @@ class Writer:
         return f"{rows}{move}select 'done {n}';\n"
 
 
-def find_faults(server: Server, least: dict[int, int]) -> list[str]:
+def find_faults(server: Reached, least: dict[int, int]) -> list[str]:
     """Given a server on a restored copy and what each writer had written before the backup began, return what
     is wrong with it."""
     faults = []
