@@ -24,7 +24,8 @@ def _functions() -> str:
 def stop_around(services: Sequence[str]) -> Quiesce:
     """Given the names of services, return what stops them in this order and starts them again, last first.
 
-    Raise ValueError for a name that holds a blank or a slash or begins with a dash: no service has one."""
+    Raise ValueError for a name that holds a blank, a slash or a pattern, or begins with a dash: no service
+    has one."""
     for name in services:
         if not _is_name(name.removeprefix("container:")):
             raise ValueError(f"not the name of a service: {name!r}")
@@ -38,5 +39,6 @@ def stop_around(services: Sequence[str]) -> Quiesce:
 
 
 def _is_name(name: str) -> bool:
-    is_plain = name.isprintable() and not any(letter.isspace() or letter == "/" for letter in name)
+    # A pattern would stop all units that it matches, and start only those that systemd still remembers.
+    is_plain = name.isprintable() and not any(letter.isspace() or letter in "/*?[" for letter in name)
     return 0 < len(name) <= _LONGEST_NAME and is_plain and name[0] not in "-."

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # $hold is set by who joins this with a hold, a release or an undo
 # Stopping services and starting them again. The shell of services.py; $hold is the directory of this hold alone.
-# Files there: ran (what ran, a name a line, each written before its stop), stopping (the one whose stop is not known
-#   to have ended), over (an undo ran: nothing is stopped any more), busy (the process that works here now),
-#   start.<n> (who starts a service), started.<n> (how that ended)
+# Files there: ran (what ran, a name a line, each written before its stop), stood (what did not run), stopping (the one
+#   whose stop is not known to have ended), over (an undo ran: nothing is stopped any more),
+#   busy (the process that works here now), start.<n> (who starts a service), started.<n> (how that ended)
 # A hold, its release and its undo may meet, and each may be killed anywhere:
 # 1. one works at a time (busy), and who was killed does not keep the next one waiting;
 # 2. an undo says "over" first, so that a hold that still stops services ends, and starts what it stopped;
@@ -82,11 +82,19 @@ service_init() { # name, what
   if command -v service >/dev/null; then service "$1" "$2"; else "/etc/init.d/$1" "$2"; fi
 }
 
-service_triggers() { # given a unit, prints the active sockets, timers and paths that would start it again meanwhile
+# Given a unit (and those that were asked before), prints what is active and would start it again meanwhile (sockets,
+# timers, paths), or is stopped together with it and would stay down: what requires it, or is a part of it.
+service_triggers() {
   case $1 in container:*) return 0 ;; esac
   [ -d /run/systemd/system ] || return 0
-  for trigger in $(systemctl show -p TriggeredBy -- "$1" | sed -n 's/^TriggeredBy=//p'); do
-    [ "$(systemctl is-active -- "$trigger")" != active ] || printf '%s\n' "$trigger"
+  for trigger in $(
+    systemctl show -p TriggeredBy -p RequiredBy -p BoundBy -p ConsistsOf -- "$1" | sed 's/^[A-Za-z]*=//'
+  ); do
+    case $trigger in *.target | *.slice) continue ;; esac # to start one starts what nobody stopped
+    case " ${2-} $1 " in *" $trigger "*) continue ;; esac
+    [ "$(systemctl is-active -- "$trigger")" = active ] || continue
+    (service_triggers "$trigger" "${2-} $1")
+    printf '%s\n' "$trigger"
   done
 }
 
@@ -105,7 +113,11 @@ service_stop_each() {
   for service in "$@"; do
     service_look "$service" || { echo "nobody knows whether $service runs: $why" >&2; return 1; }
     case $seen in
-      stands) printf 'note %s did not run: it is neither stopped nor started\n' "$service" ;;
+      stands)
+        ! grep -qxF -- "$service" "$hold/ran" || continue # it went down with one before it
+        printf 'note %s did not run: it is neither stopped nor started\n' "$service"
+        printf '%s\n' "$service" >>"$hold/stood" || return 1
+        ;;
       runs) service_stop_one "$service" || return 1 ;;
       *) echo "$service is just being started or stopped" >&2; return 1 ;;
     esac
@@ -152,7 +164,8 @@ services_undo() { # alone, in another shell; also when the hold never ran: then 
   undo_status=0
   [ -e "$hold/over" ] || [ -e "$hold/busy" ] || service_check_still || undo_status=3
   : >"$hold/over" || return 1
-  services_start && return "$undo_status"
+  services_start || [ "$undo_status" = 3 ] || undo_status=1 # who tries again learns whether it runs
+  return "$undo_status"
 }
 
 services_start() { # what ran, the last one that was stopped first; 3: it did not stand still until now
@@ -160,18 +173,18 @@ services_start() { # what ran, the last one that was stopped first; 3: it did no
   begin_status=0
   [ -e "$hold/over" ] || service_check_still || begin_status=3
   service_begin 150 || return 1
-  service_start_each || begin_status=1
+  service_start_each || [ "$begin_status" = 3 ] || begin_status=1
   service_end
   return "$begin_status"
 }
 
-service_check_still() { # what was stopped and runs before we started it was read while it moved
+service_check_still() { # what was stopped, or stood, and runs before we started it was read while it moved
   [ -f "$hold/ran" ] && [ ! -e "$hold/begun" ] && [ ! -e "$hold/stopping" ] || return 0
-  while read -r service; do
+  cat "$hold/ran" "$hold/stood" 2>/dev/null | while read -r service; do
     { service_look "$service" && [ "$seen" = stands ]; } && continue
     echo "$service was started by somebody else while it had to stand still" >&2
     return 1
-  done <"$hold/ran"
+  done
 }
 
 service_start_each() {

@@ -11,7 +11,22 @@ from agents.applications.services import stop_around
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-x", "a b", "a\nb", "../x", "a/b", ".x", "container:", "container:-a", "a" * 257]
+    "name",
+    [
+        "",
+        "-x",
+        "a b",
+        "a\nb",
+        "../x",
+        "a/b",
+        ".x",
+        "container:",
+        "container:-a",
+        "a" * 257,
+        "db@*",
+        "a?",
+        "[ab]",
+    ],
 )
 def test_what_is_no_name_of_a_service_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not the name"):
