@@ -138,7 +138,8 @@ def die(victim: str, worker: SteppingWorker, device: Device) -> bool:
         worker.process.send_signal(signal.SIGSTOP)
         return True
     if victim == "runner":
-        (record,) = Path("/run/hotfleet").glob(f"hotfleet-*-{worker.run_id}/runner")
+        places = (Path("/run/hotfleet"), Path("/dev/shm/hotfleet"))  # whichever is a tmpfs
+        (record,) = (each for place in places for each in place.glob(f"hotfleet-*-{worker.run_id}/runner"))
         pids = [int(record.read_text().split()[0])]
     elif victim == "sshd":
         pids = [pid for pid in device.session_pids() if name_of(pid) == "sshd"]
