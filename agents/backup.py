@@ -38,6 +38,9 @@ from agents.watching import watch_device
 
 __all__ = ["BackupOutcome", "BackupRequest", "KnownPoint", "Point", "back_up"]
 
+# A device may hold any number of things with names like ours: so many are told one by one.
+_MOST_LEFTOVERS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
@@ -105,7 +108,9 @@ def back_up(
         with phase(tell, Phase.VERIFY):
             for point in points:
                 _read_back(repository, point, request.run_id, tell)
-        return _finish([*unchanged, *points], facts, plan, stack, tell)
+        order = [source.key for source in request.sources]
+        made = sorted([*unchanged, *points], key=lambda point: order.index(point.source))
+        return _finish(made, facts, plan, stack, tell)
 
 
 def _finish(
@@ -142,8 +147,11 @@ class _Work:
         """Read facts, remove what dead runs left, and decide. Nothing of the device is touched otherwise."""
         facts = self._read_facts()
         leftovers = find_leftovers(self._runner, facts)
-        for leftover, reason in clean_leftovers(self._runner, leftovers):
+        stays = clean_leftovers(self._runner, leftovers)
+        for leftover, reason in stays[:_MOST_LEFTOVERS]:
             self._tell(Said(f"{leftover.path} stays on the device: {reason}.", Level.WARNING))
+        if len(stays) > _MOST_LEFTOVERS:
+            self._tell(Said(f"{len(stays):,} things of other runs stay on the device.", Level.WARNING))
         # The snapshots of dead runs must not be planned around; what nobody touched changed no fact.
         if any(not (each.is_foreign or each.is_alive) for each in leftovers):
             facts = self._read_facts()

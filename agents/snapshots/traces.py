@@ -12,7 +12,8 @@ TRACE_PATTERN = ".hotfleet-*-*"
 _FIND = """
 for place in "$@"; do
   for found in "$place"/.hotfleet-*-*; do
-    [ -d "$found" ] && [ ! -L "$found" ] || continue
+    # only root made ours: whoever else owns the place may fill it with such names
+    [ -d "$found" ] && [ ! -L "$found" ] && [ -O "$found" ] || continue
     run=${found##*/.}
     case ${run#hotfleet-*-} in *-*) run=${run%-*} ;; esac
     printf '%s\\0%s\\0' "$run" "$found"

@@ -21,7 +21,7 @@ _DATASET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.:-]+)*$")
 _TAG = "hotfleet"
 
 # A snapshot that was mounted a moment ago may be busy (openzfs #12096): some tries, then by -d, which
-# destroys it # when its last reader ends.
+# destroys it when its last reader ends.
 _REMOVE = """
 snapshot=$1
 case $snapshot in *@hotfleet-*-*) ;; *) echo "$snapshot is no snapshot of a run" >&2; exit 1 ;; esac
