@@ -137,7 +137,8 @@ class Runner:
         """Run an owed undo step now and strike it from the journal.
 
         Raise CommandFailed when it failed (it stays owed), FreezeTooLong when the device ran it before."""
-        answer = self._request("settle", key)
+        # an undo step may take 20 s and 7 to be ended, on a slow device more
+        answer = self._request("settle", key, timeout_s=120.0)
         if answer.status == _FORCED:
             raise FreezeTooLong(f"the device ended {key} by itself because it took too long")
         if answer.status == _UNKNOWN_KEY:

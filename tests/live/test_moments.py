@@ -21,6 +21,7 @@ from agents.applications import Quiesce
 from agents.commands import Command, quote
 from agents.errors import (
     Cancelled,
+    CommandFailed,
     ConnectionLost,
     DeviceHealed,
     FreezeTooLong,
@@ -292,3 +293,14 @@ def test_who_moved_meanwhile_is_not_told_as_down(place: Place) -> None:
     ):
         raise Cancelled("somebody pressed the button")
     assert place.writer.writes()
+
+
+@pytest.mark.parametrize("status", [66, 75])
+def test_an_undo_that_fails_is_told_as_such_whatever_its_status(place: Place, status: int) -> None:
+    """These statuses are the runner's own words for "not owed" and "was forced"."""
+    allowed = place.folder / "may"
+    undo = f"[ -e {quote(str(allowed))} ] || exit {status}"
+    place.runner.owe("one", Command.of("/bin/sh", "-c", undo))
+    with pytest.raises(CommandFailed):
+        place.runner.settle("one")
+    allowed.touch()

@@ -169,3 +169,15 @@ def count(path: Path, stop: threading.Event) -> None:
     while not stop.is_set():
         number += 1
         path.write_text(str(number))
+
+
+def test_points_come_in_the_order_of_the_policy(console: Console, source: Path, device: Device) -> None:
+    other = device.btrfs / "other"
+    command("btrfs", "subvolume", "create", other)
+    first = console.back_up(source, other)
+    write_byte(source)
+    again = console.back_up(source, other, known=known_of(first))
+    assert [(point.source, point.is_unchanged) for point in again.points] == [
+        (str(source), False),
+        (str(other), True),
+    ]
