@@ -1,18 +1,22 @@
-"""PostgreSQL: an atomic snapshot, else a stream of the whole cluster, else a dump of every database."""
+"""PostgreSQL: an atomic snapshot, else a stream of the whole cluster, else a copy of its files wherever they
+lie, else a dump of every database."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from agents.applications.contract import Application
 from agents.applications.postgresql_answers import APPLICATION, names_of, parse_clusters
 from agents.applications.postgresql_look import make_look
 from agents.applications.postgresql_ways import (
+    COPY,
     LOCK_WAIT_S,
     databases_of,
     make_base_backup,
     make_checkpoint,
     make_dumps,
+    make_file_copy,
 )
 from agents.applications.recipes import DUMP, SNAPSHOT, STREAM, Ground, Offer, Patience, Recipe
 from agents.commands import Command
@@ -47,6 +51,7 @@ class PostgreSql(Application):
         for why_not, make in (
             (_why_no_snapshot(instance, ground), _offer_snapshot),
             (_why_no_stream(instance), _offer_stream),
+            (_why_no_copy(instance), _offer_copy),
             (_why_no_dump(instance), _offer_dump),
         ):
             if why_not:
@@ -72,6 +77,10 @@ class PostgreSql(Application):
             # Same, "Making a Base Backup": with the WAL up to its end it is consistent once that is replayed.
             stream = (make_base_backup(instance),)
             return Recipe(STREAM, Consistency.APPLICATION, streams=stream, notes=_notes(instance))
+        if method == COPY:
+            # Same, "Making a Base Backup Using the Low-Level API": as above, made by whoever asks for it.
+            copy = (make_file_copy(instance),)
+            return Recipe(COPY, Consistency.APPLICATION, streams=copy, notes=_notes_of_copy(instance))
         if method == DUMP:
             # Same, "SQL Dump": a dump shows its database as it was at the moment at which it began.
             streams = make_dumps(instance)
@@ -109,6 +118,24 @@ def _offer_stream(instance: Instance, ground: Ground, lacks: str) -> Offer:
         STREAM,
         Consistency.APPLICATION,
         "pg_basebackup copies the running cluster with the WAL that makes it whole",
+        freeze="nothing is held",
+        cost=f"an immediate checkpoint; {read} read each time; WAL is kept until the end by a temporary slot",
+        missing=lacks,
+    )
+
+
+def _offer_copy(instance: Instance, ground: Ground, lacks: str) -> Offer:
+    size = instance.detail("size_bytes")
+    read = f"{int(size) / 1e6:,.0f} MB are" if size else "everything is"
+    reason = "the files of the running cluster are copied, with the WAL that makes them whole"
+    if names_of(instance, "tablespace"):
+        reason += ", wherever its tablespaces lie"
+    elif not _why_no_stream(instance):
+        reason += "; the stream does the same by PostgreSQL's own program"
+    return Offer(
+        COPY,
+        Consistency.APPLICATION,
+        reason,
         freeze="nothing is held",
         cost=f"an immediate checkpoint; {read} read each time; WAL is kept until the end by a temporary slot",
         missing=lacks,
@@ -153,6 +180,18 @@ def _why_no_stream(instance: Instance) -> str:
     return ""
 
 
+def _why_no_copy(instance: Instance) -> str:
+    if not instance.places:
+        return "No copy: nobody knows where all of its files lie."
+    if int(instance.version.partition(".")[0]) < _STREAMS_SINCE:
+        return f"No copy: PostgreSQL {instance.version} has no temporary slots. Version 10 has."
+    if instance.detail("is_superuser") != "yes":
+        return f"No copy: the role {instance.detail('role')} is no superuser."
+    if instance.detail("wal_level") == "minimal" or instance.detail("max_replication_slots") == "0":
+        return "No copy: nothing would keep the WAL. Set wal_level to replica and allow a replication slot."
+    return ""
+
+
 def _why_no_dump(instance: Instance) -> str:
     if not instance.detail("pg_dump") or not instance.detail("pg_dumpall"):
         return "No dump: pg_dump is missing. Install PostgreSQL's client programs."
@@ -171,11 +210,8 @@ def _excludes(instance: Instance) -> tuple[str, ...]:
 
 
 def _notes(instance: Instance) -> tuple[str, ...]:
-    notes = []
+    notes = [*_notes_of_config(instance)]
     data = instance.detail("data")
-    config = instance.detail("config_file").rpartition("/")[0]
-    if config and config != data:
-        notes.append(f"its configuration is not part of it: back up {config} as files")
     elsewhere = [place for place in instance.places if not is_within(place, data)]
     if elsewhere:
         # A copy that is started beside the original would write into the files of the original.
@@ -183,9 +219,27 @@ def _notes(instance: Instance) -> tuple[str, ...]:
             f"its links lead to {', '.join(elsewhere)}: "
             "lead those of a restored copy to folders of its own before you start it"
         )
+    return (*notes, *_notes_of_standby(instance))
+
+
+def _notes_of_config(instance: Instance) -> Iterator[str]:
+    config = instance.detail("config_file").rpartition("/")[0]
+    if config and config != instance.detail("data"):
+        yield f"its configuration is not part of it: back up {config} as files"
+
+
+def _notes_of_standby(instance: Instance) -> Iterator[str]:
     if instance.detail("is_standby") == "yes":
-        notes.append("it is a standby: restored, it follows its primary until standby.signal is removed")
-    return tuple(notes)
+        yield "it is a standby: restored, it follows its primary until standby.signal is removed"
+
+
+def _notes_of_copy(instance: Instance) -> tuple[str, ...]:
+    notes = [*_notes_of_config(instance)]
+    if names_of(instance, "tablespace"):
+        notes.append(
+            "restored, its tablespaces lie in the folder tablespaces beside data until you move them"
+        )
+    return (*notes, *_notes_of_standby(instance))
 
 
 def _notes_of_dump(instance: Instance) -> tuple[str, ...]:

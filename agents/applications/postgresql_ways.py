@@ -6,10 +6,13 @@ from __future__ import annotations
 import re
 
 from agents.applications.postgresql_answers import names_of
+from agents.applications.postgresql_copy import copy_words
 from agents.applications.recipes import Quiesce, Stream
 from agents.commands import Command, to_bytes
 from agents.facts import Instance
 
+# A method beside those that others have too: the low-level copy.
+COPY = "copy"
 # How long a checkpoint may take before the snapshot is taken without its end.
 CHECKPOINT_S = 60
 # How long a dump waits for a table that somebody holds (ACCESS EXCLUSIVE).
@@ -51,6 +54,11 @@ def make_base_backup(instance: Instance) -> Stream:
     """Return the whole cluster as one tar, with the WAL that it needs."""
     programs = (instance.detail("psql"), instance.detail("pg_basebackup"), _asked_in(instance))
     return Stream("base.tar", _as_owner(instance, "/bin/sh", "-c", _BASE_BACKUP, "hotfleet", *programs))
+
+
+def make_file_copy(instance: Instance) -> Stream:
+    """Return the whole cluster as one tar, wherever its files lie, with the WAL that it needs."""
+    return Stream("cluster.tar", _as_owner(instance, *copy_words(instance, _asked_in(instance))))
 
 
 def make_dumps(instance: Instance) -> tuple[Stream, ...]:

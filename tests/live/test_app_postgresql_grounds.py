@@ -105,7 +105,7 @@ def test_a_naive_copy_is_never_called_consistent(device: Device, tmp_path: Path)
         assert any("No snapshot" in said and "ext4" in said for said in console.sentences)
 
 
-def test_a_tablespace_elsewhere_leaves_only_the_dump_and_says_why(device: Device, tmp_path: Path) -> None:
+def test_a_tablespace_elsewhere_leaves_the_copy_and_says_why(device: Device, tmp_path: Path) -> None:
     console = Console(device, tmp_path)
     device.btrfs.chmod(0o755)
     other = device.make_file_system("ext4", size_mb=256)
@@ -122,7 +122,7 @@ def test_a_tablespace_elsewhere_leaves_only_the_dump_and_says_why(device: Device
                 )
             assert why in refused.value.message
         outcome = console.back_up(SourceRequest(application="postgresql", instance=instance.name))
-        assert {point.method for point in outcome.points} == {"dump"}
+        assert {point.method for point in outcome.points} == {"copy"}
 
 
 def test_wal_and_mounts_inside_are_places_of_their_own(device: Device) -> None:

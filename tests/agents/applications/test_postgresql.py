@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agents.applications import DUMP, SNAPSHOT, STREAM, Ground, Offer, Patience, applications
+from agents.applications.postgresql_copy import HALVES
 from agents.applications.postgresql_look import make_look
-from agents.applications.postgresql_ways import make_connection, make_file_name
+from agents.applications.postgresql_ways import COPY, make_connection, make_file_name
 from agents.errors import PlanRefused, ProtocolBroken
 from agents.facts import DatabaseSeen, Detail, DeviceFacts, Instance
 from tests.agents.facts.samples import make_facts, make_mount
@@ -86,7 +87,7 @@ def test_a_real_cluster_is_understood_with_its_tablespace_and_its_databases() ->
         "closed",
     ]
     assert int(cluster.detail("size_bytes")) > 10_000_000
-    assert set(offers(cluster)) == {SNAPSHOT, DUMP}
+    assert list(offers(cluster)) == [SNAPSHOT, COPY, DUMP]
     assert "tablespaces" in offers(cluster, APART)[DUMP].missing
 
 
@@ -110,7 +111,7 @@ def test_settings_that_forbid_a_method_are_named() -> None:
 
 def test_a_standby_is_backed_up_and_called_one() -> None:
     standby = parse("look-standby.bin")["/srv/hotfleet-cases/standby"]
-    assert set(offers(standby)) == {SNAPSHOT, STREAM, DUMP}
+    assert list(offers(standby)) == [SNAPSHOT, STREAM, COPY, DUMP]
     notes = PLUGIN.recipe(standby, SNAPSHOT, Patience(), "").notes
     assert any("standby.signal" in note for note in notes)
 
@@ -180,6 +181,48 @@ def test_why_there_is_no_stream(values: dict[str, object], why: str) -> None:
     instance = changed(**values)
     assert STREAM not in offers(instance)
     assert why in offers(instance, APART)[DUMP].missing
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"version": 90624}, "9.6.24"),
+        ({"is_superuser": False}, "no superuser"),
+        ({"settings": {"full_page_writes": "on", "wal_level": "minimal"}}, "wal_level"),
+        ({"settings": {"full_page_writes": "on", "max_replication_slots": "0"}}, "a replication slot"),
+    ],
+)
+def test_why_there_is_no_copy(values: dict[str, object], why: str) -> None:
+    found = offers(changed(**values), APART)
+    assert COPY not in found
+    # a role that may not copy may not dump either
+    assert DUMP not in found or why in found[DUMP].missing
+    assert (DUMP in found) == ("is_superuser" not in values)
+
+
+def test_a_copy_is_not_better_than_a_stream_and_says_so() -> None:
+    one_place = offers(changed(), APART)
+    assert list(one_place) == [STREAM, COPY, DUMP]
+    assert "the stream does the same" in one_place[COPY].reason
+    spread = changed(tablespaces=[["fast", "/fast"]])
+    assert list(offers(spread, APART)) == [COPY, DUMP]
+    assert "wherever its tablespaces lie" in offers(spread, APART)[COPY].reason
+    notes = PLUGIN.recipe(spread, COPY, Patience(), "").notes
+    assert any("folder tablespaces" in note for note in notes)
+    unknown = one(say("/srv/pg", answer(STATE, "place", "/srv/pg/pg_wal", "")))
+    assert COPY not in offers(unknown)
+
+
+def test_the_shell_of_a_copy_is_clean_and_speaks_to_old_servers_too() -> None:
+    check_shell(HALVES)
+    for version, begin, end in (
+        (140011, "pg_start_backup('hotfleet', true, false)", "pg_stop_backup(false, false)"),
+        (150018, "pg_backup_start('hotfleet', true)", "pg_backup_stop(false)"),
+    ):
+        (stream,) = PLUGIN.recipe(changed(version=version), COPY, Patience(), "").streams
+        script = next(word for word in stream.producer.argv if "\\gset" in word)
+        assert f"select {begin} as first" in script
+        assert f"from {end} " in script
 
 
 def test_configuration_outside_of_the_data_is_mentioned() -> None:

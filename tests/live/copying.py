@@ -1,0 +1,128 @@
+"""A PostgreSQL cluster on several file systems, its low-level copies, and what stops one in its middle."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agents.backup import BackupOutcome
+from agents.plan import SourceRequest
+from agents.storing import Point
+from tests.live.flows import Console, assert_device_is_clean
+from tests.live.ground import Device, wait_until
+from tests.live.killer import Killer
+from tests.live.pgbench import prepare
+from tests.live.postgresql import Cluster, as_postgres, own
+
+LOCATION = "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'fast'"
+END = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'hotfleet'"
+
+
+@contextmanager
+def spread_cluster(machine: Device) -> Iterator[tuple[Cluster, Path]]:
+    """A server with its WAL and a tablespace on another file system than its data, and that one's folder."""
+    machine.directory.chmod(0o755)
+    machine.btrfs.chmod(0o755)
+    # it has no snapshots
+    elsewhere = machine.make_file_system("ext4", size_mb=512)
+    elsewhere.chmod(0o755)
+    wal = own(elsewhere / "wal")
+    with Cluster(machine.btrfs / "da ta").create("--waldir", str(wal)) as cluster:
+        cluster.sql(f"create tablespace fast location '{own(elsewhere / 'fa st')}'")
+        prepare(cluster)
+        cluster.sql("alter table pgbench_accounts set tablespace fast")
+        cluster.sql("alter index pgbench_tellers_pkey set tablespace fast")
+        yield cluster, elsewhere
+
+
+def back_up(console: Console, cluster: Cluster, method: str = "copy") -> BackupOutcome:
+    return console.back_up(SourceRequest(application="postgresql", instance=str(cluster.data), method=method))
+
+
+def only(outcome: BackupOutcome) -> Point:
+    (point,) = outcome.points
+    return point
+
+
+def fetch(console: Console, point: Point, place: Path) -> Path:
+    folder = place / f"stream-{point.restic_id[:8]}"
+    assert console.restore(point.restic_id, "/", folder).is_complete
+    own(folder)
+    shutil.chown(folder / "cluster.tar", "postgres")
+    return folder / "cluster.tar"
+
+
+def put_together(console: Console, point: Point, place: Path) -> Path:
+    """The steps of docs/operate.md; return the data directory."""
+    archive = fetch(console, point, place)
+    restored = own(place / f"restored-{point.restic_id[:8]}")
+    as_postgres("tar", "-x", "-p", "-f", archive, "-C", restored)
+    return restored / "data"
+
+
+def assert_nothing_is_kept(cluster: Cluster) -> None:
+    """No slot, no session, and so no backup mode: it belongs to a session."""
+    left = (
+        "select (select count(*) from pg_replication_slots) + "
+        "(select count(*) from pg_stat_activity where application_name = 'hotfleet')"
+    )
+    wait_until(lambda: cluster.sql(left) == "0", what="the end of the session")
+
+
+def assert_no_point(console: Console, cluster: Cluster) -> None:
+    assert console.count_restore_points() == 0
+    assert_nothing_is_kept(cluster)
+    assert_device_is_clean(console)
+
+
+@contextmanager
+def paused(machine: Device, what: Callable[[], object]) -> Iterator[Killer]:
+    """Do something while the copy of the files stands still in its middle. Raise what it raised."""
+    raised: list[BaseException] = []
+
+    def strike(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            what()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    with Killer(machine, "", by="tar", strike=strike) as killer:
+        yield killer
+    assert killer.killed, "nothing was copied"
+    if raised:
+        raise raised[0]
+
+
+@contextmanager
+def stopped_in_the_wal(machine: Device, strike: Callable[[int], object]) -> Iterator[None]:
+    """Do something while the second tar, which reads the WAL, stands still."""
+    over, caught = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set() and not caught.is_set():
+            for pid in machine.pids():
+                with contextlib.suppress(OSError):
+                    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    if words.startswith(b"tar\0") and b",data/pg_wal/," in words:
+                        os.kill(pid, signal.SIGSTOP)
+                        caught.set()
+                        strike(pid)
+                        os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert caught.is_set(), "nobody read the WAL"
