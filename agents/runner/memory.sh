@@ -35,7 +35,8 @@ scope_words() { # given a unit, bytes and niceness. nice means nothing between c
   while [ "$step" != - ] && [ "$step" -gt 0 ]; do
     weight=$((weight * 4 / 5)) step=$((step - 1))
   done
-  printf '%s ' systemd-run --quiet --collect --scope --unit="$1" -p CPUWeight=$(((weight + 99) / 100))
+  # its own description would be the program's words, which may be long or no text (systemd-run refuses that)
+  printf '%s ' systemd-run --quiet --collect --scope --description=Hotfleet --unit="$1" -p CPUWeight=$(((weight + 99) / 100))
   printf '%s ' -p MemoryHigh="$2" -p MemoryMax=$(($2 * 2))
 }
 

@@ -47,11 +47,12 @@ def running(vm: Vm, name: str, script: str, *words: str) -> Iterator[None]:
 def sources(vm: Vm) -> Iterator[list[str]]:
     """A folder on each kind of volume, with files that are small, large, sparse and strange."""
     paths = [f"/srv/{kind}/lvm source" for kind in KINDS]
-    for path in paths:
+    # restic stores packs of 16 MB: of the first source it stores one in the middle.
+    for path, large_mb in zip(paths, (20, 4, 4), strict=True):
         vm.run(f"""
           mkdir -p "{path}/m/deep" && cd "{path}" || exit 1
-          head -c 20M /dev/urandom >m/large
-          truncate -s 30M m/sparse && echo end >>m/sparse
+          head -c {large_mb}M /dev/urandom >m/large
+          truncate -s 10M m/sparse && echo end >>m/sparse
           printf x >"m/deep/new
 line" && ln m/large m/deep/again && ln -s /etc m/link && echo 0 >a-first && echo 0 >z-last
         """)

@@ -43,8 +43,7 @@ def runner(vm: Vm, told: list[Event]) -> Iterator[Runner]:
 
 
 def scopes_of(vm: Vm, runner: Runner) -> list[str]:
-    listed = vm.run(f"systemctl list-units --all --plain --no-legend --type=scope '{runner.name}-*'")
-    return [line.split()[0] for line in listed.splitlines()]
+    return vm.run(f"systemctl show -p Id --value '{runner.name}-*.scope'").split()
 
 
 def scope_of(vm: Vm, runner: Runner) -> str:
@@ -72,6 +71,20 @@ def test_a_long_program_runs_in_a_scope_that_goes_with_it(vm: Vm, runner: Runner
     wait_until(lambda: vm.run(f"cat /proc/{pid}/comm").strip() == "sleep", what="the program itself")
     runner.stop(program)
     wait_until(lambda: scopes_of(vm, runner) == [], what="the end of the scope")
+
+
+def test_words_that_are_no_text_reach_a_program_in_a_scope(vm: Vm, runner: Runner) -> None:
+    """systemd would call the scope by them, and takes nothing but text."""
+    words = ("\udcff", "two\nlines", "%n", "$HOME", "")
+    program = runner.start(
+        Command.of("sh", "-c", "printf '%s|' \"$@\"; exec sleep 600", "sh", *words), environment={}
+    )
+    scope_of(vm, runner)
+    said = b""
+    while said.count(b"|") < len(words):
+        said += program.read(timeout_s=20)
+    assert said == b"\xff|two\nlines|%n|$HOME||"
+    runner.stop(program)
 
 
 def test_a_program_without_a_limit_has_none(vm: Vm, runner: Runner) -> None:
