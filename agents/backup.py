@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from agents.applications import read_instances
-from agents.errors import CommandFailed, RepositoryBroken
+from agents.errors import CommandFailed, ConnectionLost, DeviceHealed, RepositoryBroken
 from agents.events import Level, Phase, Said, Tell
 from agents.facts import DeviceFacts, read_facts
 from agents.flow import Control, OpenSession, phase
@@ -125,8 +125,9 @@ def _clean_up(stack: ExitStack, tell: Tell) -> bool:
     """Undo everything. The data is safe by now: what cannot be undone is a warning; the device goes on."""
     try:
         stack.close()
-    except CommandFailed as error:
-        tell(Said(f"{error.message}: {error.detail}", Level.ERROR))
+    except (CommandFailed, ConnectionLost, DeviceHealed) as error:
+        detail = f": {error.detail}" if error.detail else ""
+        tell(Said(f"{error.message}{detail}. The device cleans up by itself.", Level.ERROR))
         return False
     return True
 

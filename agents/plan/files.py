@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import replace
 
+from agents.applications.recipes import Quiesce
 from agents.applications.services import stop_around
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
@@ -78,12 +79,7 @@ def _make_cold(planned: PlannedSource) -> PlannedSource:
             f"{planned.key} is to be backed up cold, and the policy names no service to stop meanwhile",
             remedy="Name the services in the policy, or back it up hot.",
         )
-    try:
-        quiesce = stop_around(services)
-    except ValueError as error:
-        raise PlanRefused(
-            f"{planned.key}: {error}", remedy="Write each service in the policy as the device names it."
-        ) from error
+    quiesce = stop_services(planned.request)
     parts = read_alike(planned.parts)
     return replace(
         planned,
@@ -93,6 +89,16 @@ def _make_cold(planned: PlannedSource) -> PlannedSource:
         quiesce=quiesce,
         reasons=(f"{', '.join(services)} stands still while {planned.key} is read",),
     )
+
+
+def stop_services(request: SourceRequest) -> Quiesce:
+    """Return what stops the services that the policy names. Raise PlanRefused when a name can be none."""
+    try:
+        return stop_around(request.services)
+    except ValueError as error:
+        raise PlanRefused(
+            f"{request.key}: {error}", remedy="Write each service in the policy as the device names it."
+        ) from error
 
 
 def methods_of(parts: tuple[Part, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.applications import Application, Ground, Offer, Patience, Recipe, applications
-from agents.applications.services import stop_around
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance
@@ -18,6 +17,7 @@ from agents.plan.files import (
     plan_part,
     read_alike,
     split_mounts,
+    stop_services,
     trace_patterns,
 )
 from agents.plan.plan import LeftOut, Part, PlannedSource
@@ -51,11 +51,11 @@ def plan_application(facts: DeviceFacts, request: SourceRequest, scratch: str) -
 def _plan_cold(
     application: Application, instance: Instance, request: SourceRequest, facts: DeviceFacts
 ) -> Recipe:
-    """Return how it goes cold: by the services that the policy names, else by the one that the instance has."""
+    """Return how it goes cold: by the services that the policy names, else by the instance's own."""
     if not request.services or not instance.is_running:
         return application.cold(instance, facts)
     known = replace(instance, service=instance.service or request.services[0])
-    return replace(application.cold(known, facts), quiesce=stop_around(request.services))
+    return replace(application.cold(known, facts), quiesce=stop_services(request))
 
 
 def _plan_hot(

@@ -61,8 +61,17 @@ def test_no_volume_is_a_fact_too() -> None:
 
 @pytest.mark.parametrize(
     "output",
-    [b"", b"{", b"[]", b"{}", b'{"report": [{}]}', b'{"report": [{"lv": [3]}]}', b"[" * 100_000, b"\xff"]
-    + [
+    [
+        *(
+            b"",
+            b"{",
+            b"[]",
+            b"{}",
+            b'{"report": [{}]}',
+            b'{"report": [{"lv": [3]}]}',
+            b"[" * 100_000,
+            b"\xff",
+        ),
         change(lv_name="-rf"),
         change(lv_name="a/b"),
         change(lv_name="a\n"),

@@ -203,7 +203,8 @@ def test_a_policy_of_every_device_says_so_in_one_field(operator: Client) -> None
     make_policy(make_device(), make_device("db-02"))
     page = operator.get("/policies/hourly/")
     assert page.context["form"].initial["every_device"] is True
-    assert page.content.decode().count("checked") == 7, "every device, schedule, how often, modes, window, load"
+    text = page.content.decode()
+    assert text.count("checked") == 7, "every device, schedule, how often, modes, window, load"
     make_device("db-03")
     assert operator.get("/policies/hourly/").context["form"].initial["every_device"] is False
 
