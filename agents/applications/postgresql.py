@@ -187,6 +187,8 @@ def _why_no_copy(instance: Instance) -> str:
         return f"No copy: PostgreSQL {instance.version} has no temporary slots. Version 10 has."
     if instance.detail("is_superuser") != "yes":
         return f"No copy: the role {instance.detail('role')} is no superuser."
+    if instance.detail("tools") != "yes":
+        return f"No copy: {instance.detail('tools')}. Install them."
     if instance.detail("wal_level") == "minimal" or instance.detail("max_replication_slots") == "0":
         return "No copy: nothing would keep the WAL. Set wal_level to replica and allow a replication slot."
     return ""

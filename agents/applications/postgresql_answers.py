@@ -51,7 +51,7 @@ class _Answer:
     state: dict[str, object] | None = None
     size_bytes: int | None = None
     failure: str = ""
-    replication_failure: str = ""
+    refusals: dict[str, str] = field(default_factory=dict)
 
 
 def parse_clusters(output: bytes, facts: DeviceFacts) -> tuple[Instance, ...]:
@@ -190,7 +190,8 @@ def _details_of(cluster: _Cluster, answer: _Answer) -> Iterable[Detail]:
     yield Detail("role", str(state.get("role"))[:255])
     if answer.size_bytes is not None:
         yield Detail("size_bytes", str(answer.size_bytes))
-    yield Detail("replication", answer.replication_failure or "yes")
+    yield Detail("replication", answer.refusals.get("replication", "yes"))
+    yield Detail("tools", answer.refusals.get("tools", "yes"))
     for database, may_connect in _pairs(state, "databases"):
         yield Detail("database" if may_connect is True else "closed_database", database)
     for _, location in _pairs(state, "tablespaces"):
@@ -230,8 +231,8 @@ def _parse_answer(answer: _Answer, said: bytes) -> None:
             answer.size_bytes = sum(_parse_sizes(second))
         elif (word, first) == ("failed", "state"):
             answer.failure = _shorten(second)
-        elif (word, first) == ("failed", "replication"):
-            answer.replication_failure = _shorten(second) or "no answer"
+        elif word == "failed" and first in ("replication", "tools"):
+            answer.refusals[first] = _shorten(second) or "no answer"
         elif (word, first) != ("said", "replication"):
             raise ProtocolBroken("an unknown word")
 

@@ -58,6 +58,11 @@ bounded() { # by KILL, which every timeout sends and nothing ignores
 ask() { # connection, query; sets $answer
   answer=$(bounded 6 "$psql" -X -q -w -A -t -d "$1" -c "$2" 2>&1)
 }
+# busybox has others, which cannot do what a copy needs
+case $(bounded 2 tar --version 2>/dev/null)$(printf 123 | head -c -2 2>/dev/null) in
+  *GNU*1) ;;
+  *) set -- "$@" failed tools 'GNU tar and coreutils are missing' ;;
+esac
 is_silent() { # a server that hangs is not asked twice
   case $answer in '' | *'timeout expired'*) : ;; *) false ;; esac
 }

@@ -23,6 +23,8 @@ from tests.live.postgresql import Cluster, as_postgres, own
 LOCATION = "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'fast'"
 END = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'hotfleet'"
 
+BIG = "select repeat(md5(n::text), 40) t from generate_series(1, 20000) n"
+
 
 @contextmanager
 def spread_cluster(machine: Device) -> Iterator[tuple[Cluster, Path]]:
@@ -102,27 +104,46 @@ def paused(machine: Device, what: Callable[[], object]) -> Iterator[Killer]:
         raise raised[0]
 
 
+def overtake(cluster: Cluster) -> None:
+    """Write until the server needs none of the WAL of a copy's beginning any more."""
+    for _ in range(3):
+        cluster.sql(f"create table wal as {BIG}")
+        cluster.sql("drop table wal")
+        cluster.sql("select pg_switch_wal()")
+        cluster.sql("checkpoint")
+
+
 @contextmanager
-def stopped_in_the_wal(machine: Device, strike: Callable[[int], object]) -> Iterator[None]:
-    """Do something while the second tar, which reads the WAL, stands still."""
+def stopped_in_the_wal(
+    machine: Device, cluster: Cluster, strike: Callable[[int, Path], object]
+) -> Iterator[None]:
+    """Do something with the second tar while it stands still, and with the first file of the WAL that it
+    has open. The copy lasts until there is much WAL, so that it is surely met."""
     over, caught = threading.Event(), threading.Event()
+    wal = (cluster.data / "pg_wal").resolve()
 
     def watch() -> None:
         while not over.is_set() and not caught.is_set():
-            for pid in machine.pids():
-                with contextlib.suppress(OSError):
-                    words = Path(f"/proc/{pid}/cmdline").read_bytes()
-                    if words.startswith(b"tar\0") and b",data/pg_wal/," in words:
-                        os.kill(pid, signal.SIGSTOP)
-                        caught.set()
-                        strike(pid)
-                        os.kill(pid, signal.SIGCONT)
+            for pid, file in _readers_of(machine, wal):
+                os.kill(pid, signal.SIGSTOP)
+                caught.set()
+                strike(pid, file)
+                os.kill(pid, signal.SIGCONT)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield
+        with paused(machine, lambda: overtake(cluster)):
+            yield
     finally:
         over.set()
         thread.join()
     assert caught.is_set(), "nobody read the WAL"
+
+
+def _readers_of(machine: Device, wal: Path) -> Iterator[tuple[int, Path]]:
+    for pid in machine.pids():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text() == "tar\n":
+                files = [file.readlink() for file in Path(f"/proc/{pid}/fd").iterdir()]
+                yield from ((pid, file) for file in files if file.parent == wal)

@@ -15,12 +15,14 @@ from agents.applications import postgresql_copy
 from agents.errors import ResticFailed
 from agents.events import Consistency
 from tests.live.copying import (
+    BIG,
     LOCATION,
     assert_no_point,
     assert_nothing_is_kept,
     back_up,
     fetch,
     only,
+    overtake,
     paused,
     put_together,
     spread_cluster,
@@ -32,7 +34,6 @@ from tests.live.postgresql import Cluster, as_postgres, own
 
 IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 BACKUPS = 20 if IS_FULL else 2
-BIG = "select repeat(md5(n::text), 40) t from generate_series(1, 20000) n"
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +129,6 @@ def test_the_archive_is_one_that_any_program_reads_to_its_end(
     assert {member.uname for member in members} == {"postgres"}
     data = next(member for member in members if member.name == "data")
     assert data.mode == 0o700
-
-
-def overtake(cluster: Cluster) -> None:
-    """Write until the server needs none of the WAL of a copy's beginning any more."""
-    for _ in range(3):
-        cluster.sql(f"create table wal as {BIG}")
-        cluster.sql("drop table wal")
-        cluster.sql("select pg_switch_wal()")
-        cluster.sql("checkpoint")
 
 
 def test_the_wal_that_a_copy_needs_is_kept_however_slow_it_is(

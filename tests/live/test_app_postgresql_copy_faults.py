@@ -89,29 +89,33 @@ def test_whoever_is_killed_around_tar_there_is_no_restore_point(
     assert_no_point(console, cluster)
 
 
-@pytest.mark.parametrize("victim", ["tar", "session", "file"])
+@pytest.mark.parametrize(
+    ("victim", "why"),
+    [("tar", "tar 137"), ("session", "terminating connection"), ("file", "was removed while it was read")],
+)
 def test_a_copy_that_is_killed_while_it_reads_the_wal_is_no_restore_point(
-    console: Console, machine: Device, cluster: Cluster, victim: str
+    console: Console, machine: Device, cluster: Cluster, victim: str, why: str
 ) -> None:
     taken: list[tuple[Path, Path]] = []
 
-    def strike(pid: int) -> None:
+    def strike(pid: int, reads: Path) -> None:
         if victim == "tar":
             os.kill(pid, signal.SIGKILL)
         elif victim == "session":
             cluster.sql(END)
-        else:  # as if the server had recycled it
-            current = cluster.sql("select pg_walfile_name(pg_current_wal_insert_lsn())")
-            for file in (cluster.data / "pg_wal").resolve().glob("0" * 8 + "?" * 16):
-                if file.name < current:
+        else:  # what was read already goes, as if the server had recycled it
+            for file in reads.parent.glob("?" * 24):
+                if file.name <= reads.name:
                     taken.append((file, file.rename(file.parent.parent / file.name)))
 
     try:
-        with pytest.raises(ResticFailed), stopped_in_the_wal(machine, strike):
+        with pytest.raises(ResticFailed) as failed, stopped_in_the_wal(machine, cluster, strike):
             back_up(console, cluster)
     finally:
         for file, kept in taken:
             kept.rename(file)
+    assert bool(taken) == (victim == "file")
+    assert why in failed.value.detail
     assert_no_point(console, cluster)
 
 

@@ -209,6 +209,8 @@ def test_a_copy_is_not_better_than_a_stream_and_says_so() -> None:
     assert "wherever its tablespaces lie" in offers(spread, APART)[COPY].reason
     notes = PLUGIN.recipe(spread, COPY, Patience(), "").notes
     assert any("folder tablespaces" in note for note in notes)
+    small = one(say("/srv/pg", answer(STATE, "failed", "tools", "GNU tar and coreutils are missing")))
+    assert "No copy: GNU tar" in offers(small, APART)[DUMP].missing
     unknown = one(say("/srv/pg", answer(STATE, "place", "/srv/pg/pg_wal", "")))
     assert COPY not in offers(unknown)
 
