@@ -27,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
 _FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
 
 
+# They look for every server of the machine, and would find each other's.
+_LOOK_AROUND = ("test_app_", "test_group", "test_site_cold")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file share what it sets up, those of the lab one machine: each runs in one process."""
 
@@ -34,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, folder in enumerate(_FIRST) if f"/{folder}" in str(item.path)), len(_FIRST))
 
     for item in items:
-        is_lab = place(item) == 0
-        item.add_marker(pytest.mark.xdist_group("lab" if is_lab else str(item.path)))
+        is_lab, looks_around = place(item) == 0, item.path.name.startswith(_LOOK_AROUND)
+        group = "lab" if is_lab else "applications" if looks_around else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=place)
 
 

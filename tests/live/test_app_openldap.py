@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +72,10 @@ class Slapd:
 
     def __init__(self, folder: Path) -> None:
         self.config, self.data = folder / "slapd.d", folder / "data"
-        self.socket, self._pid_file = folder / "ldapi", folder / "slapd.pid"
+        # The path of a socket has 107 bytes at most; pytest's own folders are longer.
+        short = Path(tempfile.mkdtemp(prefix="hotfleet-ldap-", dir="/tmp"))
+        atexit.register(shutil.rmtree, short, ignore_errors=True)
+        self.socket, self._pid_file = short / "ldapi", folder / "slapd.pid"
         for path in (self.config, self.data):
             path.mkdir(parents=True)
 
