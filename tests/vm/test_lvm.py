@@ -27,7 +27,7 @@ while :; do
   i=$((i + 1))
   echo $i >"$1/a-first.new" && mv "$1/a-first.new" "$1/a-first"
   echo $i >"$1/z-last.new" && mv "$1/z-last.new" "$1/z-last"
-  sleep 0.1
+  sleep 0.3
 done
 """
 
