@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,23 +20,28 @@ from tests.vm.worker import Worker
 
 # One is ext4, one XFS, both classic; the last is XFS on a thin volume.
 KINDS = ("ext", "xfs", "thin")
-# Counts in two files of one file system, one after the other, without ever flushing. Between them lies
-# everything else: whoever reads them while they move finds them far apart.
+# Counts in two files of each folder, one after the other, without ever flushing. Between them lies everything
+# else: whoever reads them while they move finds them far apart.
 _WRITER = """
-i=0
-while :; do
-  i=$((i + 1))
-  echo $i >"$1/a-first.new" && mv "$1/a-first.new" "$1/a-first"
-  echo $i >"$1/z-last.new" && mv "$1/z-last.new" "$1/z-last"
-  sleep 0.3
-done
+exec python3 -c '
+import os, sys, time
+count = 0
+while True:
+    count += 1
+    for folder in sys.argv[1:]:
+        for name in ("a-first", "z-last"):
+            with open(f"{folder}/new", "w") as file:
+                print(count, file=file)
+            os.replace(f"{folder}/new", f"{folder}/{name}")
+    time.sleep(0.1)
+' "$@"
 """
 
 
 @contextmanager
 def running(vm: Vm, name: str, script: str, *words: str) -> Iterator[None]:
     """Run a script in the machine, as a unit of its own, until the end of the context."""
-    quoted = " ".join(words)
+    quoted = shlex.join(words)
     vm.run(f"cat >/root/{name} <<'END'\n{script}\nEND\nsystemd-run -q --unit={name} sh /root/{name} {quoted}")
     try:
         yield
@@ -85,8 +91,7 @@ def test_several_volumes_of_one_run_are_each_of_one_instant(
     vm: Vm, console: Console, sources: list[str]
 ) -> None:
     links = links_of_udev(vm)
-    writers = "\n".join(f"writer '{path}' &" for path in sources)
-    with running(vm, "lvm-writers", f"writer() {{\n{_WRITER}\n}}\n{writers}\nwait"):
+    with running(vm, "lvm-writer", _WRITER, *sources):
         worker = back_up(console, *sources)
         worker.wait_until_stored(1_000_000)
         meanwhile = links_of_udev(vm)
