@@ -166,7 +166,7 @@ def slapd(console: Console) -> Iterator[Slapd]:
 def writer(slapd: Slapd) -> Iterator[Writer]:
     writer = Writer(slapd)
     writer.start()
-    wait_until(lambda: writer.count >= 500, timeout_s=60, what="the first accounts")
+    wait_until(lambda: writer.count >= 200, timeout_s=180, what="the first accounts")
     yield writer
     writer.ended.set()
     writer.join()
