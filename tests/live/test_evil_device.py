@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from agents import backup
-from agents.backup import Point
+from agents.binds import Bind
 from agents.commands import Secret
 from agents.errors import RepositoryRefused
+from agents.plan import PlannedSource
 from agents.repositories import OpenDoor
+from agents.storing import Point, Store
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command
 
@@ -47,15 +49,15 @@ def test_a_device_that_breaks_a_rule_has_no_restore_point_though_its_restic_ends
     console.back_up(source)
     (source / "second").write_bytes(os.urandom(1_000_000))
     answers: list[str] = []
-    store = backup._Work._store
+    stores = Store.store
 
-    def store_and_break(work: backup._Work, *words: object) -> Point:
-        point = store(work, *words)  # type: ignore[arg-type]  # handed on as they are
-        answers.extend(delete_a_restore_point(device, word) for word in words if isinstance(word, OpenDoor))
+    def store_and_break(store: Store, number: int, source: PlannedSource, binds: Sequence[Bind]) -> Point:
+        point = stores(store, number, source, binds)
+        answers.append(delete_a_restore_point(device, store.door))
         return point
 
     with monkeypatch.context() as patched:
-        patched.setattr(backup._Work, "_store", store_and_break)
+        patched.setattr(Store, "store", store_and_break)
         with pytest.raises(RepositoryRefused, match="may not delete"):
             console.back_up(source)
     assert answers == ["403"]
