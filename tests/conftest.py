@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,6 +14,7 @@ from django.test import Client
 
 from backupsite.accounts.audit_guard import create_guard, drop_guard
 from backupsite.accounts.models import User
+from tests import beside
 
 _skipped: list[str] = []
 
@@ -23,25 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# What takes longest starts first, so that it does not end last.
-_FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
-
-
-# They look for every server of the machine, and would find each other's.
-_LOOK_AROUND = ("test_app_", "test_group", "test_site_cold")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share what it sets up, those of the lab one machine: each runs in one process."""
+    """What takes longest starts first, so that it does not end last."""
+    items.sort(key=beside.rank)
 
-    def place(item: pytest.Item) -> int:
-        return next((at for at, folder in enumerate(_FIRST) if f"/{folder}" in str(item.path)), len(_FIRST))
 
-    for item in items:
-        is_lab, looks_around = place(item) == 0, item.path.name.startswith(_LOOK_AROUND)
-        group = "lab" if is_lab else "applications" if looks_around else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=place)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests run beside which: `Any`, since this hook exists only where xdist does."""
+    return beside.make_scheduler(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

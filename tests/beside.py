@@ -1,0 +1,39 @@
+"""Which tests may run beside which, when several processes run them (script/test).
+
+The tests of a file share what it sets up; those of the lab share one machine; those of the applications look
+for every server of this machine, and would find each other's."""
+
+from __future__ import annotations
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+_LOOK_AROUND = ("test_app_", "test_group", "test_site_cold")
+# What takes longest starts first, so that it does not end last.
+_FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
+
+
+class ByPlace(LoadScopeScheduling):
+    """Gives one process all tests of a place."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return find_place(nodeid)
+
+
+def find_place(nodeid: str) -> str:
+    """Given a test's id, return what it shares with others."""
+    path = nodeid.partition("::")[0]
+    if path.startswith("tests/vm/"):
+        return "lab"
+    return "applications" if path.rpartition("/")[2].startswith(_LOOK_AROUND) else path
+
+
+def rank(item: pytest.Item) -> int:
+    """Given a test, return when it starts: a smaller number is earlier."""
+    return next((at for at, folder in enumerate(_FIRST) if item.nodeid.startswith(folder)), len(_FIRST))
+
+
+def make_scheduler(config: pytest.Config, log: Producer) -> ByPlace:
+    """Return the scheduler that xdist asks for."""
+    return ByPlace(config, log)
