@@ -12,6 +12,7 @@ What is where in it (`guest/furnish.sh` makes it):
 - `python3 /usr/local/lib/lab/ledger.py check FOLDER` says whether a copy of its files is whole
 - redis-server is installed and does not run
 
-A sample of the tests runs by default; HOTFLEET_CAMPAIGN=full adds what is marked `full`.
+A sample of the tests runs by default (7 minutes on two busy cores); HOTFLEET_CAMPAIGN=full adds what is
+marked `full`.
 The first boot of a test run takes 30 s on two idle cores, a reboot 30 s, the image (once) 100 s.
 """
