@@ -139,8 +139,9 @@ stop_second_reaper() { # it also stops by itself when it finds no program
   return 0
 }
 
-second() { # what the timer starts: acts only when the reaper is dead
-  read_record "$dir/reaper" && alive "$pid" "$pid_started" && return 0
-  is_over && heal
-  return 0
+second() { # what the timer starts: acts only when the reaper is dead, or stopped when it should work
+  read_record "$dir/reaper" && alive "$pid" "$pid_started" && [ "$state" != T ] && return 0
+  is_over || return 0
+  end_process reaper
+  heal
 }

@@ -194,6 +194,21 @@ def test_the_second_reaper_heals_what_the_first_cannot(start: Start) -> None:
     console.wait_until_clean(1)
 
 
+def test_the_second_reaper_works_for_a_first_that_was_stopped(start: Start) -> None:
+    console = start()
+    console.reach("taken")
+    second = ("/bin/sh", console.directory / "program", "second", console.directory)
+    os.kill(console.pid_of("reaper"), signal.SIGSTOP)
+    command(*second)
+    assert console.directory.exists()  # the run lives: nothing to do
+    for record in ("listener", "runner"):
+        os.kill(console.pid_of(record), signal.SIGKILL)
+    time.sleep(SILENCE_S)
+    assert console.directory.exists()
+    command(*second)
+    console.wait_until_clean(1)
+
+
 def test_a_killed_program_does_not_hurt_the_run(start: Start) -> None:
     console = start()
     console.reach("started")
