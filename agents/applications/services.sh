@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # $hold is set by who joins this with a hold, a release or an undo
 # Stopping services and starting them again. The shell of services.py; $hold is the directory of this hold alone.
-# Files there: ran (what ran, a name a line, each written before its stop), stood (what did not run), stopping (the one
+# Files there: ran (what ran, a name a line, each written before its stop), alone (what of it starts without what it
+#   requires or wants: the others of it that ran are started one by one), stood (what did not run), stopping (the one
 #   whose stop is not known to have ended), over (an undo ran: nothing is stopped any more),
 #   busy (the process that works here now), start.<n> (who starts a service), started.<n> (how that ended)
 # A hold, its release and its undo may meet, and each may be killed anywhere:
@@ -82,20 +83,55 @@ service_init() { # name, what
   if command -v service >/dev/null; then service "$1" "$2"; else "/etc/init.d/$1" "$2"; fi
 }
 
-# Given a unit (and those that were asked before), prints what is active and would start it again meanwhile (sockets,
-# timers, paths), or is stopped together with it and would stay down: what requires it, or is a part of it.
-service_triggers() {
-  case $1 in container:*) return 0 ;; esac
-  [ -d /run/systemd/system ] || return 0
-  for trigger in $(
-    systemctl show -p TriggeredBy -p RequiredBy -p BoundBy -p ConsistsOf -- "$1" | sed 's/^[A-Za-z]*=//'
-  ); do
-    case $trigger in *.target | *.slice) continue ;; esac # to start one starts what nobody stopped
-    case " ${2-} $1 " in *" $trigger "*) continue ;; esac
-    [ "$(systemctl is-active -- "$trigger")" = active ] || continue
-    (service_triggers "$trigger" "${2-} $1")
-    printf '%s\n' "$trigger"
+# ---- what hangs together ---------------------------------------------------------------------------------------
+
+# Given a service that runs, sets $leaving to what has to stop with it, in the order of stopping, and $coming to the
+# same in the order of starting, the last one first. Fails with a sentence.
+service_company() {
+  leaving='' coming='' visited=''
+  case $1 in
+    container:*) leaving=$1 coming=$1 ;;
+    *) if [ -d /run/systemd/system ]; then service_visit "$1"; else leaving=$1 coming=$1; fi ;;
+  esac
+}
+
+# What would start a unit again meanwhile (sockets, timers, paths) leaves before it, and comes before it. What systemd
+# stops along with it and would leave down (what requires it, or is a part of it) leaves before it, and comes after it.
+service_visit() {
+  case " $visited " in *" $1 "*) return 0 ;; esac
+  visited="$visited $1"
+  service_look "$1" || { echo "nobody knows whether $1 runs: $why" >&2; return 1; }
+  case $seen in
+    stands) return 0 ;;
+    changes) echo "$1 is just being started or stopped" >&2; return 1 ;; # what works once would end half-way
+  esac
+  set -- "$1" "$(systemctl show -p TriggeredBy -p RequiredBy -p RequisiteOf -p BoundBy -p ConsistsOf \
+    -p PropagatesStopTo -p Wants -p Requires -- "$1")"
+  ! service_starts_others "$1" "$2" || printf '%s\n' "$1" >>"$hold/alone" || return 1
+  for other in $(service_named "$2" TriggeredBy); do service_visit "$other" || return 1; done
+  coming="$1 $coming"
+  for other in $(service_named "$2" RequiredBy RequisiteOf BoundBy ConsistsOf PropagatesStopTo); do
+    service_visit "$other" || return 1
   done
+  leaving="$leaving $1"
+}
+
+service_named() { # what systemctl showed, and properties that are lists of units
+  showed=$1
+  shift
+  for property in "$@"; do printf '%s\n' "$showed" | sed -n "s/^$property=//p"; done
+}
+
+# Given a unit and what systemctl showed: would its start also start what stands? A target's does, and that of an
+# umbrella of whose parts one stands.
+service_starts_others() {
+  case $1 in *.target) return 0 ;; esac
+  parts=" $(service_named "$2" ConsistsOf | tr '\n' ' ') "
+  for other in $(service_named "$2" Wants Requires); do
+    case $parts in *" $other "*) ;; *) continue ;; esac
+    service_look "$other" && [ "$seen" = stands ] && return 0
+  done
+  return 1
 }
 
 # ---- stopping --------------------------------------------------------------------------------------------------
@@ -114,7 +150,7 @@ service_stop_each() {
     service_look "$service" || { echo "nobody knows whether $service runs: $why" >&2; return 1; }
     case $seen in
       stands)
-        ! grep -qxF -- "$service" "$hold/ran" || continue # it went down with one before it
+        ! grep -qxF -e "$service" -e "$service.service" "$hold/ran" || continue # it went down with one before it
         printf 'note %s did not run: it is neither stopped nor started\n' "$service"
         printf '%s\n' "$service" >>"$hold/stood" || return 1
         ;;
@@ -125,10 +161,10 @@ service_stop_each() {
 }
 
 service_stop_one() {
-  triggers=$(service_triggers "$1")
+  service_company "$1" || return 1
   # shellcheck disable=SC2086 # names of units hold no blanks
-  printf '%s\n' "$1" $triggers >>"$hold/ran" || return 1
-  for name in $triggers "$1"; do
+  printf '%s\n' $coming >>"$hold/ran" || return 1
+  for name in $leaving; do
     [ ! -e "$hold/over" ] || { echo "the time for it is over" >&2; return 1; }
     printf '%s\n' "$name" >"$hold/stopping" || return 1
     service_stop "$name" || { echo "$name could not be stopped" >&2; return 1; }
@@ -225,8 +261,10 @@ service_begin_start() { # in a session of its own: whoever is killed meanwhile, 
   { read -r starter <"$hold/start.$1"; } 2>/dev/null
   service_is_about "$starter" "$2" && return 0
   rm -f -- "$hold/started.$1"
+  alone=''
+  ! grep -qsxF -e "$2" "$hold/alone" || alone=--job-mode=ignore-dependencies
   # shellcheck disable=SC2016 # expanded by the new shell
-  set -- "$1" setsid /bin/sh -c "$START_ONE" hotfleet "$hold/started.$1" "$2"
+  set -- "$1" setsid /bin/sh -c "$START_ONE" hotfleet "$hold/started.$1" "$2" "$alone"
   number=$1
   shift
   # a background process ignores Ctrl-C, and so would the service
@@ -237,13 +275,13 @@ service_begin_start() { # in a session of its own: whoever is killed meanwhile, 
 }
 
 START_WAIT=600
-# The words: the file for its status, the name.
+# The words: the file for its status, the name, an option of systemctl or nothing.
 # shellcheck disable=SC2016 # expanded by the new shell
 START_ONE='
 case $2 in
   container:*) docker start -- "${2#container:}" ;;
   *)
-    if [ -d /run/systemd/system ]; then systemctl start -- "$2"
+    if [ -d /run/systemd/system ]; then systemctl start $3 -- "$2"
     elif command -v service >/dev/null; then service "$2" start
     else "/etc/init.d/$2" start; fi
     ;;

@@ -19,20 +19,23 @@ case $1 in
   show)
     case "$*" in *LoadState*) echo LoadState=loaded ;; esac
     case "$*" in
-      *ActiveState*) [ -e "$units/$unit/active" ] && echo ActiveState=active || echo ActiveState=inactive ;;
+      *ActiveState*) [ -e "$units/$unit/active" ] && echo ActiveState=active || cat "$units/$unit/rests" ;;
     esac
     case "$*" in *'-p Result'*) echo Result=success ;; esac
-    case "$*" in *RequiredBy*) echo "RequiredBy=$(cat "$units/$unit/required-by" 2>/dev/null)" ;; esac
-    case "$*" in *ConsistsOf*) echo "ConsistsOf=$(cat "$units/$unit/consists-of" 2>/dev/null)" ;; esac
+    case "$*" in *RequiredBy*ConsistsOf*) cat "$units/$unit/lists" ;; esac
     ;;
-  is-active) [ -e "$units/$unit/active" ] && echo active || echo inactive ;;
   stop)
     rm -f "$units/$unit/active"
-    for also in $(cat "$units/$unit/required-by" "$units/$unit/consists-of" 2>/dev/null); do
+    echo "$unit" >>"$units/../stopped"
+    for also in $(sed -n 's/^RequiredBy=//p; s/^ConsistsOf=//p' "$units/$unit/lists"); do
       [ ! -e "$units/$also/active" ] || "$0" stop -- "$also"
     done
     ;;
-  start) : >"$units/$unit/active" ;;
+  start)
+    shift
+    echo "$*" >>"$units/../started"
+    : >"$units/$unit/active"
+    ;;
 esac
 """
 # The runner's machine has no systemd: only its sign is there, for this one process.
@@ -54,13 +57,19 @@ class Units:
         program.write_text(_STAND_IN.format(units=self.path))
         program.chmod(0o755)
 
-    def add(self, name: str, *, required_by: str = "", consists_of: str = "", is_active: bool = True) -> None:
+    def add(self, name: str, *lists: str, rests: str = "") -> None:
+        """Given lists as systemctl shows them ("RequiredBy=a b"), add a unit that runs, or rests so."""
         unit = self.path / name
         unit.mkdir()
-        (unit / "required-by").write_text(f"{required_by}\n")
-        (unit / "consists-of").write_text(f"{consists_of}\n")
-        if is_active:
+        (unit / "lists").write_text("".join(f"{line}\n" for line in lists))
+        (unit / "rests").write_text(f"ActiveState={rests or 'inactive'}\n")
+        if not rests:
             (unit / "active").touch()
+
+    def said(self, what: str) -> list[str]:
+        """What was "stopped" or "started", with its options, in this order."""
+        path = self.path.parent / what
+        return path.read_text().splitlines() if path.exists() else []
 
     @property
     def active(self) -> set[str]:
@@ -81,32 +90,89 @@ def units(tmp_path: Path) -> Units:
 SHELLS = pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")], ids=["dash", "busybox"])
 
 
+def hold(units: Units, shell: tuple[str, ...], source: str) -> subprocess.CompletedProcess[str]:
+    return units.run(shell, f"take() {{\n{source}\n}}\ntake")
+
+
 @SHELLS
 def test_what_is_stopped_along_with_a_service_runs_again(units: Units, shell: tuple[str, ...]) -> None:
-    units.add(
-        "db.service", required_by="shop.service idle.service multi-user.target", consists_of="a@1.service"
-    )
-    units.add("shop.service", required_by="proxy.service db.service")  # a circle ends
+    units.add("db.service", "RequiredBy=shop.service idle.service some.target", "ConsistsOf=a@1.service")
+    units.add("shop.service", "RequiredBy=proxy.service db.service")  # a circle ends
     units.add("proxy.service")
-    units.add("idle.service", is_active=False)
+    units.add("idle.service", rests="inactive")
     units.add("a@1.service")
-    units.add("multi-user.target")
+    units.add("some.target", "ConsistsOf=part.service", "Wants=idle.service part.service")
+    units.add("part.service")
     before = units.active
     quiesce = stop_around(["db.service"])
-    held = units.run(shell, f"take() {{\n{quiesce.hold}\n}}\ntake")
+    held = hold(units, shell, quiesce.hold)
     assert held.returncode == 0, held.stderr
-    assert not units.active & {"db.service", "shop.service", "proxy.service", "a@1.service"}
+    assert units.active == set()
     let_go = units.run(shell, quiesce.undo)
     assert let_go.returncode == 0, let_go.stderr
-    assert units.active == before - {"multi-user.target"}, "a target starts what nobody stopped"
+    assert units.active == before
+
+
+@SHELLS
+def test_sockets_come_before_their_service_and_what_depends_on_it_after_it(
+    units: Units, shell: tuple[str, ...]
+) -> None:
+    units.add("db.service", "TriggeredBy=db.socket", "RequiredBy=shop.service")
+    units.add("db.socket", "RequiredBy=db.service")
+    units.add("shop.service", "TriggeredBy=shop.socket", "RequiredBy=proxy.service")
+    units.add("shop.socket", "RequiredBy=shop.service")
+    units.add("proxy.service")
+    quiesce = stop_around(["db.service"])
+    assert hold(units, shell, quiesce.hold).returncode == 0
+    stopped = list(dict.fromkeys(units.said("stopped")))
+    assert stopped.index("db.socket") < stopped.index("db.service")
+    assert units.run(shell, quiesce.undo).returncode == 0
+    order = ["db.socket", "db.service", "shop.socket", "shop.service", "proxy.service"]
+    assert units.said("started") == [f"-- {name}" for name in order]
+
+
+@SHELLS
+def test_what_starts_others_is_started_alone_when_one_of_them_stood(
+    units: Units, shell: tuple[str, ...]
+) -> None:
+    parts = "a@1.service a@2.service"
+    units.add("a.service", f"ConsistsOf={parts}", f"Wants={parts}", "RequiredBy=all.target")
+    units.add("a@1.service")
+    units.add("a@2.service", rests="failed")
+    units.add("all.target")
+    units.add("b.service", "ConsistsOf=b@1.service", "Wants=b@1.service other.service")
+    units.add("b@1.service")
+    units.add("other.service", rests="inactive")
+    quiesce = stop_around(["a.service", "b.service"])
+    assert hold(units, shell, quiesce.hold).returncode == 0
+    assert units.run(shell, quiesce.undo).returncode == 0
+    alone = "--job-mode=ignore-dependencies"
+    assert units.said("started") == [
+        "-- b.service",
+        "-- b@1.service",
+        f"{alone} -- a.service",
+        f"{alone} -- all.target",
+        "-- a@1.service",
+    ]
+
+
+@SHELLS
+def test_what_just_works_once_is_not_cut_off(units: Units, shell: tuple[str, ...]) -> None:
+    units.add("db.service", "RequiredBy=dump.service")
+    units.add("dump.service", rests="activating")
+    quiesce = stop_around(["db.service"])
+    held = hold(units, shell, quiesce.hold)
+    assert held.returncode == 1 and "dump.service is just being started or stopped" in held.stderr
+    assert units.said("stopped") == []
+    assert units.run(shell, quiesce.undo).returncode == 0
 
 
 @SHELLS
 def test_what_stood_and_is_started_meanwhile_is_no_cold_copy(units: Units, shell: tuple[str, ...]) -> None:
     """By its administrator, or by another run that had stopped it."""
-    units.add("db.service", is_active=False)
+    units.add("db.service", rests="inactive")
     quiesce = stop_around(["db.service"])
-    held = units.run(shell, f"take() {{\n{quiesce.hold}\n}}\ntake")
+    held = hold(units, shell, quiesce.hold)
     assert held.returncode == 0 and "did not run" in held.stdout
     (units.path / "db.service" / "active").touch()
     let_go = units.run(shell, quiesce.undo)
