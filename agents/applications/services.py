@@ -27,7 +27,7 @@ def stop_around(services: Sequence[str]) -> Quiesce:
     Raise ValueError for a name that holds a blank, a slash or a pattern, or begins with a dash: no service
     has one."""
     for name in services:
-        if not _is_name(name.removeprefix("container:")):
+        if not is_service_name(name):
             raise ValueError(f"not the name of a service: {name!r}")
     return Quiesce(
         label=", ".join(services),
@@ -38,7 +38,11 @@ def stop_around(services: Sequence[str]) -> Quiesce:
     )
 
 
-def _is_name(name: str) -> bool:
-    # A pattern would stop all units that it matches, and start only those that systemd still remembers.
+def is_service_name(name: str) -> bool:
+    """Given the name of a service, or of a container behind "container:", return whether it can be one.
+
+    A pattern is none: it would stop all units that it matches, and start only those that systemd still
+    remembers."""
+    name = name.removeprefix("container:")
     is_plain = name.isprintable() and not any(letter.isspace() or letter in "/*?[" for letter in name)
     return 0 < len(name) <= _LONGEST_NAME and is_plain and name[0] not in "-."

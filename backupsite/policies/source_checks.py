@@ -3,6 +3,7 @@ sentence."""
 
 from __future__ import annotations
 
+from agents.applications.services import is_service_name
 from backupsite.policies.durations import parse_pause
 
 LONGEST_NAME_BYTES = 200
@@ -41,9 +42,12 @@ def check_services(text: str) -> str:
     if len(names) > MOST_SERVICES:
         raise ValueError(f"At most {MOST_SERVICES} services; these are {len(names)}.")
     for name in names:
-        is_plain = name.isprintable() and not any(letter.isspace() for letter in name)
-        if not is_plain or name.startswith("-") or len(name.encode()) > LONGEST_NAME_BYTES:
-            raise ValueError("A service is one word a line, for example nginx.service or container:web.")
+        is_short = len(name.encode()) <= LONGEST_NAME_BYTES
+        if not is_short or not is_service_name(name):
+            raise ValueError(
+                "A service is one word a line, no path and no pattern, for example nginx.service or "
+                "container:web."
+            )
     return "\n".join(dict.fromkeys(names))
 
 

@@ -33,12 +33,30 @@ def test_nothing_typed_is_a_fault(check: Callable[[str], object], text: str) -> 
     assert len(said) < 200
 
 
+_NO_SERVICES = ["-rf", "a b", "nginx\x00", "x\u202ey", "\x1b[2J", "a" * 201]
+_PATTERNS = ["*", "ssh*.service", "postgres?", "db@[ab]", "../passwd", "a/b", "/etc/init.d/x", ".hidden"]
+
+
 @pytest.mark.parametrize(
-    "text", ["-rf", "a b", "nginx\x00", "x\u202ey", "\x1b[2J", "a" * 201, "\n".join("abcdefghijklmnopqrstu")]
+    "text",
+    [
+        *(_NO_SERVICES + _PATTERNS),
+        "nginx.service\n*",
+        "container:*",
+        "container:-x",
+        "container:.x",
+        "container:",
+    ],
 )
 def test_what_is_no_service(text: str) -> None:
-    with pytest.raises(ValueError):
+    """What reached systemctl as a pattern would stop every unit that it matches."""
+    with pytest.raises(ValueError, match="one word a line"):
         checks.check_services(text)
+
+
+def test_too_many_services() -> None:
+    with pytest.raises(ValueError, match="At most 20 services"):
+        checks.check_services("\n".join("abcdefghijklmnopqrstu"))
 
 
 def test_services_are_once_each_and_what_stops_them_takes_them() -> None:
