@@ -21,12 +21,24 @@ _DATASET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.:-]+)*$")
 _TAG = "hotfleet"
 
 # A snapshot that was mounted a moment ago may be busy (openzfs #12096): some tries, then by -d, which
-# destroys it when its last reader ends.
+# destroys it when its last reader ends. Gone is only what a list that was read does not hold: `zfs list`
+# fails for a suspended pool or a missing module as it does for a missing snapshot.
 _REMOVE = """
 snapshot=$1
 case $snapshot in *@hotfleet-*-*) ;; *) echo "$snapshot is no snapshot of a run" >&2; exit 1 ;; esac
 tries=0
-while zfs list -H -t snapshot -o name -- "$snapshot" >/dev/null 2>&1; do
+is_among() { # a name, lines
+  case "
+$2
+" in *"
+$1
+"*) ;; *) return 1 ;; esac
+}
+while :; do
+  found=$(zfs list -H -o name) || exit 1
+  is_among "${snapshot%@*}" "$found" || exit 0
+  found=$(zfs list -H -t snapshot -d 1 -o name -- "${snapshot%@*}") || exit 1
+  is_among "$snapshot" "$found" || exit 0
   zfs release hotfleet "$snapshot" >/dev/null 2>&1
   zfs destroy "$snapshot" && continue
   tries=$((tries + 1))

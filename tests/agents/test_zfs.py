@@ -22,11 +22,17 @@ echo "$@" >>"$store/calls"
 key() {{ printf '%s' "$1" | tr '/@' '%+'; }}
 case $1 in
   list)
+    [ ! -e "$store/suspended" ] || {{ echo "cannot iterate filesystems: I/O error" >&2; exit 1; }}
     for last in "$@"; do :; done
-    case $last in
-      *@*) [ -e "$store/s-$(key "$last")" ] || {{ echo "cannot open '$last'" >&2; exit 1; }} ;;
-      *) for each in "$store"/s-*; do [ ! -e "$each" ] || basename "$each" | cut -c3- | tr '%+' '/@'; done ;;
-    esac ;;
+    each_snapshot() {{
+      for each in "$store"/s-*; do [ ! -e "$each" ] || basename "$each" | cut -c3- | tr '%+' '/@'; done
+    }}
+    case " $* " in
+      *' -d 1 '*) each_snapshot | grep -F "$last@" ;;
+      *' -t snapshot '*) each_snapshot ;;
+      *) printf '%s\n' tank tank/db other/a ;;
+    esac
+    true ;;
   snapshot) shift; for each in "$@"; do : >"$store/s-$(key "$each")"; done ;;
   hold) : >"$store/h-$(key "$3")" ;;
   release) rm "$store/h-$(key "$3")" 2>/dev/null || {{ echo "no such tag on this dataset" >&2; exit 1; }} ;;
@@ -116,3 +122,14 @@ def test_a_busy_snapshot_goes_at_a_later_try_and_nobody_elses_goes_at_all(store:
     (store / "s-tank+daily").touch()
     assert run(remove_command("tank@daily")).returncode == 1
     assert (store / "s-tank+daily").exists()
+
+
+def test_a_list_that_fails_proves_no_absence(store: Path) -> None:
+    """A pool whose disk is away: the undo step stays owed until the list can be read again."""
+    take(FACTS)
+    (store / "suspended").touch()
+    assert run(remove_command("tank@hotfleet-c1-r1")).returncode != 0
+    (store / "suspended").unlink()
+    assert run(remove_command("tank@hotfleet-c1-r1")).returncode == 0
+    assert [each.name for each in store.glob("s-*")] == ["s-tank%db+hotfleet-c1-r1"]
+    assert run(remove_command("gone/with-its-dataset@hotfleet-c1-r1")).returncode == 0
