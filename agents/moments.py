@@ -91,7 +91,7 @@ def take_moment(
         _let_go(holds, steps, tell)
         _judge(said, steps, holds, scripts)
         _refuse_not_held(said, steps, holds)
-        _tell_receipts(steps, holds, scripts, limit_ms, tell)
+        _tell_receipts(steps, holds, scripts, limit_ms, min(limit_ms, moment.freeze_limit_ms), tell)
     return [providers()[shot.method].finish(runner, shot) for shot in shots]
 
 
@@ -115,7 +115,7 @@ def stopped(
         steps = began + _parse(said, tell, len(holds))
     _let_go(holds, steps, tell)
     _refuse_not_held(said, steps, holds)
-    _tell_receipts(steps, holds, [], limit_ms, tell)
+    _tell_receipts(steps, holds, [], limit_ms, limit_ms, tell)
 
 
 class _Hold:
@@ -229,19 +229,15 @@ def _letting_go(runner: Runner, holds: Sequence[_Hold], limit_ms: float, tell: T
 def _let_go(holds: Sequence[_Hold], steps: Sequence[Step], tell: Tell) -> None:
     """Strike every hold from the journal, newest first; whatever did not let go is let go now.
 
-    No one that fails keeps the next from it. Raise the worst of what went wrong: ServiceDown first."""
-    failed = {step.number for step in steps if step.verb == "release" and step.status}
+    No one that fails keeps the next from it. Raise the worst of what went wrong: ServiceDown first, then
+    FreezeTooLong."""
+    failed = {step.number for step in steps if step.verb == "release" and step.status not in (0, NOT_HELD)}
     troubles: list[AgentError] = []
     for at, hold in reversed(list(enumerate(holds))):
         try:
             hold.settle()
         except FreezeTooLong as error:
-            how = "stopped" if hold.quiesce.is_stop else "held"
-            raise FreezeTooLong(
-                f"{hold.quiesce.label} was {how} for longer than the policy allows "
-                f"({hold.limit_ms / 1000:g} s): the device let it go by itself, and nothing of this is kept.",
-                remedy="Back up when the device is less busy, or allow more time in the policy.",
-            ) from error
+            troubles.append(_let_go_by_itself(hold, error))
         except CommandFailed as error:
             troubles.append(_not_let_go(hold.quiesce, error))
         except AgentError as error:
@@ -249,12 +245,26 @@ def _let_go(holds: Sequence[_Hold], steps: Sequence[Step], tell: Tell) -> None:
         else:
             if at in failed:
                 tell(Said(f"{hold.quiesce.label} was let go only at the second try.", Level.WARNING))
-    worst = min(troubles, key=lambda each: not isinstance(each, ServiceDown), default=None)
+    worst = min(troubles, key=_badness, default=None)
     for trouble in troubles:
         if trouble is not worst:
             tell(Said(trouble.message, Level.ERROR))
     if worst is not None:
         raise worst
+
+
+def _badness(trouble: AgentError) -> int:
+    return 0 if isinstance(trouble, ServiceDown) else 1 if isinstance(trouble, FreezeTooLong) else 2
+
+
+def _let_go_by_itself(hold: _Hold, error: FreezeTooLong) -> FreezeTooLong:
+    how = "stopped" if hold.quiesce.is_stop else "held"
+    return FreezeTooLong(
+        f"{hold.quiesce.label} was {how} for longer than the policy allows "
+        f"({hold.limit_ms / 1000:g} s): the device let it go by itself, and nothing of this is kept.",
+        remedy="Back up when the device is less busy, or allow more time in the policy.",
+        detail=error.detail,
+    )
 
 
 def _not_let_go(quiesce: Quiesce, error: CommandFailed) -> AgentError:
@@ -308,16 +318,23 @@ def _refuse_not_held(said: Result, steps: Sequence[Step], holds: Sequence[_Hold]
 
 
 def _tell_receipts(
-    steps: Sequence[Step], holds: Sequence[_Hold], shots: Sequence[Shot], limit_ms: float, tell: Tell
+    steps: Sequence[Step],
+    holds: Sequence[_Hold],
+    shots: Sequence[Shot],
+    limit_ms: float,
+    freeze_ms: float,
+    tell: Tell,
 ) -> None:
-    """Tell how long what waited, in all and step by step. Raise FreezeTooLong when it was too long."""
+    """Tell how long what waited, in all and step by step. Raise FreezeTooLong when it was too long:
+    `freeze_ms` is for what waits beside a service that stands still for `limit_ms`."""
     stops = {at for at, hold in enumerate(holds) if hold.quiesce.is_stop}
     freezes = {at for at, hold in enumerate(holds) if hold.quiesce.holds} - stops
     for numbers in (stops, freezes):
         if numbers:
             label = ", ".join(holds[at].quiesce.label for at in sorted(numbers))
             inner = [step for step in steps if step.verb == "take" or step.number in numbers]
-            froze = _make_receipt(label, inner, holds, shots, limit_ms, numbers is stops)
+            is_stop = numbers is stops
+            froze = _make_receipt(label, inner, holds, shots, limit_ms if is_stop else freeze_ms, is_stop)
             tell(froze)
             _refuse_too_long(froze)
     if not stops and not freezes and shots:

@@ -90,6 +90,11 @@ class Moment:
         if self.is_stop:
             stopped = [each for each in self.sources if each.quiesce is not None and each.quiesce.is_stop]
             return min(each.request.longest_downtime_s for each in stopped) * 1000.0
+        return self.freeze_limit_ms
+
+    @property
+    def freeze_limit_ms(self) -> float:
+        """The shortest freeze that a source of it allows, also where services stand still beside it."""
         return float(min(each.request.longest_freeze_ms for each in self.sources))
 
     def paths_by_method(self) -> dict[str, tuple[str, ...]]:

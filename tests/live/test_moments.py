@@ -98,12 +98,12 @@ class Place:
             undo=undo or ': >"$hold/undone"',
         )
 
-    def take(self, *quiesces: Quiesce, limit_ms: float = 10_000.0) -> list[Taken]:
+    def take(self, *quiesces: Quiesce, limit_ms: float = 10_000.0, freeze_ms: int = 10_000) -> list[Taken]:
         units = providers()["btrfs"].units(str(self.folder), self.facts)
         part = Part(str(self.folder), "btrfs", Consistency.CRASH, "because", units)
         sources = tuple(
             PlannedSource(
-                SourceRequest(str(self.folder)),
+                SourceRequest(str(self.folder), longest_freeze_ms=freeze_ms),
                 "btrfs",
                 Consistency.CRASH,
                 (str(self.folder),),
@@ -282,6 +282,31 @@ def test_nothing_is_held_once_the_device_gave_up_waiting(place: Place) -> None:
         place.take(Quiesce("first", "sleep 5", ":", ":"), second, limit_ms=1000)
     assert not held.exists()
     assert not any(directory.glob("*") for directory in place.snapshots if any(directory.iterdir()))
+
+
+def test_a_freeze_beside_a_downtime_keeps_its_own_limit(place: Place) -> None:
+    start = f"kill -CONT {place.writer.process.pid}"
+    frozen = Quiesce("frozen", "sleep 0.3", ":", ":")
+    with pytest.raises(FreezeTooLong, match="frozen: held for"):
+        place.take(stop(place, start), frozen, limit_ms=60_000, freeze_ms=50)
+    assert place.writer.writes()
+
+
+def test_a_freeze_that_the_device_ended_does_not_hide_a_service_that_is_down(place: Place) -> None:
+    allowed = place.folder / "may-start"
+    start = f"[ -e {quote(str(allowed))} ] && kill -CONT {place.writer.process.pid}"
+    with pytest.raises(ServiceDown, match=r"writer\.service does not run again"):
+        place.take(stop(place, start), Quiesce("frozen", "sleep 5", ":", ":"), limit_ms=1000)
+    assert any("the device let it go by itself" in each.text for each in place.told if isinstance(each, Said))
+    allowed.touch()
+    place.runner.close()
+    assert place.writer.writes()
+
+
+def test_what_was_not_held_was_let_go_at_the_first_try(place: Place) -> None:
+    with pytest.raises(QuiesceFailed, match="was not held until the end"):
+        place.take(place.quiesce(release="exec 7>&-\nreturn 3"))
+    assert not any("second try" in each.text for each in place.told if isinstance(each, Said))
 
 
 def test_who_moved_meanwhile_is_not_told_as_down(place: Place) -> None:
