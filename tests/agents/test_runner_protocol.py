@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,7 +157,6 @@ def test_outer_binds_come_before_what_lies_in_them() -> None:
     assert all(order.index(outer) < order.index(inner) for outer, inner in (("/", "/a"), ("/a", "/a/b/c")))
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     path = tmp_path / "program.sh"
     path.write_bytes(read_program() + b"\n")

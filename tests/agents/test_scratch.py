@@ -15,7 +15,7 @@ from agents.facts.wire import split_fields
 from agents.plan import SCRATCH_PARENT
 from agents.snapshots.traces import find_command
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and mounts need root")
+pytestmark = pytest.mark.usefixtures("needs_root")  # owners and mounts
 SHELLS = pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")], ids=["dash", "busybox"])
 
 
