@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agents.errors import PlanRefused
@@ -12,6 +13,7 @@ from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary
 from agents.restic.repository import open_repository
 from agents.restic.trees import Node
+from agents.restic.walking import Head, Walked
 
 
 def list_folder(place: RepositoryPlace, binary: Binary, restic_id: str, folder: str) -> list[Node]:
@@ -21,6 +23,21 @@ def list_folder(place: RepositoryPlace, binary: Binary, restic_id: str, folder: 
     with open_repository(place.path, place.password, binary) as repository:
         nodes = repository.list_folder(restic_id, folder)
     return sorted(nodes, key=lambda node: (not node.is_folder, node.name))
+
+
+@contextmanager
+def walk_point(
+    place: RepositoryPlace, binary: Binary, restic_id: str
+) -> Iterator[tuple[Head, Iterator[Walked]]]:
+    """Return what a restore point says first and an iterator over everything that it holds, in flat memory.
+
+    Same errors as `list_folder`; those of the iterator come late: what it gave before is then not the whole.
+    """
+    with (
+        open_repository(place.path, place.password, binary) as repository,
+        repository.walk(restic_id) as walked,
+    ):
+        yield walked
 
 
 def save_download(

@@ -120,6 +120,16 @@ def list_root(restic: Restic, snapshot_id: str) -> Command:
     return restic.command("ls", "--json", "--", _checked_id(snapshot_id), "/")
 
 
+def list_all(restic: Restic, snapshot_id: str) -> Command:
+    """Return what prints one restore point's record, then every node of it, as JSON lines."""
+    return restic.command("ls", "--json", "--", _checked_id(snapshot_id))
+
+
+def list_paths(restic: Restic, snapshot_id: str) -> Command:
+    """Return what prints the path of every node as its bytes are, in the order of `list_all`."""
+    return restic.command("ls", "--quiet", "--", _checked_id(snapshot_id))
+
+
 def cat_config(restic: Restic) -> Command:
     """Return what prints the repository's own record as JSON."""
     return restic.command("cat", "config")

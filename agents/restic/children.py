@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import IO
 
 from agents.commands import Command, Result, Secret, to_bytes
@@ -72,7 +72,7 @@ def _wait(child: subprocess.Popen[bytes], stdout: IO[bytes], deadline: float, li
             return status
 
 
-def stream(command: Command, variables: Variables) -> Iterator[bytes]:
+def stream(command: Command, variables: Variables) -> Generator[bytes, None, None]:
     """Run restic and return what it prints, piece by piece. Closing the iterator kills it.
 
     Raise what `judge` says at the end when restic failed: whoever passes the pieces on must then cut its own

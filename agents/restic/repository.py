@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from agents.restic.keys import Key, MasterKey, make_cheap_key, make_run_key, ope
 from agents.restic.messages import BackupSummary, parse_backup_summary
 from agents.restic.outcomes import judge
 from agents.restic.trees import Node, parse_tree
+from agents.restic.walking import Head, Walked, parse_head, read_lines, walk
 
 _FOLDERS = ("data", "index", "snapshots", "locks")
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -116,6 +117,25 @@ class Repository:
             )
         judge(result.status, result.tail)
         return parse_tree(result.stdout)
+
+    @contextmanager
+    def walk(self, snapshot_id: str) -> Iterator[tuple[Head, Iterator[Walked]]]:
+        """Return what a restore point says first, and an iterator over every node of it (see `walking`).
+
+        Leaving the context ends restic, whether all was read or not. The iterator raises an AgentError when
+        restic fails: what came before is then a part and not the whole."""
+        with ExitStack() as stack:
+
+            def open_lines(command: Command) -> Iterator[bytes]:
+                pieces = children.stream(command, self._variables)
+                return read_lines(stack.enter_context(closing(pieces)))
+
+            lines = open_lines(arguments.list_all(self._reading, snapshot_id))
+            head = parse_head(next(lines, b""))
+            yield (
+                head,
+                walk(lines, lambda: open_lines(arguments.list_paths(self._reading, snapshot_id))),
+            )
 
     def dump_file(self, snapshot_id: str, path: str) -> Iterator[bytes]:
         """Return the content of one file. Close the iterator when it is not read to its end.
