@@ -75,6 +75,9 @@ class Answers:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._buffer = b""
+        # The number, the status and the sizes of an answer whose texts were not read yet.
+        self._head: tuple[int, int, int, int] | None = None
+        self._given_up: set[int] = set()
 
     def read_line(self, *, timeout_s: float) -> bytes:
         """Return the next line without its newline. Raise TimeoutError (nothing is lost: call it again),
@@ -103,18 +106,39 @@ class Answers:
         return rest
 
     def read_answer(self, number: int, *, timeout_s: float) -> Answer:
-        """Return the answer to request `number`. Raise ProtocolBroken when it is another one's."""
+        """Return the answer to request `number`. Raise ProtocolBroken when it is another one's, TimeoutError
+        as `read_line` does.
+
+        Whoever is interrupted here (Ctrl-C) gives an answer up: it comes all the same, and is passed over."""
+        try:
+            while True:
+                answered, status, out_size, err_size = self._head = self._read_head(timeout_s)
+                if answered != number and answered not in self._given_up:
+                    raise ProtocolBroken("the device answered something else", detail=str(self._head))
+                texts = self.read_block(out_size + err_size, timeout_s=60)
+                self._head = None
+                self._given_up.discard(answered)
+                if answered == number:
+                    return Answer(status, texts[:out_size], texts[out_size:])
+        except (AgentError, TimeoutError):
+            raise
+        except BaseException:
+            self._given_up.add(number)
+            raise
+
+    def _read_head(self, timeout_s: float) -> tuple[int, int, int, int]:
+        if self._head is not None:
+            return self._head
         line = self.read_line(timeout_s=timeout_s)
         if line.startswith(b"refused "):
             raise make_refusal(line, self._process.stderr_tail)
         words = line.split(b" ")
         if len(words) != 5 or words[0] != b"done" or not all(word.isdigit() for word in words[1:]):
             raise ProtocolBroken("the device gave no answer that we know", detail=repr(line[:200]))
-        answered, status, out_size, err_size = (int(word) for word in words[1:])
-        if answered != number or out_size + err_size > ANSWER_LIMIT_BYTES:
-            raise ProtocolBroken("the device answered something else, or too much", detail=repr(line[:200]))
-        out = self.read_block(out_size, timeout_s=60)
-        return Answer(status, out, self.read_block(err_size, timeout_s=60))
+        number, status, out_size, err_size = (int(word) for word in words[1:])
+        if out_size + err_size > ANSWER_LIMIT_BYTES:
+            raise ProtocolBroken("the device answered too much", detail=repr(line[:200]))
+        return number, status, out_size, err_size
 
     def _fill(self, limit: float) -> None:
         data = self._process.read(timeout_s=max(0.01, limit - time.monotonic()))

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from agents.binds import Bind, Limits
@@ -89,11 +90,12 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # a service that is down is told as such, not as a step that could not be undone; Ctrl-C stays Ctrl-C
+        is_louder = isinstance(error, ServiceDown) or not isinstance(error, Exception | None)
         try:
             self.close()
         except AgentError as over:
-            # a service that is down is told as such, not as a step that could not be undone
-            if over is not error and not isinstance(error, ServiceDown):
+            if over is not error and not is_louder:
                 raise
 
     def run(self, command: Command, *, timeout_s: float = 60.0, check: bool = True) -> Result:
@@ -110,6 +112,12 @@ class Runner:
                 late = False
             except TimeoutError:
                 answer, late = self._end_step(number), True
+            except AgentError:
+                raise
+            except BaseException:
+                with suppress(AgentError, OSError):  # whoever is interrupted leaves no step behind
+                    self._send(b"k %d\n" % number)
+                raise
         seconds = time.monotonic() - started
         result = Result(command, answer.status, answer.out, answer.err, seconds)
         self._tell(CommandRan(command.shell_line(), result.status, seconds))

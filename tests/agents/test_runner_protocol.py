@@ -56,6 +56,37 @@ def test_an_answer_is_put_together_from_any_pieces() -> None:
         assert answers.read_answer(8, timeout_s=1) == Answer(0, b"", b"")
 
 
+class Interrupted(Said):
+    """Somebody presses Ctrl-C before each piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(*pieces)
+        self._is_next = True
+
+    def read(self, *, timeout_s: float) -> bytes:
+        self._is_next = not self._is_next
+        if not self._is_next:
+            raise KeyboardInterrupt
+        return super().read(timeout_s=timeout_s)
+
+
+def test_an_answer_that_nobody_waited_for_is_not_the_next_ones() -> None:
+    """Interrupted before the head of an answer, and in the middle of its text."""
+    answers = Answers(Interrupted(b"done 7 0 4 0\nab", b"cddone 8 5 1 0\nx"))
+    for number in (7, 8):
+        with pytest.raises(KeyboardInterrupt):
+            answers.read_answer(number, timeout_s=1)
+    assert answers.read_answer(8, timeout_s=1) == Answer(5, b"x", b"")
+
+
+def test_only_what_was_given_up_is_passed_over() -> None:
+    answers = Answers(Interrupted(b"done 6 0 0 0\n"))
+    with pytest.raises(KeyboardInterrupt):
+        answers.read_answer(7, timeout_s=1)
+    with pytest.raises(ProtocolBroken):
+        answers.read_answer(8, timeout_s=1)
+
+
 @pytest.mark.parametrize(
     "line",
     [

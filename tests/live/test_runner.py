@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,35 @@ def test_bytes_go_through_unchanged(open_runner: Open) -> None:
     assert result.stdout == NASTY * 200
     assert result.stderr == b"a'\n\xff$(id)\n"
     assert [type(event) for event in told] == [CommandRan]
+
+
+def run_interrupted(runner: Runner, path: Path) -> None:
+    """Run a step, and press Ctrl-C in its middle."""
+
+    def press() -> None:
+        wait_until(path.exists, what="the step")
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        runner.run(Command.of("sh", "-c", ': >"$1"; sleep 300', "x", str(path)), timeout_s=300)
+    finally:
+        thread.join()
+
+
+def test_ctrl_c_ends_the_step_and_stays_ctrl_c(open_runner: Open, tmp_path: Path) -> None:
+    runner = open_runner()
+    with pytest.raises(KeyboardInterrupt), runner:
+        run_interrupted(runner, tmp_path / "began")
+    assert not Path(runner.directory).exists()
+
+
+def test_what_is_asked_after_ctrl_c_is_answered(open_runner: Open, tmp_path: Path) -> None:
+    runner = open_runner()
+    with pytest.raises(KeyboardInterrupt):
+        run_interrupted(runner, tmp_path / "began")
+    assert runner.run(Command.of("echo", "next")).text == "next\n"
 
 
 def test_a_command_may_be_long(open_runner: Open) -> None:
