@@ -54,8 +54,12 @@ service_look_container() {
 }
 
 service_look_unit() {
-  why=$(systemctl show -p LoadState -p ActiveState -- "$1" 2>&1) || return 1
-  for word in $why; do
+  why=$(systemctl show -p LoadState -p ActiveState -- "$1" 2>&1) && service_judge_unit "$why"
+}
+
+service_judge_unit() { # given what systemctl showed, sets $seen or $why
+  seen='' why=$1
+  for word in $1; do
     case $word in
       ActiveState=active | ActiveState=reloading | ActiveState=refreshing) seen=runs ;;
       ActiveState=inactive | ActiveState=failed) seen=stands ;;
@@ -100,13 +104,13 @@ service_company() {
 service_visit() {
   case " $visited " in *" $1 "*) return 0 ;; esac
   visited="$visited $1"
-  service_look "$1" || { echo "nobody knows whether $1 runs: $why" >&2; return 1; }
+  set -- "$1" "$(systemctl show -p LoadState -p ActiveState -p TriggeredBy -p RequiredBy -p RequisiteOf -p BoundBy \
+    -p ConsistsOf -p PropagatesStopTo -p Wants -p Requires -- "$1" 2>&1)"
+  service_judge_unit "$2" || { echo "nobody knows whether $1 runs: $why" >&2; return 1; }
   case $seen in
     stands) return 0 ;;
     changes) echo "$1 is just being started or stopped" >&2; return 1 ;; # what works once would end half-way
   esac
-  set -- "$1" "$(systemctl show -p TriggeredBy -p RequiredBy -p RequisiteOf -p BoundBy -p ConsistsOf \
-    -p PropagatesStopTo -p Wants -p Requires -- "$1")"
   ! service_starts_others "$1" "$2" || printf '%s\n' "$1" >>"$hold/alone" || return 1
   for other in $(service_named "$2" TriggeredBy); do service_visit "$other" || return 1; done
   coming="$1 $coming"
@@ -116,10 +120,12 @@ service_visit() {
   leaving="$leaving $1"
 }
 
-service_named() { # what systemctl showed, and properties that are lists of units
+# Given what systemctl showed, and properties, prints the units that they name. It quotes a name that holds a
+# backslash, and doubles that: "a\\x2db.service"
+service_named() {
   showed=$1
   shift
-  for property in "$@"; do printf '%s\n' "$showed" | sed -n "s/^$property=//p"; done
+  for property in "$@"; do printf '%s\n' "$showed" | sed -n "s/^$property=//p"; done | sed 's/"//g; s/\\\\/\\/g'
 }
 
 # Given a unit and what systemctl showed: would its start also start what stands? A target's does, and that of an

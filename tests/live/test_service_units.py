@@ -157,6 +157,18 @@ def test_what_starts_others_is_started_alone_when_one_of_them_stood(
 
 
 @SHELLS
+def test_a_name_with_a_backslash_is_read_as_systemctl_quotes_it(units: Units, shell: tuple[str, ...]) -> None:
+    units.add("db.service", r'RequiredBy=x.service "a\\x2db.service"')
+    units.add("x.service")
+    units.add(r"a\x2db.service")
+    before = units.active
+    quiesce = stop_around(["db.service"])
+    held = hold(units, shell, quiesce.hold)
+    assert held.returncode == 0 and units.active == set(), held.stderr
+    assert units.run(shell, quiesce.undo).returncode == 0 and units.active == before
+
+
+@SHELLS
 def test_what_just_works_once_is_not_cut_off(units: Units, shell: tuple[str, ...]) -> None:
     units.add("db.service", "RequiredBy=dump.service")
     units.add("dump.service", rests="activating")

@@ -122,7 +122,10 @@ def test_the_machine_starts_them_when_the_runner_was_killed(family: Vm, console:
     before = states(family)
     worker = Worker(console, request_for())
     worker.start()
-    wait_until(lambda: not is_active(family), timeout_s=120, what="the ledger's stop")
+    wait_until(
+        lambda: not worker.is_alive() or not is_active(family), timeout_s=120, what="the ledger's stop"
+    )
+    assert worker.is_alive(), worker.error
     family.run(
         f"cat /run/hotfleet/hotfleet-{console.id}-*/runner | while read -r pid _; do kill -9 $pid; done"
     )
