@@ -118,6 +118,16 @@ class Ledger:
         return self.pid != 0
 
     @property
+    def daemons(self) -> list[int]:
+        """The process ids of every daemon of this ledger, whether its script knows them or not."""
+        words = f"{self.state / 'daemon.py'}\0{self.data}\0".encode()
+        found = []
+        for pid in [int(each) for each in os.listdir("/proc") if each.isdigit()]:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += [pid] if words in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+        return found
+
+    @property
     def calls(self) -> list[str]:
         """What was asked of the script, without questions for its status."""
         path = self.state / "calls"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 import threading
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -29,8 +28,10 @@ from agents.restic.repository import create, open_repository
 from agents.restore import RestoreOutcome, RestoreRequest, restore
 from agents.session import Session
 from agents.ssh import HostKey, connect
-from tests.live.ground import Device, wait_until
+from tests.live.ground import Device
+from tests.live.traces import find_doors, find_programs, find_traces
 
+PATIENCE_S = 10.0
 VENV_BIN = Path(__file__).resolve().parents[2] / ".venv" / "bin"
 
 
@@ -149,34 +150,37 @@ class KnowsDevice(Protocol):
     def id(self) -> str: ...
 
 
-def assert_device_is_clean(console: KnowsDevice, *, own: Collection[int] = ()) -> None:
+def assert_device_is_clean(
+    console: KnowsDevice, *, own: Collection[int] = (), is_connected: bool = False
+) -> None:
     """Nothing of this console is on the device: no process but those that are the device's `own`, no mount,
-    snapshot or directory."""
-    device = console.device
-    wait_until(lambda: _programs(device, own) == [], what="the end of every process of the run")
-    name = f"hotfleet-{console.id}-"
-    for place in ("/run/hotfleet", "/dev/shm/hotfleet"):
-        assert (
-            not [each for each in os.listdir(place) if each.startswith(name)]
-            if os.path.isdir(place)
-            else True
-        )
-    listed = subprocess.run(
-        ["btrfs", "subvolume", "list", str(device.btrfs)], capture_output=True, text=True, check=True
-    )
-    assert ".hotfleet-" not in listed.stdout
-    groups = [each for each in Path("/sys/fs/cgroup").glob(f"*/{name}*")]
-    assert groups == [], "a memory cgroup is left"
-    assert name not in Path("/proc/self/mountinfo").read_text()
+    snapshot, directory, cgroup, and nothing that listens. A console that was stopped or cut off
+    `is_connected`: sshd keeps its connection, and with it the tunnel's port."""
+    device, quiet_by = console.device, time.monotonic() + PATIENCE_S
+    while left := find_programs(device, console.id, own) + ([] if is_connected else find_doors(device, own)):
+        if time.monotonic() > quiet_by:
+            break
+        time.sleep(0.05)
+    if left := left + find_traces(device, console.id):
+        raise AssertionError(f"the device is not clean: {left}")
 
 
-def _programs(device: Device, own: Collection[int]) -> list[str]:
-    """Return what runs on the device. sshd itself lives as long as a stopped console's connection does."""
-    names = []
-    for pid in set(device.session_pids()) - set(own):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
-    return [name for name in names if name != "sshd"]
+def wait_until_clean(
+    console: KnowsDevice,
+    *,
+    own: Callable[[], Collection[int]] = tuple,
+    is_connected: bool = False,
+    timeout_s: float = 60,
+) -> None:
+    """Wait for a device that heals by itself. Raise AssertionError, with what is left, when it does not."""
+    clean_by = time.monotonic() + timeout_s
+    while True:
+        try:
+            return assert_device_is_clean(console, own=own(), is_connected=is_connected)
+        except AssertionError:
+            if time.monotonic() > clean_by:
+                raise
+            time.sleep(0.2)
 
 
 def picture_of(root: Path) -> dict[bytes, tuple[object, ...]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.ssh import authorized_keys_line
 from tests.backupsite.serve.processes import is_running, list_descendants
-from tests.live.flows import assert_device_is_clean
+from tests.live.flows import wait_until_clean
 from tests.live.ground import Device, wait_until
 from tests.live.serving import TOP, Site
 
@@ -210,15 +210,8 @@ class Enrolled:
 
         wait_until(is_stored, timeout_s=90, what=f"{size:,} stored bytes")
 
-    def is_clean(self) -> bool:
-        try:
-            assert_device_is_clean(self)
-        except AssertionError:
-            return False
-        return True
-
-    def wait_until_clean(self, timeout_s: float = 60) -> None:
-        wait_until(self.is_clean, timeout_s=timeout_s, what="a clean device")
+    def wait_until_clean(self, timeout_s: float = 60, *, is_connected: bool = False) -> None:
+        wait_until_clean(self, timeout_s=timeout_s, is_connected=is_connected)
 
     def ask_restore(self, point: sqlite3.Row, target: Path) -> int:
         """Ask for a whole restore point in a folder of the device; return the run's number."""

@@ -25,7 +25,7 @@ from agents.errors import (
 )
 from agents.events import Moved
 from agents.restic.binary import Binary, find_binary
-from tests.live.flows import Console, assert_device_is_clean, picture_of
+from tests.live.flows import Console, assert_device_is_clean, picture_of, wait_until_clean
 from tests.live.ground import Device, command, wait_until
 
 # The device notices a silent console after 20 s, then ends what runs; 60 s is the promise.
@@ -111,14 +111,6 @@ def worker(console: Console, source: Path) -> Iterator[Worker]:
     worker.close()
 
 
-def is_clean(console: Console) -> bool:
-    try:
-        assert_device_is_clean(console)
-    except AssertionError:
-        return False
-    return True
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["kill", "stop", "cut"])
 def test_a_cut_off_backup_leaves_a_clean_device_and_sends_its_data_once(
@@ -131,7 +123,7 @@ def test_a_cut_off_backup_leaves_a_clean_device_and_sends_its_data_once(
         worker.process.send_signal(signal.SIGSTOP)
     else:
         console.device.cut()
-    wait_until(lambda: is_clean(console), timeout_s=CLEAN_WITHIN_S, what="a clean device")
+    wait_until_clean(console, timeout_s=CLEAN_WITHIN_S, is_connected=fault != "kill")
     worker.close()
     console.device.heal()
     sent_before = console.repository_bytes()
@@ -158,7 +150,7 @@ def test_a_worker_killed_in_any_phase_leaves_a_clean_device(
     try:
         worker.wait_for(f"phase {phase}")
         worker.process.kill()
-        wait_until(lambda: is_clean(console), timeout_s=CLEAN_WITHIN_S, what="a clean device")
+        wait_until_clean(console, timeout_s=CLEAN_WITHIN_S)
     finally:
         worker.close()
     console.back_up(source)
@@ -191,7 +183,7 @@ def test_a_stopped_backup_cleans_up_at_once(console: Console, source: Path, erro
     (source / "large").write_bytes(os.urandom(256_000_000))
     with pytest.raises(type(error)):
         console.back_up(source, control=Stopping(console, error))
-    wait_until(lambda: is_clean(console), timeout_s=15, what="a clean device")
+    wait_until_clean(console, timeout_s=15)
     assert console.count_restore_points() == 0
 
 

@@ -26,7 +26,7 @@ from agents.events import Checked, CheckState
 from agents.session import Session
 from agents.ssh import Target, fetch_host_keys, make_key_pair
 from agents.ssh.target import JumpHost
-from tests.live.flows import Console, assert_device_is_clean, picture_of
+from tests.live.flows import Console, assert_device_is_clean, picture_of, wait_until_clean
 from tests.live.ground import Device, wait_until
 from tests.live.jumping import connect_through, hide_behind, jump_target
 from tests.live.test_tunnel import echo, talk
@@ -264,20 +264,12 @@ def test_a_jump_host_cut_in_mid_transfer_leaves_a_clean_device(
         console.back_up(source)
     cutter.join()
     assert time.monotonic() - started < 60
-    wait_until(lambda: is_clean(console), timeout_s=60, what="a clean device")
+    wait_until_clean(console, is_connected=True)
     assert console.count_restore_points() == 0
     jump.heal()
     console.back_up(source)
     assert console.count_restore_points() == 1
     console.check_repository()
-
-
-def is_clean(console: JumpConsole) -> bool:
-    try:
-        assert_device_is_clean(console)
-    except AssertionError:
-        return False
-    return True
 
 
 def test_the_check_tells_the_jump_host_first(console: JumpConsole, jump: Device) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from agents.plan import SourceRequest
 from tests.live.cold_ground import Ledger, what_is_torn
-from tests.live.flows import Console, assert_device_is_clean
+from tests.live.flows import Console, wait_until_clean
 from tests.live.ground import Device, wait_until
 
 VICTIMS = ("worker", "silent worker", "runner", "sshd", "restic")
@@ -158,23 +158,17 @@ def name_of(pid: int) -> str:
         return ""
 
 
-def is_clean(console: Console, ledger: Ledger) -> bool:
-    if not ledger.runs:
-        return False
-    try:
-        assert_device_is_clean(console, own=[ledger.pid])
-    except AssertionError:
-        return False
-    return True
-
-
-def assert_good(console: Console, ledger: Ledger) -> None:
-    """The device is as it was: nothing of ours, the service writes, the file system takes it."""
-    wait_until(lambda: is_clean(console, ledger), timeout_s=CLEAN_WITHIN_S, what="a clean device")
+def assert_good(console: Console, ledger: Ledger, *, is_connected: bool = False) -> None:
+    """The device is as it was: nothing of ours, one service that writes, a file system that takes it."""
+    wait_until_clean(console, own=lambda: ledger.daemons, is_connected=is_connected, timeout_s=CLEAN_WITHIN_S)
     before = (ledger.data / "credit").stat().st_size
     wait_until(lambda: (ledger.data / "credit").stat().st_size > before, what="the service writing")
     (ledger.data / "probe").write_text("the file system is writable")
-    assert ledger.calls.count("stop") == ledger.calls.count("start") - 1 or ledger.runs
+    # Each end had one start, and nobody started a second daemon beside the first.
+    stops = ledger.calls.count("stop")
+    assert stops <= 1 and ledger.calls[-1] == "start", ledger.calls
+    assert len(ledger.starts) == 1 + stops, ledger.starts
+    assert ledger.daemons == [ledger.pid]
 
 
 def cases() -> list[tuple[int, str]]:
@@ -191,7 +185,7 @@ def test_the_device_heals(console: Console, ledger: Ledger, step: int, victim: s
     try:
         assert worker.go_to(step), worker.lines
         has_died = die(victim, worker, console.device)
-        assert_good(console, ledger)
+        assert_good(console, ledger, is_connected=victim == "silent worker")
         if has_died and victim != "silent worker":
             wait_until(lambda: worker.is_over, timeout_s=CLEAN_WITHIN_S, what="the end of the worker")
     finally:

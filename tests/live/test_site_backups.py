@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.flows import picture_of
+from tests.live.flows import assert_device_is_clean, picture_of
 from tests.live.ground import Device, wait_until
 from tests.live.site import Enrolled, LiveSite, run_site
 
@@ -51,7 +51,7 @@ def test_a_device_is_scanned_approved_checked_backed_up_and_restored(
     assert restored["files_done"] >= 2
     assert picture_of(target) == picture_of(source)
     _download(enrolled, point["id"], source)
-    assert enrolled.is_clean()
+    assert_device_is_clean(enrolled)
     _back_up_by_schedule(enrolled, source)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.backupsite.serve.processes import is_running
-from tests.live.flows import picture_of
+from tests.live.flows import assert_device_is_clean, picture_of
 from tests.live.ground import Device, command, wait_until
 from tests.live.site import FINAL, Enrolled, LiveSite, describe, run_site
 
@@ -58,10 +58,10 @@ class Interrupted:
         self.stored_before = enrolled.stored_bytes()
         self.horse = int(enrolled.site.run(self.number)["worker"].rpartition(":")[2])
 
-    def expect_end(self, *states: str) -> sqlite3.Row:
+    def expect_end(self, *states: str, is_connected: bool = False) -> sqlite3.Row:
         """Within the promise: the device is clean and the run is final in one of these states."""
         until = time.monotonic() + WITHIN_S
-        self.enrolled.wait_until_clean(until - time.monotonic())
+        self.enrolled.wait_until_clean(until - time.monotonic(), is_connected=is_connected)
         ended = self.enrolled.site.wait_for_end(self.number, timeout_s=max(1.0, until - time.monotonic()))
         assert ended["state"] in states, describe(ended)
         assert ended["error_text"] and ended["error_remedy"]
@@ -120,7 +120,7 @@ def test_a_killed_worker_leaves_a_clean_device_and_is_retried(interrupted: Inter
 def test_a_cut_network_fails_the_run_which_is_retried_when_it_is_back(interrupted: Interrupted) -> None:
     device = interrupted.enrolled.device
     device.cut()
-    ended = interrupted.expect_end("failed")
+    ended = interrupted.expect_end("failed", is_connected=True)
     assert ended["error_code"] == "connection-lost"
     device.heal()
     interrupted.expect_retry(ended)
@@ -185,7 +185,7 @@ def expect_failure(enrolled: Enrolled, code: str) -> sqlite3.Row:
     assert (run["state"], run["error_code"]) == ("failed", code), describe(run)
     assert run["error_text"] and run["error_remedy"], describe(run)
     assert not enrolled.points()
-    assert enrolled.is_clean()
+    assert_device_is_clean(enrolled)
     return run
 
 
