@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from agents.applications.contract import Application
+from agents.applications.places import settle_places
 from agents.applications.recipes import (
     DUMP,
     NOT_HELD,
@@ -58,8 +59,8 @@ def read_instances(
     """Given facts, return them with the instances of these applications (of all without `names`).
 
     `wanted` are the pairs of application and instance that a policy asks for, where it does.
-    Runs one command for each application that something hints at. Raise ProtocolBroken when an answer cannot
-    be understood, CommandFailed when the device did not answer."""
+    Runs one command for each application that something hints at, and one for their places. Raise
+    ProtocolBroken when an answer cannot be understood, CommandFailed when the device did not answer."""
     found: list[Instance] = []
     for name, application in applications().items():
         if names is not None and name not in names:
@@ -69,4 +70,4 @@ def read_instances(
         if command is not None:
             said = runner.run(command, timeout_s=_LOOK_TIMEOUT_S)
             found += application.parse(said.stdout, facts)
-    return replace(facts, instances=tuple(found))
+    return replace(facts, instances=tuple(settle_places(runner, found, _LOOK_TIMEOUT_S)))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import ClassVar
 
-from agents.applications.recipes import Ground, Offer, Patience, Recipe
+from agents.applications.recipes import Ground, Offer, Patience, Quiesce, Recipe
 from agents.applications.services import stop_around
 from agents.commands import Command
 from agents.errors import PlanRefused
@@ -61,11 +61,26 @@ class Application(ABC):
         places.
 
         A service that does not run is not stopped and not started. Raise PlanRefused when nobody knows how to
-        stop it."""
+        stop it, or where all of its files lie."""
+        if not instance.places:
+            raise PlanRefused(
+                f"nobody knows where all files of {instance.label} lie: {' '.join(instance.problems)}",
+                remedy="Mend what keeps it from being asked, then back it up again.",
+            )
         if instance.is_running and not instance.service:
             raise PlanRefused(
                 f"{instance.label} runs, and no service is known that stops it",
                 remedy="Name the service in the policy, or back it up hot.",
             )
-        quiesce = stop_around((instance.service,)) if instance.is_running else None
-        return Recipe("cold", Consistency.APPLICATION, paths=instance.places, quiesce=quiesce)
+        quiesce = _stop_around(instance) if instance.is_running else None
+        notes = tuple(problem.rstrip(".") for problem in instance.problems)
+        return Recipe("cold", Consistency.APPLICATION, paths=instance.places, quiesce=quiesce, notes=notes)
+
+
+def _stop_around(instance: Instance) -> Quiesce:
+    try:
+        return stop_around((instance.service,))
+    except ValueError as error:
+        raise PlanRefused(
+            f"{instance.label}: {error}", remedy="Name the service in the policy, or back it up hot."
+        ) from error

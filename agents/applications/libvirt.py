@@ -4,6 +4,8 @@ Written against libvirt's documentation: not exercised against a hypervisor (doc
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agents.applications.contract import Application
 from agents.applications.processes import FUNCTIONS
 from agents.applications.recipes import SNAPSHOT, STREAM, Ground, Offer, Patience, Quiesce, Recipe, Stream
@@ -128,10 +130,9 @@ class Libvirt(Application):
         consistency = Consistency.FILE_SYSTEM if has_agent else Consistency.CRASH
         if method == SNAPSHOT and not instance.problems:
             quiesce = _freeze_around(instance) if has_agent else None
-            note = (
-                f"its definition is not part of it: add /etc/libvirt/qemu/{instance.name}.xml to the policy"
+            return Recipe(
+                SNAPSHOT, consistency, paths=instance.places, quiesce=quiesce, notes=_notes(instance)
             )
-            return Recipe(SNAPSHOT, consistency, paths=instance.places, quiesce=quiesce, notes=(note,))
         if method != STREAM or not instance.detail("disks"):
             raise PlanRefused(f"the machine {instance.name} is not backed up by {method!r}")
         seconds = str(max(1, patience.freeze_ms // 1000))
@@ -139,6 +140,22 @@ class Libvirt(Application):
         command = Command(("/bin/sh", "-c", _BACKUP, "backup", *words, *instance.detail("disks").split(" ")))
         size = parse_number(instance.detail("size"), "the size of the disks") + _SPARE_BYTES
         return Recipe(STREAM, consistency, streams=(Stream("machine.tar", command),), scratch_bytes=size)
+
+    def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
+        """Raise PlanRefused also for a machine with a disk that is no file: its content would be missing."""
+        if instance.problems:
+            raise PlanRefused(
+                f"{instance.label} cannot be copied from its files: {'; '.join(instance.problems)}",
+                remedy="Back it up hot, while it runs.",
+            )
+        return replace(super().cold(instance, facts), notes=_notes(instance))
+
+
+def _notes(instance: Instance) -> tuple[str, ...]:
+    return (
+        f"its definition is not part of it: add /etc/libvirt/qemu/{instance.name}.xml to the policy",
+        "nor is the file that a disk is an overlay of (qemu-img info --backing-chain): add that too",
+    )
 
 
 def _freeze_around(instance: Instance) -> Quiesce:

@@ -88,13 +88,8 @@ class PostgreSql(Application):
         raise PlanRefused(f"PostgreSQL is not backed up by {method!r}")
 
     def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
-        if not instance.places:
-            raise PlanRefused(
-                f"nobody knows where all files of {instance.label} lie: {' '.join(instance.problems)}",
-                remedy="Mend what keeps it from being asked, then back it up again.",
-            )
         recipe = super().cold(instance, facts)
-        return replace(recipe, excludes=_excludes(instance), notes=_notes(instance))
+        return replace(recipe, excludes=_excludes(instance), notes=(*recipe.notes, *_notes(instance)))
 
 
 def _offer_snapshot(instance: Instance, ground: Ground, lacks: str) -> Offer:
