@@ -161,7 +161,7 @@ def test_sources_are_grouped_by_provider_once_each() -> None:
         {"btrfs": ("/data",), "live": ("/data/disk",)},
         {"live": ("/data/disk",)},
     ]
-    assert all(sentence.endswith(".") for sentence in plan.sentences)
+    assert plan.sentences and all(sentence.endswith(".") for sentence in plan.sentences)
 
 
 def test_patterns_match_only_the_path_that_they_were_made_of() -> None:

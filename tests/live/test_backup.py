@@ -170,6 +170,7 @@ def test_the_snapshot_holds_one_moment_although_the_application_writes_on(consol
         console.restore(point.restic_id, source, target)
         first, second = (int((target / name).read_text()) for name in ("a", "b"))
         assert first - second in (0, 1)
+        assert int((source / "b").read_text()) > first + 100, "the writer went on"
     finally:
         subprocess.run(["rm", "-rf", str(target)], check=True)
 

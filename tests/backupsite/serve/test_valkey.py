@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,22 @@ from tests.backupsite.serve.processes import wait_until
 
 
 @pytest.fixture
-def start() -> Callable[[Path], subprocess.Popen[bytes]]:
+def start() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+
     def start_at(home: Path) -> subprocess.Popen[bytes]:
         socket = environment.valkey_socket(home)
         configuration = valkey.write_configuration(home, socket)
         command = [valkey.find_binary(), configuration]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, umask=0o077)
+        started.append(process)
         wait_until(lambda: valkey.answers(socket), 10, "an answer to PING")
         return process
 
-    return start_at
+    yield start_at
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("name", ["plain", "with blanks", 'quote"s', "back\\slash", "per%cent?#", "Größe"])
@@ -73,10 +79,9 @@ def test_each_file_of_it_is_private(tmp_path: Path, start: Callable[[Path], subp
     process = start(tmp_path)
     process.terminate()
     process.wait(10)
-    for folder, _, names in os.walk(tmp_path / "valkey"):
-        assert os.stat(folder).st_mode & 0o077 == 0
-        for name in names:
-            assert name == "valkey.conf" or os.stat(os.path.join(folder, name)).st_mode & 0o077 == 0, name
+    found = [path for path in tmp_path.rglob("*") if path.name != "valkey.conf"]
+    assert any(path.name.endswith(".aof") for path in found)
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
 
 
 def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:

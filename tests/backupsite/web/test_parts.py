@@ -48,7 +48,9 @@ def make_request(theme: str = "dark") -> HttpRequest:
 
 
 def test_every_part_has_its_context_written_in_its_first_line() -> None:
-    for part in PARTS.glob("*.html"):
+    parts = list(PARTS.glob("*.html"))
+    assert parts
+    for part in parts:
         first = part.read_text().lstrip().splitlines()[0]
         # The frame's own parts are included by the base templates only.
         if part.stem not in {"sidebar", "topbar", "bottombar"}:
