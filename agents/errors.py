@@ -177,6 +177,12 @@ class RestoreTargetRefused(AgentError):
     code = "restore-target-refused"
 
 
+class ComebackFailed(AgentError):
+    """An application did not work on the restored data. What was there before is in place again."""
+
+    code = "comeback-failed"
+
+
 class Cancelled(AgentError):
     """A person asked the run to stop."""
 

@@ -18,6 +18,7 @@ class Phase(StrEnum):
     FREEZE = "freeze"
     SNAPSHOT = "snapshot"
     TRANSFER = "transfer"
+    SWAP = "swap"
     VERIFY = "verify"
     CLEAN_UP = "clean-up"
 

@@ -47,18 +47,18 @@ def make_checkpoint(instance: Instance) -> Quiesce:
     """Return what comes before a snapshot: nothing is held, the snapshot is atomic by itself."""
     limit = f"PGOPTIONS=-c statement_timeout={CHECKPOINT_S * 1000}"
     words = ("/bin/sh", "-c", _CHECKPOINT, "hotfleet", instance.detail("psql"), _asked_in(instance))
-    return Quiesce(instance.label, ":", ":", ":", before=(_as_owner(instance, limit, *words),))
+    return Quiesce(instance.label, ":", ":", ":", before=(as_owner(instance, limit, *words),))
 
 
 def make_base_backup(instance: Instance) -> Stream:
     """Return the whole cluster as one tar, with the WAL that it needs."""
     programs = (instance.detail("psql"), instance.detail("pg_basebackup"), _asked_in(instance))
-    return Stream("base.tar", _as_owner(instance, "/bin/sh", "-c", _BASE_BACKUP, "hotfleet", *programs))
+    return Stream("base.tar", as_owner(instance, "/bin/sh", "-c", _BASE_BACKUP, "hotfleet", *programs))
 
 
 def make_file_copy(instance: Instance) -> Stream:
     """Return the whole cluster as one tar, wherever its files lie, with the WAL that it needs."""
-    return Stream("cluster.tar", _as_owner(instance, *copy_words(instance, _asked_in(instance))))
+    return Stream("cluster.tar", as_owner(instance, *copy_words(instance, _asked_in(instance))))
 
 
 def make_dumps(instance: Instance) -> tuple[Stream, ...]:
@@ -67,7 +67,7 @@ def make_dumps(instance: Instance) -> tuple[Stream, ...]:
     Not compressed: the repository does that, and finds what did not change."""
     wait = f"--lock-wait-timeout={LOCK_WAIT_S * 1000}"
     every = (instance.detail("pg_dumpall"), "--globals-only", "-w", wait, "-d", _asked_in(instance))
-    streams = [Stream("globals.sql", _as_owner(instance, *every))]
+    streams = [Stream("globals.sql", as_owner(instance, *every))]
     for name in databases_of(instance):
         words = (
             instance.detail("pg_dump"),
@@ -80,7 +80,7 @@ def make_dumps(instance: Instance) -> tuple[Stream, ...]:
             "-d",
             make_connection(name),
         )
-        streams.append(Stream(f"{make_file_name(name)}.dump", _as_owner(instance, *words)))
+        streams.append(Stream(f"{make_file_name(name)}.dump", as_owner(instance, *words)))
     return tuple(streams)
 
 
@@ -108,7 +108,7 @@ def _asked_in(instance: Instance) -> str:
     return make_connection(instance.detail("asked_in"))
 
 
-def _as_owner(instance: Instance, *words: str) -> Command:
+def as_owner(instance: Instance, *words: str) -> Command:
     """Given variables and words, return them as a command of the owner, with the way to this server."""
     way = (f"PGHOST={instance.detail('socket')}", f"PGPORT={instance.detail('port')}", "HOME=/")
     us = ("PGAPPNAME=hotfleet", "PGCONNECT_TIMEOUT=10")

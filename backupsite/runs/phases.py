@@ -18,6 +18,7 @@ WORDS = {
     Phase.FREEZE: "Freeze",
     Phase.SNAPSHOT: "Snapshot",
     Phase.TRANSFER: "Transfer",
+    Phase.SWAP: "Swap",
     Phase.VERIFY: "Verify",
     Phase.CLEAN_UP: "Clean up",
 }
