@@ -86,7 +86,17 @@ class Growth:
     limit_bytes: int
 
 
-Line = Reading | Baseline | Pause | Growth
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """The backup got nearly nothing of what it wanted of the processors (`ran` and `waited` are shares of the
+    time before): the device gives it a small share for a minute."""
+
+    uptime_s: float
+    ran: float
+    waited: float
+
+
+Line = Reading | Baseline | Pause | Growth | Hurry
 
 
 def parse_line(line: bytes) -> Line:
@@ -118,6 +128,11 @@ def _parse_growth(words: Sequence[str]) -> Growth:
     return Growth(_count(size))
 
 
+def _parse_hurry(words: Sequence[str]) -> Hurry:
+    at, ran, waited = words
+    return Hurry(_count(at) / 100, _count(ran) / 10_000, _count(waited) / 10_000)
+
+
 def _parse_reading(words: Sequence[str]) -> Reading:
     if not 13 <= len(words) <= 13 + _MOST_DISKS or words[1] not in ("0", "1"):
         raise ValueError("not the words of a sample")
@@ -134,6 +149,7 @@ _PARSERS: dict[str, Callable[[Sequence[str]], Line]] = {
     "baseline": _parse_baseline,
     "paused": _parse_pause,
     "grew": _parse_growth,
+    "hurried": _parse_hurry,
 }
 
 

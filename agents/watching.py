@@ -16,6 +16,7 @@ from agents.impact import (
     LINE_BYTES,
     Baseline,
     Growth,
+    Hurry,
     Line,
     Pause,
     Reading,
@@ -37,6 +38,12 @@ _SENTENCES = {
     "others": "The disks are waited for although the backup stands still: others do it. It goes on slowly.",
     "alone": "Nobody else uses the disks: the backup goes on, although it waits for them itself.",
 }
+
+
+_HURRY = (
+    "The processors of this device are never free (the backup had one for {ran:.0%} of the time): it takes a "
+    "small share of them now instead of waiting."
+)
 
 
 class Watcher:
@@ -88,6 +95,8 @@ class Watcher:
                 self._say(_SENTENCES[line.reason].format(seconds=line.seconds, stall=line.stall))
             case Growth(limit):
                 self._say(f"restic needs more memory: its limit is {limit // 2**20} MiB now.")
+            case Hurry():
+                self._say(_HURRY.format(ran=line.ran))
 
     def _take_reading(self, reading: Reading) -> None:
         before, self._last = self._last, reading

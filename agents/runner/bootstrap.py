@@ -12,7 +12,9 @@ from agents.commands import Command, escape_line
 PARTS = (
     "processes.sh",
     "healing.sh",
+    "cgroups.sh",
     "memory.sh",
+    "processor.sh",
     "watching.sh",
     "requests.sh",
     "programs.sh",

@@ -46,7 +46,7 @@ is_mounted_below() { # never remove a directory that something is mounted in
 remove() {
   case $dir in */hotfleet/hotfleet-*-*) ;; *) return 1 ;; esac
   is_mounted_below "$dir" && return 1
-  release_memories || return 1
+  release_groups '*' || return 1
   rm -rf -- "$dir"
 }
 
@@ -114,7 +114,7 @@ reap() {
   myself
   printf '%s %s\n' "$me" "$started" >"$dir/reaper" || exit 1
   while [ -d "$dir" ]; do
-    if is_over; then heal; else force_due; end_orphans; resume_overdue; fi
+    if is_over; then heal; else force_due; end_orphans; resume_overdue; share_overdue; fi
     sleep 1
   done
 }

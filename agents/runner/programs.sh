@@ -29,7 +29,7 @@ attach() { # stdin: id, number of lines for the namespace, these lines, number o
   status=$?
   kill -s KILL "$watcher" 2>/dev/null
   rm -f -- "$dir/groups/$id" "$dir/pausable.$id"
-  release_memory "$id"
+  release_groups "$id"
   exit "$status"
 }
 
@@ -128,8 +128,10 @@ inside() { # in the private mount namespace; stdin: what attach kept
   [ "$niceness" = - ] || set -- nice -n "$niceness" "$@"
   # a session is a group of its own for the scheduler, in which nice counts only between its own processes
   [ "$niceness" = - ] || { printf '%s\n' "$niceness" >/proc/self/autogroup; } 2>/dev/null
-  scope='' note=''
-  [ "$memory" = - ] || confine "$memory"
+  scope='' note='' yields=''
+  # what may be paused may wait for the processor too: an application does not wait for it
+  [ "$niceness" = - ] || [ "$pausable" = - ] || yields=1
+  [ "$memory$yields" = - ] || confine "$memory" "$niceness" "$yields"
   # shellcheck disable=SC2046  # words
   [ -z "$scope" ] || set -- $(scope_words "$scope" "$memory" "$niceness") "$@"
   [ "$pausable" = - ] || : >"$dir/pausable.$id" || exit 125

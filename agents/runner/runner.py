@@ -36,7 +36,7 @@ _FILE = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}(\.[a-z0-9]{1,8})?$")
 _UNKNOWN_KEY, _FORCED, _OWED_ALREADY = 66, 75, 17
 _OWN_FILES = frozenset(
     {"runner", "reaper", "listener", "deadline", "silence", "program", "requests", "in", "out", "err", "step"}
-    | {"groups", "owed", "due", "overdue", "healing", "gone"}
+    | {"groups", "owed", "due", "overdue", "healing", "gone", "watcher"}
 )
 
 

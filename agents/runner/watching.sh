@@ -6,6 +6,7 @@
 #     <kB available> <kB cached> <bytes received> <bytes sent> <disk:ticks:operations:waited ms:sectors read:written>...
 #   paused <uptime> <hundredths of a second> <stall in 1/10000> <reason>
 #   grew <bytes>                      the memory limit
+#   hurried <uptime> <ran> <waited>   in 1/10000 of the time: a small share of the processors for a minute
 # The file paused holds the uptime until which programs may be stopped; the reaper lets them go after it.
 
 read_pressure() { # given cpu, io or memory: sets $some $full (microseconds in all) and $minute (percent)
@@ -77,7 +78,7 @@ sample() { # given whether programs are stopped: prints a line; sets $stall (1/1
   read_pressure io
   pressure=$some
   printf 'sample %s %s %s %s %s %s %s %s %s %s %s %s%s\n' "$uptime" "$1" "$busy" $((busy + idle + wait)) \
-    "$cpu" "$some" "$full" "$memory" "$available" "$cached" "$received" "$sent" "$io" || { resume; exit 0; }
+    "$cpu" "$some" "$full" "$memory" "$available" "$cached" "$received" "$sent" "$io" || leave
   passed=$((uptime - before))
   [ "$passed" -gt 0 ] && [ "$pressure" != - ] && [ "$stall_before" != - ] || return 0
   stall=$(((pressure - stall_before) / passed)) used=$(((ticks - ticks_before) * 1000 / passed))
@@ -105,6 +106,13 @@ resume_overdue() { # of the reaper: the watcher may have died in a pause
   [ "$now" -lt "${until:-0}" ] || resume
 }
 
+leave() {
+  resume
+  share_all
+  rm -f -- "$dir/watcher"
+  exit 0
+}
+
 pause() { # stops what may be paused for $length seconds; sets $stall and $used of its last second
   began=$uptime felt=$stall
   printf '%s\n' $((uptime / 100 + length + 3)) >"$dir/paused" || return 1
@@ -117,6 +125,7 @@ pause() { # stops what may be paused for $length seconds; sets $stall and $used 
     sample 1
     left=$((left - 1))
   done
+  since=$((since + uptime - began)) # it neither ran nor waited
   resume
 }
 
@@ -166,12 +175,17 @@ watch() { # given seconds between looks, the budget in 1/10000 of the time ("-":
     [ "$ceiling" -le 9500 ] || ceiling=9500
   fi
   trap '' PIPE
-  trap 'resume; sample 0; exit 0' TERM INT HUP
+  trap 'resume; sample 0; leave' TERM INT HUP
+  find_counts
+  myself
+  printf '%s %s\n' "$me" "$started" >"$dir/watcher" || exit 1
+  known='' since=0 hurry=0
   uptime=0 ticks=0 pressure=- stall=0 used=0 calm=0 quiet=0 length=1
   while [ -d "$dir" ]; do
     sample 0
     [ "$budget" = - ] || throttle
     grow_memories
+    mind_processor
     sleep "$step"
   done
 }

@@ -10,7 +10,18 @@ import pytest
 from agents.binds import MIB, NO_LIMITS, Limits
 from agents.errors import ProtocolBroken
 from agents.events import Event, Impact, Said, Throttled
-from agents.impact import Baseline, Disk, Growth, Pause, Reading, Tally, compare, make_receipt, parse_line
+from agents.impact import (
+    Baseline,
+    Disk,
+    Growth,
+    Hurry,
+    Pause,
+    Reading,
+    Tally,
+    compare,
+    make_receipt,
+    parse_line,
+)
 from agents.watching import Watcher
 
 FIRST = b"sample 10000 0 100 1000 5 7 3 0 0 2048 1024 10 20 vda:100:10:40:1000:2000 sdb:0:0:0:0:0"
@@ -36,6 +47,7 @@ def test_each_line_is_what_it_says() -> None:
     assert parse_line(b"baseline 2.48 12.50 -") == Baseline(0.0248, 0.125, None)
     assert parse_line(b"paused 1234 205 8100 others") == Pause(12.34, 2.05, 0.81, "others")
     assert parse_line(b"grew 471859200") == Growth(450 * MIB)
+    assert parse_line(b"hurried 1234 150 9500") == Hurry(12.34, 0.015, 0.95)
     assert reading(FIRST).disks == (Disk("vda", 100, 10, 40, 1000, 2000), Disk("sdb", 0, 0, 0, 0, 0))
     old = reading(OLD_KERNEL)
     assert (old.io_pressure, old.memory_full, old.available_kb, old.disks) == (None, None, None, ())
@@ -51,6 +63,8 @@ def test_each_line_is_what_it_says() -> None:
         b"grew -1",
         b"grew 99999999999999999999",
         b"grew 1 2",
+        b"hurried 1 2",
+        b"hurried 1 -2 3",
         b"paused 1 2 3 because",
         b"baseline 1 2 3",
         b"baseline 1.00 2.00",
@@ -117,6 +131,7 @@ def test_the_watcher_tells_each_event_and_each_sentence_once() -> None:
     watcher.begin()
     watcher.take(parse_line(SECOND))
     for _ in range(3):
+        watcher.take(parse_line(b"hurried 1234 150 9500"))
         watcher.take(parse_line(b"paused 1234 205 8100 backup"))
     receipt = watcher.receipt()
     assert receipt is not None
@@ -124,8 +139,8 @@ def test_the_watcher_tells_each_event_and_each_sentence_once() -> None:
     assert receipt.paused_s == pytest.approx(6.15)
     assert [type(event) for event in told].count(Throttled) == 3
     sentences = [event.text for event in told if isinstance(event, Said)]
-    assert len(sentences) == 2
-    assert "PSI" in sentences[0] and "81%" in sentences[1]
+    assert len(sentences) == 3
+    assert "PSI" in sentences[0] and "never free" in sentences[1] and "81%" in sentences[2]
 
 
 def test_limits_tell_go_and_restic() -> None:
