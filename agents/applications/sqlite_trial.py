@@ -1,0 +1,41 @@
+"""SQLite is tried: the restored file is opened, its journal rolled back or forward, and every page, index and
+foreign key is looked at. No extension is ever loaded. The shell of it is `sqlite_trial.sh`."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from agents.applications.recipes import STREAM
+from agents.applications.stored import Stored
+from agents.applications.trials import (
+    DAY_S,
+    TREE,
+    Question,
+    Step,
+    Trial,
+    TrialMaker,
+    answers,
+    call,
+    shell_file,
+)
+
+
+class SqliteTrial(TrialMaker):
+    name = "sqlite"
+
+    def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
+        if stored.way == STREAM:
+            place = f"{TREE}/{stored.parts[0].part}"
+        else:
+            # the policy names the file, which the restore point holds in its real directory
+            directory = (stored.paths or stored.part("").paths)[0]
+            place = f"{TREE}{directory}/{posixpath.basename(stored.instance)}"
+        asked = answers(questions, ["answer"] * len(questions))
+        steps = (
+            Step("start", call("open_database", place), timeout_s=DAY_S, is_needed=True),
+            Step("integrity_check", call("check_pages"), timeout_s=DAY_S),
+            Step("foreign_key_check", call("check_keys"), timeout_s=DAY_S),
+            *asked.steps,
+        )
+        return Trial(steps, (shell_file(__file__), *asked.files))

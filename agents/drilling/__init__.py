@@ -1,0 +1,1 @@
+"""Parts of a drill: the cage in which restored data is tried, and the evidence that comes out of it."""

@@ -1,0 +1,70 @@
+"""Drills as the tests drive them: on the console's own machine, real restic, real servers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.applications.stored import Stored, StoredPart
+from agents.applications.trials import Question
+from agents.backup import BackupOutcome
+from agents.drill import DrillRequest, drill
+from agents.drilling.evidence import Check, Evidence
+from agents.flow import Control, Unstoppable
+from agents.local import LocalSession
+from agents.session import Session
+from tests.live.flows import Console
+
+
+class Prover(Console):
+    """A console that backs up its own machine and drills there."""
+
+    is_local = True
+
+    def open_session(self) -> Session:
+        return LocalSession()
+
+    def drill(
+        self, stored: Stored, *questions: Question, sample: int = 5, control: Control | None = None
+    ) -> Evidence:
+        request = DrillRequest(
+            self.id,
+            secrets.token_hex(16),
+            self.place,
+            self.binary,
+            self.is_local,
+            stored,
+            questions=questions,
+            sample=sample,
+        )
+        return drill(request, self.open_session, tell=self.tell, control=control or Unstoppable())
+
+    def store(self, folder: Path, application: str, method: str, *, instance: str = "") -> Stored:
+        """Back a folder up as plain files, and call it what it may not be: a copy that somebody made."""
+        (point,) = self.back_up(folder, fallback="accept-live").points
+        part = StoredPart(point.restic_id, "", point.paths, point.size_bytes)
+        return Stored(application, instance or str(folder), method, (part,), (str(folder),))
+
+
+def stored_of(outcome: BackupOutcome, application: str, instance: str, *paths: Path) -> Stored:
+    """Given what a backup of one instance made, return it as the catalogue would."""
+    parts = [StoredPart(each.restic_id, each.part, each.paths, each.size_bytes) for each in outcome.points]
+    (method,) = {each.method for each in outcome.points}
+    return Stored(application, instance, method, tuple(parts), tuple(map(str, paths)))
+
+
+def assert_proven(evidence: Evidence, *names: str) -> None:
+    """Every check passed, and these were among them."""
+    assert evidence.is_passed, say(evidence.failures)
+    assert set(names) <= {check.name for check in evidence.checks}, say(evidence.checks)
+
+
+def assert_refuted(evidence: Evidence, *names: str) -> str:
+    """Exactly these checks failed; return what they said."""
+    assert [check.name for check in evidence.failures] == list(names), say(evidence.checks)
+    return "\n".join(check.said for check in evidence.failures)
+
+
+def say(checks: Sequence[Check]) -> str:
+    return "\n".join(f"{check.name}: {check.is_passed} {check.said}" for check in checks)
