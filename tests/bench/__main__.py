@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import report
 from tests.live.machine import missing_parts
 
-NAMES = ("full", "nochange", "overhead", "memory", "impact", "fleet", "million", "pages")
+NAMES = ("full", "nochange", "overhead", "memory", "impact", "fleet", "million", "pages", "index")
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,139 @@
+"""Bringing restore points into the index of their device, and taking out those that the catalogue lost.
+
+1. Restore points of a series are added in the order in which they were made: what is missing comes first.
+2. Each is one transaction. A worker that is killed in the middle leaves the index as it was before.
+3. One that cannot be read is noted with the reason and not tried again: the index is a convenience, and a
+   repository that is broken is told of elsewhere. A file that is made new tries everything again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
+
+from agents.browse import walk_point
+from agents.errors import AgentError
+from agents.restic.walking import Head, Walked
+from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
+from backupsite.recovery.index import dropping, files
+from backupsite.recovery.index.merging import Merge
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.places import place_of
+
+log = logging.getLogger(__name__)
+
+# Given a restore point, opens its listing.
+Walk = Callable[[RestorePoint], AbstractContextManager[tuple[Head, Iterator[Walked]]]]
+
+
+class _Newest(NamedTuple):
+    ordinal: int
+    restic_id: str
+    tree: str
+
+
+@contextmanager
+def walk_repository(point: RestorePoint) -> Iterator[tuple[Head, Iterator[Walked]]]:
+    """Open the listing of a restore point from its repository. For workers only."""
+    with walk_point(place_of(point.repository), console_restic(), point.restic_id) as walked:
+        yield walked
+
+
+def add(point: RestorePoint, *, walk: Walk = walk_repository) -> int:
+    """Add a restore point, and the older ones of its source that are missing. Return how many were added.
+
+    May be called twice; nothing is done when another process writes this index: it adds all that is missing.
+    For workers only: the repository is read."""
+    same = {"source": point.source, "part": point.part, "made_at__lte": point.made_at}
+    return add_missing(point.device, walk=walk, **same)
+
+
+def add_missing(device: Device, *, walk: Walk = walk_repository, **wanted: object) -> int:
+    """Add the device's restore points that are missing (of those that fit `wanted`), oldest first, and drop
+    those that the catalogue does not have any more. Return how many were added. For workers only."""
+    points = RestorePoint.objects.filter(device=device)
+    try:
+        with files.writing(device), files.open_for_writing(device) as write:
+            dropping.drop_others(write, {pk.hex for pk in points.values_list("pk", flat=True)})
+            known = {row[0].decode() for row in write.execute("SELECT id FROM point")}
+            made = points.filter(**wanted).select_related("device", "repository__storage")
+            missing = [point for point in made.order_by("made_at", "pk") if point.pk.hex not in known]
+            return _add_all(write, missing, walk)
+    except files.Busy:
+        return 0
+
+
+def _add_all(write: sqlite3.Connection, missing: Iterable[RestorePoint], walk: Walk) -> int:
+    count = 0
+    for point in missing:
+        try:
+            with _transaction(write):
+                _add_one(write, point, walk)
+                count += 1
+        except AgentError as error:
+            if error.retryable:
+                log.warning("Restore point %s waits for the index: %s", point.pk, error)
+                return count
+            log.warning("Restore point %s is not in the index: %s", point.pk, error)
+            with _transaction(write):
+                _note(write, point, _series(write, point), None, str(error)[:1000])
+    return count
+
+
+def _add_one(write: sqlite3.Connection, point: RestorePoint, walk: Walk) -> None:
+    series = _series(write, point)
+    newest = _newest(write, series)
+    if newest is not None and newest.restic_id == point.restic_id:
+        _note(write, point, series, newest.ordinal)
+        return
+    with walk(point) as (head, nodes):
+        if newest is not None and newest.tree == head.tree:
+            _note(write, point, series, newest.ordinal)
+            return
+        ordinal = newest.ordinal + 1 if newest is not None else 1
+        with files.open_for_reading(files.file_of(point.device)) as read:
+            if read is None:
+                raise sqlite3.DatabaseError("the index vanished while it was written")
+            merge = Merge(read, write, series, ordinal)
+            merge.run(nodes)
+    write.execute(
+        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
+        (series, ordinal, point.restic_id, head.tree, merge.entries, merge.skipped),
+    )
+    _note(write, point, series, ordinal)
+
+
+@contextmanager
+def _transaction(write: sqlite3.Connection) -> Iterator[None]:
+    write.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        write.rollback()
+        raise
+    write.commit()
+
+
+def _series(write: sqlite3.Connection, point: RestorePoint) -> int:
+    names = (point.source, point.part)
+    write.execute("INSERT OR IGNORE INTO series (source, part) VALUES (?, ?)", names)
+    return int(write.execute("SELECT id FROM series WHERE source = ? AND part = ?", names).fetchone()[0])
+
+
+def _newest(write: sqlite3.Connection, series: int) -> _Newest | None:
+    asked = "SELECT ordinal, restic_id, tree FROM state WHERE series = ? ORDER BY ordinal DESC LIMIT 1"
+    row = write.execute(asked, (series,)).fetchone()
+    return _Newest(row[0], row[1].decode(), row[2].decode()) if row is not None else None
+
+
+def _note(
+    write: sqlite3.Connection, point: RestorePoint, series: int, ordinal: int | None, fault: str = ""
+) -> None:
+    write.execute(
+        "INSERT INTO point VALUES (?, ?, ?, ?, ?)",
+        (point.pk.hex, series, ordinal, point.made_at.timestamp(), fault.encode("utf-8", "replace").decode()),
+    )
