@@ -267,8 +267,9 @@ class _Work:
             for part in source.parts
             for bind in providers()[part.method].prepare(self._runner, [part.path], facts).binds
         ]
-        store.warm(number, source, binds)
-        store = replace(store, limits=store.limits.unpaused)  # a pause is downtime
+        if source.quiesce.is_stop:
+            store.warm(number, source, binds)
+            store = replace(store, limits=store.limits.unpaused)  # a pause is downtime
         with stopped(self._runner, [source.quiesce], 1000 + number, limit_ms, self._tell):
             return [store.store(number, source, binds)]
 

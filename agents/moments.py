@@ -130,6 +130,8 @@ class _Hold:
         self.is_owed = False
 
     def owe(self, limit_ms: float) -> None:
+        if self.quiesce.is_watch:
+            return  # nothing is held: there is nothing to undo, and no limit
         self.limit_ms = limit_ms
         # An undo that is forced first takes the directory: then the hold cannot begin any more.
         undo = f'hold=$1\nmkdir -m 0700 -- "$hold" 2>/dev/null\n{self.quiesce.undo}\n'
@@ -296,7 +298,8 @@ def _judge(said: Result, steps: Sequence[Step], holds: Sequence[_Hold], shots: S
     for step in steps:
         if step.verb == "hold" and step.status:
             label = holds[step.number].quiesce.label
-            raise QuiesceFailed(f"{label} could not be held still; it goes on.", detail=said.tail)
+            why = "does not stand still" if holds[step.number].quiesce.is_watch else "could not be held still"
+            raise QuiesceFailed(f"{label} {why}; it goes on.", detail=said.tail)
         if step.verb == "take" and step.status:
             label = providers()[shots[step.number].method].label
             raise CommandFailed(f"The {label} could not be taken.", detail=said.tail)
@@ -311,7 +314,7 @@ def _refuse_not_held(said: Result, steps: Sequence[Step], holds: Sequence[_Hold]
     for step in steps:
         if step.verb == "release" and step.status == NOT_HELD:
             quiesce = holds[step.number].quiesce
-            what = "did not stand still" if quiesce.is_stop else "was not held"
+            what = "did not stand still" if quiesce.is_stop or quiesce.is_watch else "was not held"
             raise QuiesceFailed(f"{quiesce.label} {what} until the end.", detail=said.tail)
     if sum(step.verb == "release" for step in steps) != len(holds):
         raise QuiesceFailed("The device does not say that all was held until the end.", detail=said.tail)

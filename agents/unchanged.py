@@ -65,7 +65,8 @@ def find_unchanged(
 
 
 def _can_be_proven(source: PlannedSource) -> bool:
-    is_held = source.quiesce is not None and (source.quiesce.holds or not source.quiesce.waits)
+    quiesce = source.quiesce
+    is_held = quiesce is not None and not quiesce.is_watch and (quiesce.holds or not quiesce.waits)
     return bool(source.parts) and not source.streams and not is_held
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 from agents.applications.recipes import Ground, Offer, Patience, Quiesce, Recipe
-from agents.applications.services import stop_around
+from agents.applications.services import stop_around, watch_standing
 from agents.commands import Command
 from agents.errors import PlanRefused
 from agents.events import Consistency
@@ -60,8 +60,8 @@ class Application(ABC):
         """Return how a cold backup goes: the service is stopped around the snapshot (or the copy) of its
         places.
 
-        A service that does not run is not stopped and not started. Raise PlanRefused when nobody knows how to
-        stop it, or where all of its files lie."""
+        A service that does not run is not stopped and not started, only watched. Raise PlanRefused when
+        nobody knows how to stop it, or where all of its files lie."""
         if not instance.places:
             raise PlanRefused(
                 f"nobody knows where all files of {instance.label} lie: {' '.join(instance.problems)}",
@@ -72,14 +72,16 @@ class Application(ABC):
                 f"{instance.label} runs, and no service is known that stops it",
                 remedy="Name the service in the policy, or back it up hot.",
             )
-        quiesce = _stop_around(instance) if instance.is_running else None
+        quiesce = _keep_still(instance)
         notes = tuple(problem.rstrip(".") for problem in instance.problems)
         return Recipe("cold", Consistency.APPLICATION, paths=instance.places, quiesce=quiesce, notes=notes)
 
 
-def _stop_around(instance: Instance) -> Quiesce:
+def _keep_still(instance: Instance) -> Quiesce:
     try:
-        return stop_around((instance.service,))
+        if instance.is_running:
+            return stop_around((instance.service,))
+        return watch_standing(instance.label, instance.service, (), instance.places)
     except ValueError as error:
         raise PlanRefused(
             f"{instance.label}: {error}", remedy="Name the service in the policy, or back it up hot."

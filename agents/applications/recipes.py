@@ -62,7 +62,9 @@ class Quiesce:
     `exit`, and use no `set -e`. `release` is called after a failed `hold` too; it ends with NOT_HELD when the
     application moved before (a lock that was lost): what was taken is thrown away. `undo` is what the device
     runs when everything else is dead: idempotent, alone, in another shell. `is_stop`: the service stands
-    still meanwhile (a downtime), else it waits (a freeze), unless `waits` says that it goes on as ever."""
+    still meanwhile (a downtime), else it waits (a freeze), unless `waits` says that it goes on as ever.
+    `is_watch`: it stands anyway; nothing is held or owed, and `release` and `undo` only say NOT_HELD when
+    somebody started it meanwhile."""
 
     label: str
     hold: str
@@ -71,6 +73,7 @@ class Quiesce:
     before: tuple[Command, ...] = ()
     is_stop: bool = False
     waits: bool = True
+    is_watch: bool = False
 
     @property
     def holds(self) -> bool:

@@ -8,7 +8,7 @@ from agents.commands import Command
 from agents.facts.wire import parse_number, split_fields
 
 # comm of the server process -> the application
-_SERVERS = {
+SERVERS = {
     "postgres": "postgresql",
     "mariadbd": "mariadb",
     "mysqld": "mysql",
@@ -27,7 +27,7 @@ _SCRIPT = rf"""
 for process in /proc/[0-9]*; do
   {{ read -r name <"$process/comm"; }} 2>/dev/null || continue
   case $name in
-    {" | ".join(_SERVERS)})
+    {" | ".join(SERVERS)})
       {{ read -r stat <"$process/stat"; }} 2>/dev/null || continue
       set -- ${{stat##*) }}
       printf '%s\0' process "$name" "${{process#/proc/}}" "$2" "$(readlink "$process/cwd")"
@@ -71,7 +71,7 @@ def parse_databases(output: bytes) -> tuple[DatabaseSeen, ...]:
 
 def _application(seen_as: str, name: str) -> str:
     if seen_as == "process":
-        return _SERVERS.get(name, name)
+        return SERVERS.get(name, name)
     if seen_as == "directory":
         return _DIRECTORIES.get(name, name)
     return next((word for word in ("postgresql", "mysql", "redis") if f"/{word}" in name), name)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from agents.applications.recipes import Quiesce
-from agents.applications.services import stop_around
+from agents.applications.services import stop_around, watch_standing
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
-from agents.facts import DeviceFacts, Mount, PathFact
+from agents.facts import DeviceFacts, Instance, Mount, PathFact
 from agents.facts.mounts import NETWORK_KINDS, find_mount, is_within, mounts_below
 from agents.plan.plan import LeftOut, Part, PlannedSource
 from agents.plan.requests import SourceRequest
@@ -96,9 +96,22 @@ def stop_services(request: SourceRequest) -> Quiesce:
     try:
         return stop_around(request.services)
     except ValueError as error:
-        raise PlanRefused(
-            f"{request.key}: {error}", remedy="Write each service in the policy as the device names it."
-        ) from error
+        raise _refuse_name(request, error) from error
+
+
+def watch_services(request: SourceRequest, instance: Instance) -> Quiesce:
+    """Return what watches an instance that does not run, and the services that the policy names. Raise
+    PlanRefused when a name can be none."""
+    try:
+        return watch_standing(instance.label, instance.service, request.services, instance.places)
+    except ValueError as error:
+        raise _refuse_name(request, error) from error
+
+
+def _refuse_name(request: SourceRequest, error: ValueError) -> PlanRefused:
+    return PlanRefused(
+        f"{request.key}: {error}", remedy="Write each service in the policy as the device names it."
+    )
 
 
 def methods_of(parts: tuple[Part, ...]) -> str:

@@ -63,6 +63,10 @@ def _check_groups(planned: Sequence[PlannedSource]) -> None:
             )
 
 
+def _stands(source: PlannedSource) -> bool:
+    return source.quiesce is not None and (source.quiesce.holds or source.quiesce.is_watch)
+
+
 def _warn_of_moments(planned: Sequence[PlannedSource]) -> Callable[[PlannedSource], PlannedSource]:
     """Return what adds a warning to the sources of a group that no single instant holds.
 
@@ -71,7 +75,7 @@ def _warn_of_moments(planned: Sequence[PlannedSource]) -> Callable[[PlannedSourc
     def warn(source: PlannedSource) -> PlannedSource:
         group = source.request.group
         members = [each for each in planned if group and each.request.group == group]
-        moving = [each for each in members if each.quiesce is None or not each.quiesce.holds]
+        moving = [each for each in members if not _stands(each)]
         units = {unit for each in moving for unit in each.units}
         if len(members) < 2 or len(units) < 2 or source not in moving:
             return source

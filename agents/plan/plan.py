@@ -61,9 +61,10 @@ class PlannedSource:
 
     @property
     def stays_stopped(self) -> bool:
-        """Nothing can take a snapshot of it: its services stand still until its files are stored."""
+        """Nothing can take a snapshot of it: its services stand still until its files are stored, or are
+        watched so long when they stand anyway."""
         is_live = any(not part.units for part in self.parts)
-        return is_live and self.quiesce is not None and self.quiesce.is_stop
+        return is_live and self.quiesce is not None and (self.quiesce.is_stop or self.quiesce.is_watch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from agents.plan.files import (
     split_mounts,
     stop_services,
     trace_patterns,
+    watch_services,
 )
 from agents.plan.plan import LeftOut, Part, PlannedSource
 from agents.plan.requests import SourceRequest
@@ -52,8 +53,10 @@ def _plan_cold(
     application: Application, instance: Instance, request: SourceRequest, facts: DeviceFacts
 ) -> Recipe:
     """Return how it goes cold: by the services that the policy names, else by the instance's own."""
-    if not request.services or not instance.is_running:
+    if not request.services:
         return application.cold(instance, facts)
+    if not instance.is_running:
+        return replace(application.cold(instance, facts), quiesce=watch_services(request, instance))
     known = replace(instance, service=instance.service or request.services[0])
     return replace(application.cold(known, facts), quiesce=stop_services(request))
 
@@ -95,7 +98,7 @@ def _plan_recipe(
 ) -> PlannedSource:
     roots, left_out = _find_roots(facts, request, recipe.paths)
     parts = tuple(plan_part(facts, path, request) for path in roots)
-    if recipe.quiesce is not None and recipe.quiesce.is_stop:
+    if recipe.quiesce is not None and (recipe.quiesce.is_stop or recipe.quiesce.is_watch):
         parts = read_alike(parts)
     is_live = any(part.consistency is Consistency.NONE for part in parts)
     if is_live and request.mode == "hot":

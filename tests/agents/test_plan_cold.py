@@ -11,7 +11,7 @@ from agents.events import Consistency
 from agents.facts import DeviceFacts
 from agents.plan import PlannedSource, SourceRequest, find_ground, make_plan
 from tests.agents.facts.samples import make_facts, make_mount
-from tests.backupsite.instances import make_etcd
+from tests.backupsite.instances import make_etcd, make_postgresql
 
 DISK = make_mount("/data/disk", "ext4", "8:17")
 
@@ -51,6 +51,20 @@ def test_no_snapshot_holds_an_application_with_a_file_system_inside() -> None:
     ground = find_ground(("/data/etcd",), make_facts(inside))
     assert not ground.is_atomic and "/data/etcd/wal" in ground.reason
     assert find_ground(("/data/etcd",), make_facts(make_mount("/data/etcd/tmp", "tmpfs", "0:70"))).is_atomic
+
+
+def test_an_instance_that_does_not_run_is_watched_while_it_is_read() -> None:
+    stands = make_postgresql("/data/disk/pg", is_running=False)
+    facts = replace(make_facts(DISK), instances=(stands,))
+    request = SourceRequest(
+        application="postgresql", instance="15/main", mode="cold", services=("pgbouncer",)
+    )
+    (planned,) = make_plan(facts, [request]).sources
+    assert planned.quiesce is not None and planned.quiesce.is_watch and planned.stays_stopped
+    assert "postgresql@15-main.service pgbouncer && " in planned.quiesce.hold
+    assert make_plan(facts, [request]).moments == ()
+    with pytest.raises(PlanRefused, match="not the name of a service"):
+        make_plan(facts, [replace(request, services=("*",))])
 
 
 def test_a_file_system_inside_of_a_cold_application_is_stored_with_it() -> None:

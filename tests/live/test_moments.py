@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from agents.applications import Quiesce
+from agents.applications.services import watch_standing
 from agents.commands import Command, quote
 from agents.errors import (
     Cancelled,
@@ -214,6 +216,27 @@ def test_a_downtime_may_span_more_than_a_snapshot(place: Place) -> None:
     assert place.writer.writes()
     (froze,) = [event for event in place.told if isinstance(event, Froze)]
     assert froze.is_stop and froze.milliseconds >= 5000  # as long as `writes` looked
+
+
+def test_what_stands_anyway_is_watched_without_a_limit(place: Place, tmp_path: Path) -> None:
+    """Nothing of it is stopped: no downtime is told, and none is too long."""
+    server = tmp_path / "postgres"
+    shutil.copy(shutil.which("sleep") or "", server)
+    watch = watch_standing("PG", "", (), (str(place.folder),))
+    with stopped(place.runner, [watch], 0, 1, place.told.append):
+        time.sleep(3)  # the device would force an undo by now
+    assert not [event for event in place.told if isinstance(event, Froze)]
+    with (
+        pytest.raises(QuiesceFailed, match="PG did not stand still until the end"),
+        stopped(place.runner, [watch], 1, 60_000, place.told.append),
+    ):
+        process = subprocess.Popen([server, "60"], cwd=place.folder)
+    try:
+        with pytest.raises(QuiesceFailed, match="PG does not stand still"):
+            place.take(watch)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_failed_copy_starts_the_service_at_once(place: Place) -> None:

@@ -48,7 +48,9 @@ def test_cold_stops_the_container_that_runs_and_no_other() -> None:
     instances = found()
     cold = Docker().cold(instances["shop-web-1"], make_facts())
     assert cold.quiesce is not None and cold.quiesce.hold.endswith("services_stop container:shop-web-1")
-    assert Docker().cold(instances["old"], make_facts()).quiesce is None
+    old = Docker().cold(instances["old"], make_facts()).quiesce
+    assert old is not None and (old.is_watch, old.is_stop, old.holds) == (True, False, False)
+    assert "standing_begin container:old container:old" in old.hold and "services_stop c" not in old.hold
     with pytest.raises(PlanRefused, match="no service is known"):
         Docker().cold(instances["stack_cache.1.abc"], make_facts())
 

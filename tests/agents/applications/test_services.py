@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from agents.applications.services import stop_around
+from agents.applications.services import stop_around, watch_standing
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,40 @@ def test_who_died_at_work_does_not_keep_the_undo_waiting(tmp_path: Path, shell: 
     words = [*shell, "-c", f"set -u\nhold=$1\n{quiesce.undo}", "sh", str(tmp_path)]
     subprocess.run(words, check=True, timeout=5)
     assert not (tmp_path / "busy").exists()
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")])
+def test_a_server_that_is_started_while_its_files_are_read_is_noticed(
+    tmp_path: Path, shell: tuple[str, ...]
+) -> None:
+    """By its name and by where it works, in the same shell and in another, whoever started it."""
+    place, elsewhere, hold = tmp_path / "pg data", tmp_path / "elsewhere", tmp_path / "hold"
+    server = tmp_path / "postgres"
+    shutil.copy(shutil.which("sleep") or "", server)
+    for each in (place, elsewhere, hold):
+        each.mkdir()
+    quiesce = watch_standing("PG", "", (), (str(place),))
+
+    def run(source: str) -> int:
+        body = f"set -u\nhold=$1\nwork() {{\n{source}\n}}\nwork"
+        return subprocess.run([*shell, "-c", body, "sh", str(hold)], stderr=subprocess.DEVNULL).returncode
+
+    assert run(quiesce.undo) == 0, "nobody began"
+    assert run(f"{quiesce.hold} && {quiesce.release}") == 0
+    assert run(quiesce.undo) == 0
+    for folder, status in ((elsewhere, 0), (place, 3)):
+        process = subprocess.Popen([server, "60"], cwd=folder)
+        try:
+            assert run(quiesce.undo) == status
+            assert run(quiesce.hold) == status
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")])
+def test_a_service_that_nobody_can_ask_is_not_called_standing(tmp_path: Path, shell: tuple[str, ...]) -> None:
+    quiesce = watch_standing("PG", "no-such-service-anywhere", (), (str(tmp_path),))
+    words = [*shell, "-c", f"hold=$1\nwork() {{\n{quiesce.hold}\n}}\nwork", "sh", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode != 0 and "nobody knows whether no-such-service-anywhere runs" in done.stderr
