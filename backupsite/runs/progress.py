@@ -23,6 +23,7 @@ from backupsite.runs.lease import Lease
 from backupsite.runs.models import Run, RunCheck, RunLine, RunPhase, RunSample
 from backupsite.runs.receipts import ReceiptBook
 from backupsite.runs.texts import make_storable
+from backupsite.runs.thinning import Thinning
 
 FLUSH_S = 1.0
 MOST_LINES = 20_000
@@ -204,18 +205,15 @@ class LineBook:
 
 
 class SampleBook:
-    """Samples of the throughput: one a second, then every second one of them goes and the pace is halved, so
-    that a run of a week has as many as a run of ten minutes."""
+    """Samples of the throughput, thinned."""
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
-        self._run, self._clock = run, clock
-        self._pace_s = 0.5
-        self._last = float("-inf")
-        self._count = 0
+        self._run = run
+        self._thinning = Thinning(RunSample.objects.filter(run=run), MOST_SAMPLES, clock=clock)
 
     def make(self, columns: dict[str, Any]) -> RunSample | None:
         """Given the columns that changed, return a sample when it is time for one."""
-        if "bytes_done" not in columns or self._clock() - self._last < self._pace_s:
+        if "bytes_done" not in columns or not self._thinning.is_due:
             return None
         return RunSample(
             run=self._run,
@@ -226,22 +224,10 @@ class SampleBook:
         )
 
     def store(self, sample: RunSample) -> None:
-        """Store it inside of the caller's transaction, thinning the others when there are too many."""
+        """Store it inside of the caller's transaction."""
         sample.save(force_insert=True)
-        self._last = self._clock()
-        self._count += 1
-        if self._count >= MOST_SAMPLES:
-            thin_samples(self._run, 2)
-            self._count = RunSample.objects.filter(run=self._run).count()
-            self._pace_s = max(self._pace_s, FLUSH_S) * 2
-
-
-def thin_samples(run: Run, keep_every: int) -> None:
-    """Keep every n-th sample of a run, and its last one."""
-    ids = list(RunSample.objects.filter(run=run).order_by("id").values_list("id", flat=True))
-    doomed = [sample for place, sample in enumerate(ids[:-1]) if place % keep_every]
-    for start in range(0, len(doomed), 500):
-        RunSample.objects.filter(pk__in=doomed[start : start + 500]).delete()
+        self._thinning.note()
+        self._thinning.stored(1)
 
 
 def _store_phases(run: Run, phases: list[tuple[events.PhaseStarted | events.PhaseEnded, datetime]]) -> None:

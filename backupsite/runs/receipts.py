@@ -11,6 +11,7 @@ from typing import Any
 from agents import events
 from backupsite.runs.models import Run, RunFigure, RunFreeze, RunImpact, RunPause
 from backupsite.runs.texts import make_storable
+from backupsite.runs.thinning import Thinning
 
 MOST_IMPACTS = 600
 # A device that says more is not believed any more.
@@ -20,14 +21,12 @@ MOST_STEPS = 100
 
 
 class ReceiptBook:
-    """What waits to be stored. Impacts are thinned like samples, so that a week has as many as ten
-    minutes."""
+    """What waits to be stored. Impacts are thinned like samples."""
 
     def __init__(self, run: Run, clock: Callable[[], float] = time.monotonic) -> None:
-        self._run, self._clock = run, clock
-        self._pace_s = 0.5
-        self._last = float("-inf")
-        self._counts = {"freezes": 0, "impacts": 0, "pauses": 0}
+        self._run = run
+        self._thinning = Thinning(RunImpact.objects.filter(run=run), MOST_IMPACTS, clock=clock)
+        self._counts = {"freezes": 0, "pauses": 0}
         self._freezes: list[RunFreeze] = []
         self._impacts: list[RunImpact] = []
         self._pauses: list[RunPause] = []
@@ -51,9 +50,9 @@ class ReceiptBook:
         )
 
     def impact(self, impact: events.Impact, now: datetime) -> None:
-        if self._clock() - self._last < self._pace_s:
+        if not self._thinning.is_due:
             return
-        self._last = self._clock()
+        self._thinning.note()
         self._impacts.append(
             RunImpact(
                 run=self._run,
@@ -107,14 +106,4 @@ class ReceiptBook:
         )
         impacts = [row for row in rows if isinstance(row, RunImpact)]
         RunImpact.objects.bulk_create(impacts)
-        self._counts["impacts"] += len(impacts)
-        if self._counts["impacts"] >= MOST_IMPACTS:
-            self._thin()
-
-    def _thin(self) -> None:
-        ids = list(RunImpact.objects.filter(run=self._run).order_by("id").values_list("id", flat=True))
-        doomed = [each for place, each in enumerate(ids[:-1]) if place % 2]
-        for start in range(0, len(doomed), 500):
-            RunImpact.objects.filter(pk__in=doomed[start : start + 500]).delete()
-        self._counts["impacts"] = len(ids) - len(doomed)
-        self._pace_s = max(self._pace_s, 1.0) * 2
+        self._thinning.stored(len(impacts))

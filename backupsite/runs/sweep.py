@@ -12,8 +12,8 @@ from agents.errors import LeaseLost
 from backupsite.runs import queue
 from backupsite.runs.closing import LOST, close
 from backupsite.runs.models import Run, RunSample, TickLease
-from backupsite.runs.progress import thin_samples
 from backupsite.runs.states import State
+from backupsite.runs.thinning import thin
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,6 @@ def thin_old(now: datetime) -> None:
     counts = dict(kept.values_list("run_id", "pk__count"))
     for run in batch:
         if counts.get(run.pk, 0) > OLD_SAMPLES:
-            thin_samples(run, -(-counts[run.pk] // OLD_SAMPLES))
+            thin(RunSample.objects.filter(run=run), -(-counts[run.pk] // OLD_SAMPLES))
     if batch:
         TickLease.objects.filter(name=THIN).update(ticked_at=batch[-1].ended_at)
