@@ -1,59 +1,32 @@
-"""The flow of a restore onto a device: into a folder that is safe to write to; what exists there is kept."""
+"""The flow of a restore onto a device: restic writes into staging, what is there is swapped into place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 
-from agents.commands import Command
-from agents.conflicts import check_conflicts
-from agents.errors import PlanRefused, ProtocolBroken, RestoreTargetRefused
-from agents.events import Level, Phase, Said, Tell
+from agents.errors import ProtocolBroken, ResticFailed, RestoreTargetRefused
+from agents.events import Event, FileProblem, Level, Phase, Said, Tell
+from agents.facts.mounts import MOUNTS, parse_mounts
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
 from agents.gateway import Rights
 from agents.placing import place_restic
-from agents.repositories import RepositoryPlace, open_door, open_place
+from agents.repositories import OpenDoor, open_door, open_place
 from agents.restic import arguments
 from agents.restic.arguments import Restic
-from agents.restic.binary import Binary
+from agents.restic.messages import RestoreSummary
 from agents.restic.outcomes import Outcome
 from agents.restic.repository import Repository
+from agents.restoring import Conflict, Mode, RestoreOutcome, RestoreRequest
+from agents.restoring.legs import Leg, make_legs
+from agents.restoring.room import check_room
+from agents.restoring.staging import Merged, Staging, Tools, open_staging
 from agents.runner import Limits, Runner, SupervisedProgram
 
-# $1: the target. Each parent must be root's alone (or sticky), and no part may be a link: whoever may rename
-# a parent while root writes below it may send the files anywhere.
-_PREPARE = r"""
-path=$1
-check() {
-  [ ! -L "$1" ] || { printf 'link %s' "$1"; exit 3; }
-  [ -d "$1" ] || { printf 'file %s' "$1"; exit 3; }
-  set -- "$1" $(ls -ldn -- "$1" | { read -r mode _ owner _; echo "$mode" "$owner"; })
-  [ "$3" = 0 ] || { printf 'owner %s' "$1"; exit 3; }
-  case $2 in
-    d????????[tT]*) [ "$1" != "$path" ] || { printf 'writable %s' "$1"; exit 3; } ;;
-    d????w*|d???????w*) printf 'writable %s' "$1"; exit 3 ;;
-  esac
-}
-walked=
-rest=${path#/}
-check /
-while [ -n "$rest" ]; do
-  part=${rest%%/*}
-  case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
-  walked=$walked/$part
-  [ -e "$walked" ] || [ -L "$walked" ] || mkdir -m 0700 -- "$walked" || exit 4
-  check "$walked"
-done
-df -Pk -- "$path" | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
-"""
-_REASONS = {
-    "link": "is a symbolic link",
-    "file": "is not a folder",
-    "owner": "does not belong to root",
-    "writable": "may be changed by others than root",
-}
+__all__ = ["Conflict", "Mode", "RestoreOutcome", "RestoreRequest", "restore"]
+
 # Somebody waits for it: nice beside the applications, but with all that restic needs, and never paused.
 _LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
 _KEPT = (
@@ -62,43 +35,14 @@ _KEPT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreRequest:
-    """What to restore where. `folder` is a folder of the restore point; without `names` all of it, else only
-    these entries of it. They land directly in `target`, an absolute folder of the device."""
-
-    console_id: str
-    run_id: str
-    place: RepositoryPlace
-    binary: Binary
-    is_local: bool
-    restic_id: str
-    folder: str
-    names: tuple[str, ...]
-    target: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOutcome:
-    """What came out. `kept_files` existed already and were neither touched nor compared: then it is not
-    complete, since what a dead restore left looks the same."""
-
-    files: int
-    bytes: int
-    kept_files: int
-    problem_count: int
-    is_complete: bool
-
-
 def restore(
     request: RestoreRequest, open_session: OpenSession, *, tell: Tell, control: Control
 ) -> RestoreOutcome:
-    """Restore onto the device. Every file is read again and compared with the restore point afterwards.
+    """Restore onto the device. Every file is read again and compared with the restore point before anything
+    of the device changes (but in Mode.DIRECT, which removes first).
 
-    Raise RestoreTargetRefused when the folder is not safe, and any other AgentError when it failed: what was
-    written until then stays, and a second try into the same folder keeps it as it is.
-    """
+    Raise RestoreTargetRefused when the place is not safe, too small, or changed by somebody meanwhile; and
+    any other AgentError when it failed. What was there is there then, see Mode."""
     with ExitStack() as stack:
         with phase(tell, Phase.CONNECT):
             session = stack.enter_context(closing(open_session()))
@@ -107,9 +51,13 @@ def restore(
                 Runner(session, console_id=request.console_id, run_id=request.run_id, tell=tell)
             )
         with phase(tell, Phase.CHECK):
-            prepare_target(runner, request.target, request.size_bytes)
+            tools = Tools(runner)
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
+            mounts = parse_mounts(runner.run(MOUNTS).stdout)
+            legs = make_legs(request, mounts, is_file=_is_file(repository, request))
+            tools.claim(posixpath.commonpath([place for leg in legs for place in leg.places]))
+            check_room(tools, legs, request)
         with phase(tell, Phase.TRANSFER):
             door = stack.enter_context(
                 open_door(
@@ -121,83 +69,153 @@ def restore(
                     control=control,
                 )
             )
-            folder, names = _pick(repository, request)
-            check_conflicts(runner, repository, request.restic_id, folder, names, request.target)
-            command = arguments.restore(
-                Restic(restic, takes_locks=False),
-                request.restic_id,
-                request.target,
-                folder=folder,
-                names=names,
-                verify=True,
-            )
-            control.raise_if_stopped()
-            program = runner.start(command, environment=door.environment, limits=_LIMITS)
-            follower = Follower(tell, control, door.gateway)
-            followed = follower.follow("restore", program, _stop(runner, program))
-            outcome = _outcome(followed, names)
-            # A short restore ends before restic says how far it is.
-            follower.add(outcome.bytes, outcome.files, outcome.problem_count)
-        came, kept = f"{outcome.files:,}", f"{outcome.kept_files:,}"
-        tell(Said(f"{came} files and folders were restored and compared, {kept} were there and kept."))
-        if outcome.kept_files:
-            tell(Said(_KEPT, Level.WARNING))
+            work = _Work(request, runner, restic, door, tell, control)
+            outcome = work.restore(tools, legs)
+        _tell_outcome(outcome, tell)
         with phase(tell, Phase.CLEAN_UP):
             stack.close()
     return outcome
 
 
-def prepare_target(runner: Runner, target: str, size_bytes: int) -> None:
-    """Make the folder when it is missing (0700), and check that nobody but root can redirect what is written.
+class _Work:
+    """What restic does for one restore, leg by leg, and the swap after it."""
 
-    Raise RestoreTargetRefused when it is not safe or too small, CommandFailed when it cannot be made."""
-    if not target.startswith("/") or ".." in target.split("/") or len(target) > 3000:
-        raise RestoreTargetRefused("The folder to restore into must be a plain absolute path.")
-    clean = "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
-    if clean == "/":
-        raise RestoreTargetRefused("A restore into / itself is not done.", remedy="Name a folder of its own.")
-    result = runner.run(Command.of("sh", "-c", _PREPARE, "sh", clean), check=False)
-    word, _, rest = result.text.partition(" ")
-    if result.status == 3 and word in _REASONS:
-        raise RestoreTargetRefused(
-            f"{rest} {_REASONS[word]}: somebody else could send the files elsewhere while they are written.",
-            remedy="Restore into a folder whose parents belong to root, for example /var/restore.",
+    def __init__(
+        self,
+        request: RestoreRequest,
+        runner: Runner,
+        restic: str,
+        door: OpenDoor,
+        tell: Tell,
+        control: Control,
+    ) -> None:
+        self._request = request
+        self._runner = runner
+        self._restic = Restic(restic, takes_locks=False)
+        self._door = door
+        self._watch = _Watch(tell)
+        self._control = control
+        self._follower = Follower(self._watch, control, door.gateway)
+
+    def restore(self, tools: Tools, legs: Sequence[Leg]) -> RestoreOutcome:
+        with ExitStack() as stack:
+            stagings = [
+                stack.enter_context(open_staging(tools, leg, number)) for number, leg in enumerate(legs)
+            ]
+            self._control.raise_if_stopped()
+            if self._request.mode is Mode.DIRECT:
+                self._watch(Said("What is there is removed first, as it was asked for.", Level.WARNING))
+                for staging in stagings:
+                    staging.clear()
+            followed = [self._fill(staging) for staging in stagings]
+            self._control.raise_if_stopped()
+            self._watch(Said("Everything came and was compared. It is put into place."))
+            stamp = f"{self._request.moment:%Y-%m-%d %H.%M}"
+            merged = [staging.put_into_place(self._request.conflict, stamp) for staging in stagings]
+        for each in merged:
+            if each.failed:
+                self._watch(Said(f"{each.failed:,} could not be put into place. {each.said}", Level.WARNING))
+        return make_outcome(followed, merged)
+
+    def _fill(self, staging: Staging) -> Followed:
+        """Raise RestoreTargetRefused when the disk was full, whatever restic made of it."""
+        try:
+            followed = self._run_restic(staging)
+        except ResticFailed as error:
+            if not self._watch.is_full:
+                raise
+            raise RestoreTargetRefused(
+                f"The disk of {staging.leg.destination} was full before everything had come. What is there "
+                "was not touched.",
+                remedy="Free some space there, pick fewer files, or restore into a folder on a larger disk.",
+                detail=error.detail,
+            ) from error
+        stripped = staging.finish(is_whole_system=self._request.is_whole_system)
+        if stripped:
+            self._watch(
+                Said(
+                    f"{stripped:,} files came without their setuid or setgid bit, or are devices and did not "
+                    "come: only a restore of a whole system brings these back.",
+                    Level.WARNING,
+                )
+            )
+        return followed
+
+    def _run_restic(self, staging: Staging) -> Followed:
+        command = arguments.restore(
+            self._restic,
+            self._request.restic_id,
+            staging.target,
+            folder=staging.leg.folder,
+            names=staging.leg.names,
+            sparse=True,
+            verify=True,
+            takes_capabilities=self._request.is_whole_system,
         )
-    if not result.is_success or word != "free" or not rest.isdigit():
-        raise RestoreTargetRefused("The folder to restore into cannot be made.", detail=result.tail)
-    if int(rest) * 1024 < size_bytes:
-        raise RestoreTargetRefused(
-            f"The restore needs {size_bytes:,} bytes, and {int(rest) * 1024:,} are free there.",
-            remedy="Name a folder on a larger disk, or pick fewer files.",
-        )
+        program = self._runner.start(command, environment=self._door.environment, limits=_LIMITS)
+        followed = self._follower.follow("restore", program, _stop(self._runner, program))
+        summary = only_summary(followed)
+        # A short restore ends before restic says how far it is.
+        self._follower.add(summary.bytes_restored, summary.files_restored, followed.problem_count)
+        return followed
 
 
-def _pick(repository: Repository, request: RestoreRequest) -> tuple[str, tuple[str, ...]]:
-    """Return the folder and the names in it that restic is asked for: a source may be a single file."""
-    above, _, name = request.folder.rpartition("/")
-    if request.names or not name:
-        return request.folder, request.names
+def only_summary(followed: Followed) -> RestoreSummary:
+    """Return what restic says that it did. Raise ProtocolBroken when it does not say it."""
+    if len(followed.restores) != 1:
+        raise ProtocolBroken("restic on the device ended without saying what it restored")
+    return followed.restores[0]
+
+
+class _Watch:
+    """Passes events on, and notices that the disk of a device was full: restic goes on without the file."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.is_full = False
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, FileProblem) and "no space left" in event.text:
+            self.is_full = True
+        self._tell(event)
+
+
+def make_outcome(followed: Sequence[Followed], merged: Sequence[Merged]) -> RestoreOutcome:
+    """Given what restic and the swap did for each leg, return what came out."""
+    summaries = [summary for each in followed for summary in each.restores]
+    skipped, failed = sum(each.skipped for each in merged), sum(each.failed for each in merged)
+    problems = sum(each.problem_count for each in followed) + failed
+    return RestoreOutcome(
+        files=max(0, sum(each.files_restored for each in summaries) - skipped - failed),
+        bytes=sum(each.bytes_restored for each in summaries),
+        replaced=sum(each.replaced for each in merged),
+        kept=sum(each.kept for each in merged),
+        renamed=sum(each.renamed for each in merged),
+        skipped=skipped,
+        problem_count=problems,
+        is_complete=not problems
+        and not skipped
+        and all(each.outcome is Outcome.SUCCESS for each in followed),
+    )
+
+
+def _tell_outcome(outcome: RestoreOutcome, tell: Tell) -> None:
+    tell(Said(f"{outcome.files:,} files and folders were restored and compared."))
+    if outcome.replaced or outcome.renamed:
+        tell(Said(f"{outcome.replaced:,} were replaced, {outcome.renamed:,} came beside what is there."))
+    if outcome.skipped:
+        tell(Said(f"{outcome.kept:,} were there and kept.", Level.WARNING))
+        tell(Said(_KEPT, Level.WARNING))
+
+
+def _is_file(repository: Repository, request: RestoreRequest) -> bool:
+    """Return whether all of a source is asked for and it is a single file: restic wants its folder then."""
+    above, _, name = request.base.rstrip("/").rpartition("/")
+    if request.paths or not name or request.target is None:
+        return False
     entries = repository.list_folder(request.restic_id, above or "/")
-    is_file = any(entry.name == name and not entry.is_folder for entry in entries)
-    return (above or "/", (name,)) if is_file else (request.folder, ())
+    return any(entry.name == name and not entry.is_folder for entry in entries)
 
 
 def _stop(runner: Runner, program: SupervisedProgram) -> Callable[[], None]:
     return lambda: runner.stop(program)
-
-
-def _outcome(followed: Followed, names: tuple[str, ...]) -> RestoreOutcome:
-    """Raise ProtocolBroken when restic does not say what it did, PlanRefused when it found none of `names`:
-    it ends with 0 all the same."""
-    if len(followed.restores) != 1:
-        raise ProtocolBroken("restic on the device ended without saying what it restored")
-    (summary,) = followed.restores
-    if names and not summary.files_restored + summary.files_skipped:
-        raise PlanRefused("The restore point holds nothing of these names.", remedy="Pick the files again.")
-    return RestoreOutcome(
-        files=summary.files_restored,
-        bytes=summary.bytes_restored,
-        kept_files=summary.files_skipped,
-        problem_count=followed.problem_count,
-        is_complete=followed.outcome is Outcome.SUCCESS and not summary.files_skipped,
-    )

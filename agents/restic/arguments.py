@@ -96,15 +96,18 @@ def restore(
     limits: Limits | None = None,
     sparse: bool = False,
     verify: bool = False,
+    takes_capabilities: bool = True,
 ) -> Command:
-    """Return a restore of `folder` of a restore point into `target`, whole or only its entries `names`.
+    """Return a restore of `folder` of a restore point into `target`, whole or only `names` in it (relative).
 
     The content of `folder` lands directly in `target`. Nothing that exists is overwritten. With `verify` each
-    file is read again and compared with the restore point at the end.
+    file is read again and compared with the restore point at the end. Without `takes_capabilities` files come
+    without what lets them do more than their user may.
     """
     words = ["restore", "--json", "--overwrite", "never", "--target", target]
     words += ["--sparse"] if sparse else []
     words += ["--verify"] if verify else []
+    words += [] if takes_capabilities else ["--exclude-xattr", "security.capability"]
     words += [f"--include=/{literal_pattern(name)}" for name in names]
     words += _limits(limits or Limits())
     return restic.command(*words, "--", _point(snapshot_id, folder))

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from agents.errors import PlanRefused
 from agents.events import Tell
-from agents.restore import RestoreRequest, restore
+from agents.restore import Conflict, Mode, RestoreRequest, restore
 from backupsite.engine import console_restic
 from backupsite.fleet.sessions import open_session
 from backupsite.recovery.folders import decode_folder, decode_path, encode_path
@@ -51,7 +51,7 @@ class Restore:
     may_retry = False
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        point = point_of(run)
+        point, folder = point_of(run), decode_folder(run.request["folder"])
         request = RestoreRequest(
             console_id=settings.CONSOLE_ID,
             run_id=run.id.hex,
@@ -59,13 +59,22 @@ class Restore:
             binary=console_restic(),
             is_local=run.device.is_local,
             restic_id=point.restic_id,
-            folder=decode_folder(run.request["folder"]),
-            names=tuple(decode_path(name) for name in run.request["names"]),
+            paths=tuple(_join(folder, decode_path(name)) for name in run.request["names"]),
+            base=folder,
             target=run.request["target"],
+            conflict=Conflict.SKIP,
+            mode=Mode.MERGE,
+            is_whole_system=False,
+            moment=point.made_at,
             size_bytes=int(run.request["size_bytes"]),
+            protected=(str(settings.HOTFLEET_HOME),) if run.device.is_local else (),
         )
         outcome = restore(request, lambda: open_session(run.device), tell=tell, control=control)
         return Ended(State.SUCCEEDED if outcome.is_complete else State.WARNINGS)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
 
 
 def point_of(run: Run) -> RestorePoint:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -25,13 +26,15 @@ from agents.probe import ProbeRequest, probe
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary, find_binary
 from agents.restic.repository import create, open_repository
-from agents.restore import RestoreOutcome, RestoreRequest, restore
+from agents.restore import Conflict, Mode, RestoreOutcome, RestoreRequest, restore
 from agents.session import Session
 from agents.ssh import HostKey, connect
 from tests.live.ground import Device
 from tests.live.traces import find_doors, find_programs, find_traces
 
 PATIENCE_S = 10.0
+# When the restore points of the tests were made, for the names of copies.
+MOMENT = datetime(2026, 11, 22, 14, 2, tzinfo=UTC)
 VENV_BIN = Path(__file__).resolve().parents[2] / ".venv" / "bin"
 
 
@@ -99,8 +102,19 @@ class Console:
         return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 
     def restore(
-        self, restic_id: str, folder: str | Path, target: str | Path, *, names: Sequence[str] = ()
+        self,
+        restic_id: str,
+        folder: str | Path,
+        target: str | Path | None,
+        *,
+        names: Sequence[str] = (),
+        conflict: Conflict = Conflict.SKIP,
+        mode: Mode = Mode.MERGE,
+        is_whole_system: bool = True,
+        size_bytes: int = 0,
+        control: Control | None = None,
     ) -> RestoreOutcome:
+        """Restore all of `folder`, or its entries `names`."""
         request = RestoreRequest(
             self.id,
             secrets.token_hex(16),
@@ -108,12 +122,16 @@ class Console:
             self.binary,
             self.is_local,
             restic_id,
+            tuple(f"{str(folder).rstrip('/')}/{name}" for name in names),
             str(folder),
-            tuple(names),
-            str(target),
-            0,
+            None if target is None else str(target),
+            conflict,
+            mode,
+            is_whole_system,
+            MOMENT,
+            size_bytes,
         )
-        return restore(request, self.open_session, tell=self.tell, control=Unstoppable())
+        return restore(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 
     def probe(self) -> None:
         request = ProbeRequest(self.id, secrets.token_hex(16), self.binary)

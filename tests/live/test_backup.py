@@ -88,7 +88,7 @@ def test_what_comes_back_is_what_was_there(console: Console, tmp_path: Path) -> 
         assert restored.is_complete
         assert picture_of(target) == before
         again = console.restore(point.restic_id, source, target)
-        assert again.kept_files > 0 and not again.is_complete, "what was kept was not compared"
+        assert again.kept > 0 and not again.is_complete, "what was kept was not compared"
         assert picture_of(target) == before
     finally:
         subprocess.run(["rm", "-rf", str(target)], check=True)
@@ -109,7 +109,7 @@ def test_only_what_was_picked_is_restored_and_what_exists_is_kept(console: Conso
         target.mkdir(mode=0o700)
         (target / "new\nline").write_text("mine")
         restored = console.restore(point.restic_id, source, target, names=names)
-        assert (restored.kept_files, restored.is_complete) == (1, False)
+        assert (restored.kept, restored.is_complete) == (1, False)
         assert {to_text(name) for name in os.listdir(os.fsencode(target))} == set(names)
         assert (target / "new\nline").read_text() == "mine"
     finally:

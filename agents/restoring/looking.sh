@@ -1,0 +1,83 @@
+# shellcheck shell=sh disable=SC2154  # a part of the program in walking.sh
+# ---- looking and making ---------------------------------------------------------------------------------------
+
+# Given a folder: prints where staging may be ("": nowhere), its mount and device, how far the folder exists,
+# what is free there in KiB, and whether each parent is root's alone.
+look() {
+  cd / && here=/ || exit 4
+  rest=${1#/} ground='' base='' safe=yes
+  while :; do
+    identify || exit 4
+    is_safe || safe=no
+    if [ "$mount:$device" != "$ground" ]; then
+      ground=$mount:$device base=''
+      [ "$safe" = no ] || base=$here # the highest one: where a sweep finds it
+    fi
+    [ -n "$rest" ] || break
+    part=${rest%%/*}
+    [ ! -L "./$part" ] || refuse link "${here%/}/$part"
+    [ -e "./$part" ] || break
+    case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+    [ -d "./$part" ] || refuse file "${here%/}/$part"
+    enter "$part" || refuse moved "${here%/}/$part"
+  done
+  [ -w . ] || refuse read-only "$here"
+  free=$(df -Pk . | { read -r _; read -r _ _ _ free _; printf '%s' "$free"; })
+  printf 'ground\0%s\0%s\0%s\0%s\0%s\0' "$base" "$ground" "$here" "$free" "$safe"
+}
+
+make() { # given staging and a folder that exists on the same ground
+  walk "${S%/*}" safe && is_same || refuse moved "${S%/*}"
+  mkdir -m 0700 -- "./${S##*/}" && cd -P "./${S##*/}" || exit 1
+  mkdir new old owed renamed undone || exit 1
+  name=${S##*/}.link
+  : >"$name" && printf '%s.' "$1" >linked || exit 1
+  walk "$1" '' && is_same || refuse moved "$1"
+  # project quotas and layered file systems refuse a rename on the same mount; a link tells, and never copies
+  ln -- "$S/$name" . || refuse apart "$1"
+  unlink_probe
+}
+
+unlink_probe() {
+  rm -f -- "./${S##*/}.link" "$S/${S##*/}.link" "$S/linked"
+}
+
+claim() { # given a path: no other run may restore into it, above it or below it. Its own is written before
+  for other in /run/hotfleet/hotfleet-*-*/target /dev/shm/hotfleet/hotfleet-*-*/target; do
+    case $other in "$2"/*) continue ;; esac
+    { value <"$other"; } 2>/dev/null || continue
+    case ${1%/}/ in "${value%/}"/*) refuse claimed "$value" ;; esac
+    case ${value%/}/ in "${1%/}"/*) refuse claimed "$value" ;; esac
+  done
+}
+
+lack() { # names of what restic was asked for on stdin: refuses when one is not there
+  while value; do
+    ( cd "$S/new" && here=$S/new && [ "$PWD" = "$here" ] || exit 1
+      rest=$value
+      while case $rest in */*) true ;; *) false ;; esac; do
+        enter "${rest%%/*}" || exit 1
+        rest=${rest#*/}
+      done
+      is_there "./$rest" ) || refuse lacking "$value"
+  done
+}
+
+strip() { # devices go, setuid and setgid of what is no folder too; prints one dot for each
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  find "$S/new" ! -type d ! -type l \( -perm -4000 -o -perm -2000 -o -type b -o -type c \) -exec sh -c '
+    S=$1
+    shift
+    for each; do
+      printf .
+      if [ -b "$each" ] || [ -c "$each" ]; then
+        touch -r "${each%/*}" "$S/stamp" && rm -f -- "$each" && touch -r "$S/stamp" "${each%/*}" || exit 1
+      else
+        chmod ug-s "$each" || exit 1
+      fi
+    done' sh "$S" {} +
+}
+
+settle_down() { # what restic wrote is on the disk before anything of the device goes
+  sync -f "$S/new" 2>/dev/null || sync
+}

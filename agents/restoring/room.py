@@ -1,0 +1,54 @@
+"""Is there room for a restore: looked at before anything is written."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from agents.commands import Command
+from agents.errors import RestoreTargetRefused
+from agents.restoring.legs import Leg
+from agents.restoring.requests import Mode, RestoreRequest
+from agents.restoring.staging import Tools, check_ground
+
+_MOST_FOLDERS = 100
+_MEASURE_S = 3600.0
+
+
+def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest) -> None:
+    """Given the legs of a restore, look at each destination. Raise RestoreTargetRefused when staging cannot
+    be there, when it is too small (as far as the size is known), or when the mode is not possible."""
+    for leg in legs:
+        ground = tools.look(leg.destination)
+        check_ground(ground, leg.destination)
+        free = ground.free_bytes
+        if request.mode is Mode.DIRECT:
+            _check_parents(tools, leg)
+            free += _measure(tools, leg) if free < request.size_bytes else 0
+        if free < request.size_bytes:
+            raise RestoreTargetRefused(
+                f"The restore needs {request.size_bytes:,} bytes, and {free:,} are free there.",
+                remedy="Name a folder on a larger disk, or pick fewer files.",
+            )
+
+
+def _check_parents(tools: Tools, leg: Leg) -> None:
+    folders = {posixpath.dirname(place) for place in leg.places}
+    if len(folders) > _MOST_FOLDERS:
+        raise RestoreTargetRefused(
+            "Too many folders are to be removed first.", remedy="Pick the folders that hold them."
+        )
+    for folder in sorted(folders):
+        if not tools.look(folder).is_safe:
+            raise RestoreTargetRefused(
+                f"{folder} may be changed by others than root: nothing is removed first there.",
+                remedy="Restore it by a swap, or into another folder.",
+            )
+
+
+def _measure(tools: Tools, leg: Leg) -> int:
+    """Return the bytes that removing the places of a leg sets free; what is not there counts nothing."""
+    command = Command.of("du", "-skx", "--", *leg.places)
+    lines = tools.runner.run(command, timeout_s=_MEASURE_S, check=False).text.splitlines()
+    sizes = [line.partition("\t")[0] for line in lines]
+    return sum(int(size) for size in sizes if size.isascii() and size.isdigit()) * 1024

@@ -1,0 +1,88 @@
+# shellcheck shell=sh disable=SC2154  # a part of the program in walking.sh
+# ---- swapping -------------------------------------------------------------------------------------------------
+
+swap() { # given a thing of staging: what has its name here goes to staging, it comes here
+  name=${1##*/}
+  until number=$$.$count && mkdir -- "$S/old/$number" 2>/dev/null; do
+    count=$((count + 1))
+    [ "$count" -lt 1000000 ] || return 1
+  done
+  record=$S/owed/$number
+  draft=$S/renamed/draft.$number
+  mkdir -- "$draft" && printf '%s.' "$here" >"$draft/here" && printf '%s.' "$1" >"$draft/staged" || return 1
+  if is_there "./$name"; then
+    has_mounts "${here%/}/$name" && return 1
+    : >"$draft/had" || return 1
+  fi
+  sync "$draft"/* "$draft" 2>/dev/null || sync
+  mv -- "$draft" "$record" || return 1
+  if [ -e "$record/had" ]; then mv -- "./$name" "$S/old/$number/" || return 1; fi
+  mv -n -- "$1" .
+  ! is_there "$1"
+}
+
+put_back() { # given a record
+  place=$(cat "$1/here") && staged=$(cat "$1/staged") || return 1
+  name=${staged%.} && name=${name##*/}
+  number=${1##*/}
+  walk "${place%.}" '' || return 1
+  old=$S/old/$number/$name
+  if is_there "$old"; then
+    take_away || return 1
+    mv -n -- "$old" .
+    ! is_there "$old"
+  elif [ ! -e "$1/had" ] && ! is_there "${staged%.}"; then
+    take_away
+  fi
+}
+
+take_away() { # what came in already
+  is_there "./$name" || return 0
+  mkdir -p "$S/undone/$number" && mv -- "./$name" "$S/undone/$number/"
+}
+
+exact() { # given the folder of the places on stdin: each becomes what staging holds, or all are as they were
+  while value; do
+    part=${value%%/*} item=''
+    rest=$value
+    while [ "$rest" != "$part" ] && is_there "$1/$item$part"; do
+      item=$item$part/ rest=${rest#*/} part=${rest%%/*}
+    done
+    item=$item$part # the first that is not there yet comes as a whole
+    is_there "$S/new/$item" || continue
+    place=${1%/}/$item
+    count=$((count + 1))
+    ( walk "${place%/*}" make && is_same && swap "$S/new/$item" || exit 1
+      [ ! -e "$record/had" ] || printf . ) || refuse moved "$place"
+  done
+  mv -- "$S/owed" "$S/kept" # from here on it is the new state, whoever dies
+}
+
+clear() { # given the folder of the places on stdin: what is there is removed. Nothing brings it back
+  while value; do
+    place=${1%/}/$value
+    is_there "$place" || continue
+    ( walk "${place%/*}" safe && is_same && ! has_mounts "$place" && remove "./${place##*/}" ) || refuse moved "$place"
+  done
+}
+
+remove() {
+  how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
+  rm -rf "$how" -- "$S/none" 2>/dev/null || how=-f
+  rm -rf "$how" -- "$1"
+}
+
+back() { # the undo step: nothing is half, and staging is gone. May run twice
+  case $S in /*/.hotfleet-*-*.restore | /.hotfleet-*-*.restore) ;; *) exit 1 ;; esac
+  is_folder "$S" && [ -O "$S" ] || exit 0
+  if [ -f "$S/linked" ]; then
+    place=$(cat "$S/linked")
+    ( walk "${place%.}" '' && unlink_probe )
+  fi
+  failed=0
+  for record in "$S"/owed/*; do
+    [ -f "$record/here" ] || continue
+    ( put_back "$record" ) || failed=1
+  done
+  [ "$failed" = 0 ] && ! has_mounts "$S" && remove "$S"
+}
