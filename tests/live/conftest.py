@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.copying import elsewhere, machine, spread
 from tests.live.ground import device, live_ground, make_device
 
-__all__ = ["device", "live_ground", "make_device"]
+__all__ = ["device", "elsewhere", "live_ground", "machine", "make_device", "spread"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from agents.backup import BackupOutcome
 from agents.plan import SourceRequest
 from agents.storing import Point
@@ -41,6 +43,24 @@ def spread_cluster(machine: Device) -> Iterator[tuple[Cluster, Path]]:
         cluster.sql("alter table pgbench_accounts set tablespace fast")
         cluster.sql("alter index pgbench_tellers_pkey set tablespace fast")
         yield cluster, elsewhere
+
+
+@pytest.fixture(scope="module")
+def machine(live_ground: None) -> Iterator[Device]:
+    """One device for all tests of a file."""
+    with Device() as device:
+        yield device
+
+
+@pytest.fixture(scope="module")
+def spread(machine: Device) -> Iterator[tuple[Cluster, Path]]:
+    with spread_cluster(machine) as made:
+        yield made
+
+
+@pytest.fixture
+def elsewhere(spread: tuple[Cluster, Path]) -> Path:
+    return spread[1]
 
 
 def back_up(console: Console, cluster: Cluster, method: str = "copy") -> BackupOutcome:

@@ -25,7 +25,6 @@ from tests.live.copying import (
     overtake,
     paused,
     put_together,
-    spread_cluster,
 )
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
@@ -36,26 +35,9 @@ IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 BACKUPS = 20 if IS_FULL else 2
 
 
-@pytest.fixture(scope="module")
-def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        yield device
-
-
-@pytest.fixture(scope="module")
-def spread(machine: Device) -> Iterator[tuple[Cluster, Path]]:
-    with spread_cluster(machine) as made:
-        yield made
-
-
 @pytest.fixture
 def cluster(spread: tuple[Cluster, Path]) -> Cluster:
     return spread[0]
-
-
-@pytest.fixture
-def elsewhere(spread: tuple[Cluster, Path]) -> Path:
-    return spread[1]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from tests.live.copying import (
     assert_no_point,
     back_up,
     paused,
-    spread_cluster,
     stopped_in_the_wal,
 )
 from tests.live.flows import Console
@@ -24,26 +22,9 @@ from tests.live.killer import Killer
 from tests.live.postgresql import Cluster, own
 
 
-@pytest.fixture(scope="module")
-def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        yield device
-
-
-@pytest.fixture(scope="module")
-def spread(machine: Device) -> Iterator[tuple[Cluster, Path]]:
-    with spread_cluster(machine) as made:
-        yield made
-
-
 @pytest.fixture
 def cluster(spread: tuple[Cluster, Path]) -> Cluster:
     return spread[0]
-
-
-@pytest.fixture
-def elsewhere(spread: tuple[Cluster, Path]) -> Path:
-    return spread[1]
 
 
 @pytest.fixture
