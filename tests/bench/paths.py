@@ -25,7 +25,7 @@ from backupsite.recovery.models import RestorePoint
 from tests.backupsite.making import make_device, make_point
 from tests.bench import report
 
-PATHS, POINTS, CHANGED, FOLDER = 1_000_000, 3, 10_000, 100_000
+PATHS, POINTS, CHANGED, FOLDER = 1_000_000, 50, 10_000, 100_000
 START = datetime(2026, 11, 1, tzinfo=UTC)
 TIMES = 5
 QUERIES = {
@@ -33,8 +33,8 @@ QUERIES = {
     "part of a name, none": Query("no such file"),
     "part of a name, all": Query("file"),
     "pattern": Query("*abc1?.dat"),
-    "path": Query("folder-0012/file"),
-    "path with pattern": Query("/srv/*/folder-19*/*f.dat"),
+    "path": Query("folder-00212/file"),
+    "path with pattern": Query("/srv/*/folder-019*/*f.dat"),
     "size only": Query(smallest=99_990),
     "time only": Query(since=START + timedelta(hours=POINTS - 1)),
 }
