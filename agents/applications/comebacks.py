@@ -1,0 +1,227 @@
+"""How applications come back from what was stored of them: the contract, found by scanning this package.
+
+In place: everything slow happens in a *staging* (a directory of root's beside the data), while the old data
+stays where it is and its service runs. Then, in one script: the service is stopped, old and new are swapped
+by renames, the service is started. Until the application answered, the old goes back when anything fails.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import ClassVar
+
+from agents.applications.keepers import Keeper
+from agents.applications.stored import Stored, StoredPart
+from agents.commands import Command
+from agents.errors import PlanRefused
+from agents.facts import DeviceFacts, Instance
+from agents.plugins import find_plugins
+
+
+class Way(StrEnum):
+    IN_PLACE = "in-place"
+    BESIDE = "beside"
+    DATABASE = "database"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A way in which something comes back. `is_possible` False: `reason` says why not, `remedy` what helps.
+
+    `databases` are the names among which DATABASE chooses."""
+
+    way: Way
+    is_possible: bool
+    reason: str
+    remedy: str = ""
+    databases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where an instance belongs, as far as anybody knows: from the device as it is now, else as it was last
+    seen, else from the restore point.
+
+    `places` are real paths, the data's first; `instance` is the newest that is known of it, None: nothing but
+    its files. `owner` is the user whose the data is when no old data tells."""
+
+    application: str
+    name: str
+    label: str
+    places: tuple[str, ...]
+    owner: str
+    instance: Instance | None
+    is_running: bool
+    services: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> str:
+        return self.places[0]
+
+    def detail(self, name: str) -> str:
+        return self.instance.detail(name) if self.instance is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What is replaced: the file or directory `path`, and entries beside it that leave together with it.
+
+    `more` come with it: other names in the same folder that the preparation makes."""
+
+    path: str
+    leaves_too: tuple[str, ...] = ()
+    comes_too: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What is restored into the staging of seat number `seat`: the file or directory `path` of a restore
+    point, under its own name in `new` (`is_raw` False) or, to be worked on, in `raw`."""
+
+    seat: int
+    part: StoredPart
+    path: str
+    is_raw: bool = False
+
+
+# Shell for preparations, in a mount namespace of their own: `as_owner_of <directory> <words>` runs a program
+# as whoever owns a directory in the staging, which he sees as /mnt, since no path leads him there.
+AS_OWNER_OF = r"""
+as_owner_of() {
+  cd -- "$1" && mount --no-canonicalize -o bind . /mnt || return 1
+  [ "$(stat -c %d:%i .)" = "$(stat -c %d:%i /mnt)" ] || return 1
+  shift
+  cd /mnt && exec setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --init-groups -- "$@"
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """A shell source that works in the staging of a seat, as root, before anything stands still.
+
+    It finds `new/` and `raw/` in its working directory, $1... are `words`; it prints `note <text>` for the
+    log and fails with a sentence on stderr. Whoever owns the data cannot reach the staging: what runs as the
+    owner works in its working directory only."""
+
+    seat: int
+    label: str
+    source: str
+    words: tuple[str, ...] = ()
+    timeout_s: int = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How an instance comes back in place, decided before anything is touched. `factor`: how many times the
+    stored bytes are needed as free space meanwhile."""
+
+    home: Home
+    keeper: Keeper
+    seats: tuple[Seat, ...]
+    fetches: tuple[Fetch, ...]
+    preparations: tuple[Preparation, ...]
+    factor: int = 1
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question to an application that runs on what came back. It must end with status 0."""
+
+    label: str
+    command: Command
+
+
+class Comeback(ABC):
+    """One application. A file of this package holds one; `name` is that of the application."""
+
+    name: ClassVar[str]
+    owner: ClassVar[str]
+
+    @abstractmethod
+    def choices(self, stored: Stored, home: Home) -> tuple[Choice, ...]:
+        """Return every way, possible or not, in which what was stored comes back."""
+
+    @abstractmethod
+    def course(self, stored: Stored, home: Home, keeper: Keeper) -> Course:
+        """Return how it comes back in place. Raise PlanRefused when that is not possible."""
+
+    def keeper(self, home: Home) -> Keeper | None:
+        """Return who stops and starts an instance that no service is known for, None when nobody does."""
+        return None
+
+    def answers(self, instance: Instance) -> bool:
+        """Given what a look found, return whether the server answered it."""
+        return instance.is_running
+
+    def checks(self, instance: Instance) -> tuple[Check, ...]:
+        """Given an instance that answers, return what it is asked before the old data goes."""
+        return ()
+
+    def log(self, home: Home) -> Command | None:
+        """Return what prints the last lines of its own log, None when nobody knows where that is."""
+        return None
+
+
+@cache
+def comebacks() -> dict[str, Comeback]:
+    """Return how every application comes back, by the application's name."""
+    import agents.applications as package
+
+    # mypy: an abstract class is fine here, nobody instantiates it (python/mypy#4717)
+    return find_plugins(package, Comeback)  # type: ignore[type-abstract]
+
+
+def comeback_of(stored: Stored) -> Comeback:
+    """Raise PlanRefused when nobody knows how this application comes back."""
+    found = comebacks().get(stored.application)
+    if found is None:
+        raise PlanRefused(
+            f"nobody knows how {stored.application or 'files'} come back by themselves",
+            remedy="Restore its files into a folder, and follow the notes of its run.",
+        )
+    return found
+
+
+def find_home(stored: Stored, facts: DeviceFacts, known: Instance | None, services: tuple[str, ...]) -> Home:
+    """Given what was stored, facts of now, how it was last seen and the services that somebody named, return
+    where it belongs. Raise PlanRefused when no place is known."""
+    comeback = comeback_of(stored)
+    now = _find_instance(stored, facts)
+    best = _best(now, known)
+    places = (best.places if best is not None else ()) or stored.paths
+    if not places:
+        raise PlanRefused(
+            f"nobody knows where {stored.key} belongs on this device",
+            remedy="Restore its files into a folder, and put them into place by hand.",
+        )
+    unit = (best.service if best is not None else "") or (known.service if known is not None else "")
+    return Home(
+        stored.application,
+        stored.instance,
+        best.label if best is not None else stored.key,
+        places,
+        comeback.owner,
+        best,
+        now is not None and now.is_running,
+        services or ((unit,) if unit else ()),
+    )
+
+
+def _find_instance(stored: Stored, facts: DeviceFacts) -> Instance | None:
+    """Its name may have changed with what is left of it: its data tells too."""
+    found = facts.instance(stored.application, stored.instance)
+    data = stored.paths[:1]
+    same = (each for each in facts.instances if each.application == stored.application)
+    return found or next((each for each in same if data and each.places[:1] == data), None)
+
+
+def _best(now: Instance | None, known: Instance | None) -> Instance | None:
+    """What runs tells everything; what does not was described better when it ran."""
+    if now is not None and (now.is_running or known is None):
+        return now
+    return known

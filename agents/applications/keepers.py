@@ -1,0 +1,45 @@
+"""Who stops and starts an instance around a swap: services, or the application's own program.
+
+A keeper is shell that defines, for the directory $hold of this run:
+  keeper_note   writes what runs into $hold/ran and what is to run into $hold/names, once
+  keeper_stop   stops all of it, and succeeds when it stands
+  keeper_start  given one of the two files, starts what it names, and succeeds when that runs
+  keeper_runs   succeeds while what is to run runs
+Each may be called again after it was killed anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from agents.applications.services import is_service_name
+from agents.commands import join
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """`label` is how sentences name it, `functions` the shell, `units` those that systemd's journal knows."""
+
+    label: str
+    functions: str
+    units: tuple[str, ...] = ()
+
+
+@cache
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
+
+
+def keep_services(services: Sequence[str]) -> Keeper:
+    """Given the names of services, return what stops them in this order and starts them in the other.
+
+    Raise ValueError for what cannot be the name of a service."""
+    for name in services:
+        if not is_service_name(name):
+            raise ValueError(f"not the name of a service: {name!r}")
+    names = f"keeper_names() {{ printf '%s\\n' {join(services)}; }}"
+    functions = f"{_read('services.sh')}\n{_read('keeping.sh')}\n{names}"
+    return Keeper(", ".join(services), functions, tuple(services))

@@ -1,0 +1,278 @@
+"""The flow by which an application comes back: in place, beside what runs, or one database of a dump.
+
+In place, the order of what is undone matters:
+1. the way back is in the device's journal before anything is made there;
+2. what is stored is fetched and prepared beside the data, while the old goes on working;
+3. one script stops the service, swaps by renames, and starts it;
+4. until the application answered, any failure puts the old data back and starts what ran.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+
+from agents.applications import read_instances
+from agents.applications.comebacks import (
+    Choice,
+    Comeback,
+    Course,
+    Home,
+    Way,
+    comeback_of,
+    find_home,
+)
+from agents.applications.keepers import Keeper, keep_services
+from agents.applications.stored import Stored
+from agents.commands import Command
+from agents.errors import AgentError, ComebackFailed, CommandFailed, PlanRefused
+from agents.events import Phase, Said, Tell
+from agents.facts import DeviceFacts, Instance, read_facts
+from agents.facts.databases import DATABASES, parse_databases
+from agents.flow import Control, OpenSession, phase
+from agents.gateway import Rights
+from agents.placing import place_restic
+from agents.repositories import RepositoryPlace, open_door, open_place
+from agents.restic.arguments import Restic
+from agents.restic.binary import Binary
+from agents.returning.fetching import Fetcher, prepare_all
+from agents.returning.staging import make_stagings, plan_stagings
+from agents.returning.swapping import Swapper, tail_of
+from agents.runner import Runner
+
+__all__ = ["Choice", "ComebackOutcome", "ComebackRequest", "Way", "choices", "comeback"]
+
+_LOOK_EVERY_S = 1.0
+# So often in a row the service may be seen standing before that is believed.
+_MOST_DOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ComebackRequest:
+    """What comes back, and how. `known` is the instance as it was last seen, for when nothing of it is left.
+
+    `services` are stopped and started around the swap; without any, those that are known. `keep_ending`: what
+    was there is kept beside it under its name with this ending ("" removes it once the new data is proven).
+    `longest_start_s`: how long the application may take until it answers, recovery included."""
+
+    console_id: str
+    run_id: str
+    place: RepositoryPlace
+    binary: Binary
+    is_local: bool
+    stored: Stored
+    way: Way = Way.IN_PLACE
+    known: Instance | None = None
+    services: tuple[str, ...] = ()
+    keep_ending: str = ""
+    longest_start_s: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class ComebackOutcome:
+    """What came back: where, how much, for how long it stood still, how long until it answered, and what it
+    was asked. `kept` are the paths of the old data, where it was kept."""
+
+    label: str
+    places: tuple[str, ...]
+    files: int
+    bytes: int
+    down_s: float
+    answered_s: float
+    checks: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def choices(
+    stored: Stored, facts: DeviceFacts, known: Instance | None = None, services: tuple[str, ...] = ()
+) -> tuple[Choice, ...]:
+    """Given what was stored and what is known of the device, return every way with a sentence. Pure.
+
+    Raise PlanRefused when this application does not come back by itself at all."""
+    plugin = comeback_of(stored)
+    home = find_home(stored, facts, known, services)
+    found = plugin.choices(stored, home)
+    if _keeper_of(plugin, home) is not None:
+        return found
+    return tuple(
+        replace(each, is_possible=False, reason=_NOBODY.format(label=home.label), remedy=_NAME_IT)
+        if each.way is Way.IN_PLACE and each.is_possible
+        else each
+        for each in found
+    )
+
+
+_NOBODY = "nobody knows which service stops and starts {label}"
+_NAME_IT = "Name its service."
+
+
+def comeback(
+    request: ComebackRequest, open_session: OpenSession, *, tell: Tell, control: Control
+) -> ComebackOutcome:
+    """Bring an application back. Raise ComebackFailed when it did not work on the restored data (the old is
+    in place again), ServiceDown when the device could not go back, and any other AgentError when nothing was
+    replaced."""
+    with ExitStack() as stack:
+        with phase(tell, Phase.CONNECT):
+            session = stack.enter_context(closing(open_session()))
+            tell(Said(f"Connected: {session.label}."))
+            runner = stack.enter_context(
+                Runner(session, console_id=request.console_id, run_id=request.run_id, tell=tell)
+            )
+        work = _Work(request, runner, tell, control)
+        with phase(tell, Phase.CHECK):
+            course = work.plan()
+            restic = place_restic(session, runner, request.binary, is_local=request.is_local)
+            repository = stack.enter_context(open_place(request.place, request.binary, tell))
+        swapper = stack.enter_context(work.swapper(course))
+        with phase(tell, Phase.TRANSFER):
+            door = stack.enter_context(
+                open_door(
+                    session,
+                    request.place,
+                    repository,
+                    run_id=request.run_id,
+                    rights=Rights.RESTORE,
+                    control=control,
+                )
+            )
+            fetcher = Fetcher(runner, Restic(restic, takes_locks=False), door, tell, control)
+            fetcher.fetch_all(course, swapper.stagings)
+            prepare_all(runner, course, swapper.stagings, tell, control)
+        outcome = work.exchange(course, swapper, fetcher)
+        with phase(tell, Phase.CLEAN_UP):
+            swapper.end()
+            stack.close()
+    return outcome
+
+
+class _Work:
+    """One comeback in place."""
+
+    def __init__(self, request: ComebackRequest, runner: Runner, tell: Tell, control: Control) -> None:
+        self._request = request
+        self._runner = runner
+        self._tell = tell
+        self._control = control
+        self._plugin = comeback_of(request.stored)
+        self._facts: DeviceFacts | None = None
+
+    def plan(self) -> Course:
+        """Return the course, with everything that can be known before anything is touched."""
+        stored = self._request.stored
+        facts = self._look(read_facts(self._runner))
+        home = find_home(stored, facts, self._request.known, self._request.services)
+        keeper = _keeper_of(self._plugin, home)
+        if keeper is None:
+            raise PlanRefused(_NOBODY.format(label=home.label), remedy=_NAME_IT)
+        course = self._plugin.course(stored, home, keeper)
+        self._facts = facts
+        for note in course.notes:
+            self._tell(Said(note))
+        return course
+
+    @contextmanager
+    def swapper(self, course: Course) -> Iterator[Swapper]:
+        """The stagings, and the way back when anything inside fails."""
+        if self._facts is None:
+            raise ValueError("nothing was planned")
+        stagings = plan_stagings(course, self._facts, self._runner.name)
+        swapper = Swapper(self._runner, course.keeper, stagings, self._request.longest_start_s, self._tell)
+        swapper.owe()
+        try:
+            make_stagings(self._runner, course, stagings)
+            yield swapper
+        except BaseException as error:
+            swapper.go_back(error)
+            raise
+
+    def exchange(self, course: Course, swapper: Swapper, fetcher: Fetcher) -> ComebackOutcome:
+        self._control.raise_if_stopped()
+        ending = self._request.keep_ending
+        with phase(self._tell, Phase.SWAP):
+            try:
+                down_ms = swapper.swap(ending)
+            except CommandFailed as error:
+                raise self._failed(course, error.message, error.detail) from error
+        with phase(self._tell, Phase.VERIFY):
+            began = time.monotonic()
+            try:
+                instance = self._await(course.home, swapper)
+                checks = self._check(instance)
+            except CommandFailed as error:
+                raise self._failed(course, error.message, error.detail) from error
+            answered_s = time.monotonic() - began
+            swapper.accept()
+        home = course.home
+        self._tell(Said(f"{home.label} runs on the restored data: {', '.join(checks) or 'it answers'}."))
+        kept = tuple(f"{seat.path}.{ending}" for seat in course.seats) if ending else ()
+        places = tuple(seat.path for seat in course.seats)
+        return ComebackOutcome(
+            home.label, places, fetcher.files, fetcher.bytes, down_ms / 1000, answered_s, checks, kept,
+            course.notes,
+        )  # fmt: skip
+
+    def _await(self, home: Home, swapper: Swapper) -> Instance:
+        """Return the instance once it answers. Raise CommandFailed when it does not in time, or stands."""
+        until = time.monotonic() + self._request.longest_start_s
+        down = 0
+        while True:
+            self._control.raise_if_stopped()
+            found = self._find(home)
+            if found is not None and self._plugin.answers(found):
+                return found
+            down = 0 if swapper.is_running() else down + 1
+            if down >= _MOST_DOWN:
+                raise CommandFailed(f"{home.label} ended soon after it was started on the restored data")
+            if time.monotonic() > until:
+                why = "; ".join(found.problems) if found is not None else "it was not found"
+                raise CommandFailed(f"{home.label} does not answer on the restored data: {why}"[:1000])
+            time.sleep(_LOOK_EVERY_S)
+
+    def _find(self, home: Home) -> Instance | None:
+        if self._facts is None:
+            raise ValueError("nothing was planned")
+        seen = parse_databases(self._runner.run(DATABASES).stdout)
+        facts = self._look(replace(self._facts, databases=seen))
+        same = [each for each in facts.instances if each.application == home.application]
+        exact = [each for each in same if each.name == home.name]
+        return next(iter([*exact, *(each for each in same if home.data in each.places)]), None)
+
+    def _look(self, facts: DeviceFacts) -> DeviceFacts:
+        stored = self._request.stored
+        return read_instances(
+            self._runner, facts, {stored.application}, [(stored.application, stored.instance)]
+        )
+
+    def _check(self, instance: Instance) -> tuple[str, ...]:
+        passed = []
+        for check in self._plugin.checks(instance):
+            said = self._runner.run(check.command, timeout_s=600, check=False)
+            if not said.is_success:
+                raise CommandFailed(f"{check.label} failed: {said.tail[-300:]}", detail=said.tail)
+            passed.append(check.label)
+        return tuple(passed)
+
+    def _failed(self, course: Course, message: str, detail: str) -> AgentError:
+        """The log is read before the old data goes back: it may lie in the new."""
+        said = [detail]
+        for command in (self._plugin.log(course.home), *map(_journal, course.keeper.units)):
+            if command is not None:
+                said.append(tail_of(self._runner.run(command, timeout_s=30, check=False)))
+        return ComebackFailed(
+            f"{message}. What was there is put back.",
+            remedy="Read the end of its log below, and try another restore point.",
+            detail="\n".join(filter(None, said)),
+        )
+
+
+def _keeper_of(plugin: Comeback, home: Home) -> Keeper | None:
+    return keep_services(home.services) if home.services else plugin.keeper(home)
+
+
+def _journal(unit: str) -> Command:
+    script = 'command -v journalctl >/dev/null || exit 0; exec journalctl -q --no-pager -n 30 -u "$1"'
+    return Command.of("/bin/sh", "-c", script, "hotfleet", unit)

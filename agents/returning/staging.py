@@ -1,0 +1,102 @@
+"""The staging of each seat: where what comes is restored and prepared while what is there goes on working."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.applications.comebacks import Course, Seat
+from agents.commands import Command
+from agents.errors import PlanRefused, RestoreTargetRefused
+from agents.facts import DeviceFacts
+from agents.facts.mounts import mounts_below
+from agents.runner import Runner
+
+# What a shell in a staging begins with. Whoever owns the folder may rename what lies in it: so it looks where
+# it is, and works from there.
+ENTER = r"""
+cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; exit 1; }
+"""
+# The words: staging, "whole" or "-", then the names that leave. Folders that are missing are made like the
+# one in which they are.
+_MAKE = r"""
+set -u
+umask 077
+staging=$1 whole=$2
+shift 2
+folder=${staging%/*}
+[ -n "$folder" ] || folder=/
+above=$folder
+while [ ! -d "$above" ]; do above=${above%/*} && above=${above:-/}; done
+cd -- "$above" && [ "$(pwd -P)" = "$above" ] || { echo "$above leads elsewhere" >&2; exit 1; }
+like=$(stat -c %u:%g .)
+rest=${folder#"$above"} && rest=${rest#/}
+while [ -n "$rest" ]; do
+  part=${rest%%/*}
+  case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
+  mkdir -m 0755 -- "$part" && chown -h -- "$like" "$part" && cd -P -- "$part" || exit 1
+done
+[ "$(pwd -P)" = "$folder" ] || { echo "$folder leads elsewhere" >&2; exit 1; }
+mkdir -m 0700 -- "${staging##*/}" && cd -P -- "${staging##*/}" || exit 1
+[ "$(pwd -P)" = "$staging" ] && [ -O . ] || { echo "$folder changes meanwhile" >&2; exit 1; }
+mkdir raw new leaving || exit 1
+[ "$whole" = - ] || : >whole
+for name; do : >"leaving/$name" || exit 1; done
+df -Pk . | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """The staging of one seat. `is_whole`: the seat is a mount point, and its entries are swapped."""
+
+    seat: Seat
+    path: str
+    is_whole: bool
+
+
+def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[Staging, ...]:
+    """Given a course, return the staging of each seat. Raise PlanRefused where a swap cannot be."""
+    return tuple(_plan(seat, facts, run_name, number) for number, seat in enumerate(course.seats))
+
+
+def _plan(seat: Seat, facts: DeviceFacts, run_name: str, number: int) -> Staging:
+    path = posixpath.normpath(seat.path)
+    if path != seat.path or not path.startswith("/") or path.count("/") < 2 or "\n" in path:
+        raise PlanRefused(f"{seat.path!r} is no place that could be replaced")
+    inner = [mount.point for mount in mounts_below(path, facts.mounts) if not mount.is_pseudo]
+    inner = [point for point in inner if point != path]
+    if inner:
+        raise PlanRefused(
+            f"{', '.join(inner)} is mounted inside of {path}: both cannot be replaced in one step",
+            remedy="Restore its files into a folder, and put them into place by hand.",
+        )
+    is_whole = any(mount.point == path for mount in facts.mounts)
+    folder = path if is_whole else posixpath.dirname(path)
+    return Staging(seat, f"{folder}/.{run_name}-{number}", is_whole)
+
+
+def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging]) -> None:
+    """Make them; whoever calls this owes their removal already.
+
+    Raise RestoreTargetRefused when one cannot be made or is too small."""
+    for number, staging in enumerate(stagings):
+        seat = staging.seat
+        name = posixpath.basename(seat.path)
+        names = () if staging.is_whole else (name, *seat.leaves_too)
+        words = (staging.path, "whole" if staging.is_whole else "-", *names)
+        said = runner.run(Command.of("/bin/sh", "-c", _MAKE, "hotfleet", *words), check=False)
+        word, _, free = said.text.strip().rpartition("free ")
+        if not said.is_success or word or not (free.isascii() and free.isdigit()):
+            raise RestoreTargetRefused(
+                f"No folder could be made beside {seat.path}.", detail=said.tail or said.text
+            )
+        # Several seats may lie on one file system: each is asked for all that is fetched into it.
+        parts = {fetch.part.restic_id: fetch.part for fetch in course.fetches if fetch.seat == number}
+        needed = sum(part.size_bytes for part in parts.values()) * course.factor
+        if int(free) * 1024 < needed:
+            raise RestoreTargetRefused(
+                f"{needed:,} bytes are needed beside {seat.path}, and {int(free) * 1024:,} are free there.",
+                remedy="Free some space there; what is there now is kept until the new data is proven.",
+            )

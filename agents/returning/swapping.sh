@@ -1,0 +1,186 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # $hold is set by who joins this with a keeper and one of the scripts of swapping.py
+# The swap of an instance's data, and the way back. Everything is told by what lies in the stagings, which survive us:
+#   leaving/<name>  this entry of the folder goes           old/<name>   it went
+#   new/<name>      this comes                              in/<name>    it is coming, or came
+#   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
+#   good            (in the first staging) the application answered: nothing goes back any more
+#   keep            (in the first staging) what was there is not removed; its line is the ending of its name
+# Whoever owns the folder may rename what lies in it, so nothing of ours is reached by a path from outside: a shell goes
+# into the staging, sees that it is there and root's, and works from it. Nobody else can move it to another folder.
+
+enter() { # given a staging
+  cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; return 1; }
+}
+
+is_there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+each_name() { # given a folder, prints the names in it, a line each
+  for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do ! is_there "$each" || printf '%s\n' "${each##*/}"; done
+}
+
+coming_from() { # sets $from: where the entries are that come
+  from=new
+  [ ! -e whole ] || from=new/${1##*/}
+}
+
+swap_out() { # given a staging and its folder: what is there goes
+  enter "$1" || return 1
+  mkdir -p old in away leaving || return 1
+  [ ! -e whole ] || each_name .. >whole.names
+  [ ! -e whole ] || while IFS= read -r name; do
+    [ "$name" = "${1##*/}" ] || [ "$name" = lost+found ] || : >"leaving/$name" || return 1
+  done <whole.names
+  each_name leaving >leaving.names
+  while IFS= read -r name; do
+    ! is_there "../$name" || mv -T -- "../$name" "old/$name" || return 1
+  done <leaving.names
+}
+
+swap_in() { # given a staging and its folder
+  enter "$1" || return 1
+  coming_from "$2"
+  each_name "$from" >coming.names
+  while IFS= read -r name; do
+    : >"in/$name" || return 1
+    ! is_there "../$name" || { echo "somebody made $2/$name meanwhile" >&2; return 1; }
+    like_before "$name"
+    mv -T -- "$from/$name" "../$name" || return 1
+    # a label is by path, so it is given where the path is right
+    [ ! -e /sys/fs/selinux/enforce ] || ! command -v restorecon >/dev/null || (cd .. && restorecon -R -- "$name") || return 1
+  done <coming.names
+}
+
+like_before() { # given a name: a directory in the place of another has its owner and mode
+  [ -d "old/$1" ] && [ ! -L "old/$1" ] && [ -d "$from/$1" ] && [ ! -L "$from/$1" ] || return 0
+  [ -z "$(ls -A "old/$1")" ] && [ "$(stat -c %u "old/$1")" = 0 ] && return 0 # somebody made it as root, by hand
+  chown -- "$(stat -c %u:%g "old/$1")" "$from/$1" && chmod -- "$(stat -c %a "old/$1")" "$from/$1"
+}
+
+had_data() { # given stagings: was there anything but empty folders
+  for staging in "$@"; do
+    for each in "$staging"/old/* "$staging"/old/.[!.]*; do
+      is_there "$each" || continue
+      [ -d "$each" ] && [ ! -L "$each" ] && [ -z "$(ls -A "$each")" ] || return 0
+    done
+  done
+  return 1
+}
+
+swap_back() { # given a staging and its folder: what came goes, what was there comes back; as often as it takes
+  [ -d "$1/in" ] || return 0
+  enter "$1" || return 1
+  coming_from "$2"
+  each_name in >back.names
+  while IFS= read -r name; do
+    if ! is_there "$from/$name" && is_there "../$name"; then
+      mv -T -- "../$name" "away/$name.$$" || return 1
+    fi
+    rm -f -- "in/$name" || return 1
+  done <back.names
+  each_name old >back.names
+  while IFS= read -r name; do
+    # a service that was started meanwhile may have made one of its own
+    ! is_there "../$name" || mv -T -- "../$name" "away/$name.$$" || return 1
+    mv -T -- "old/$name" "../$name" || return 1
+  done <back.names
+}
+
+# ---- whole acts, given every staging -----------------------------------------------------------------------------
+
+in_use() { # given a staging: prints a file of the seat that a process of the data's owner has open
+  enter "$1" || return 1
+  coming_from "${1%/*}"
+  each_name leaving >leaving.names
+  while IFS= read -r name; do
+    owner=$(stat -c %u "$from/$name" 2>/dev/null) || owner=$(stat -c %u "new/$name" 2>/dev/null) || continue
+    for process in /proc/[0-9]*; do
+      [ "$(stat -c %u "$process" 2>/dev/null)" = "$owner" ] && [ "$process" != "/proc/$$" ] || continue
+      # shellcheck disable=SC2012 # a line a link is what is wanted
+      ls -l "$process/fd" "$process/cwd" 2>/dev/null | seat=${1%/*}/$name process=$process awk '
+        { at = index($0, " -> "); path = substr($0, at + 4); sub(/ \(deleted\)$/, "", path) }
+        at && (path == ENVIRON["seat"] || index(path, ENVIRON["seat"] "/") == 1) {
+          print "process " substr(ENVIRON["process"], 7) " has " path " open"; exit }'
+    done
+  done <leaving.names | head -n 3
+}
+
+halt() { # a stop that was cut off is completed before anything is started: what still dies would look alive
+  : >"$hold/halting" && keeper_stop && rm -f -- "$hold/halting"
+}
+
+swap_all() {
+  : >"$hold/moved"
+  for staging in "$@"; do (swap_out "$staging" "${staging%/*}") || return 1; done
+  for staging in "$@"; do (swap_in "$staging" "${staging%/*}") || return 1; done
+  : >"$1/swapped"
+}
+
+back_all() { # nothing goes back where nothing was: what came stays then, and may be looked at
+  [ ! -e "$1/good" ] && [ ! -e "$hold/ended" ] || return 0
+  for staging in "$@"; do
+    [ ! -e "$hold/moved" ] || [ -d "$staging" ] || { echo "$staging is gone" >&2; return 1; }
+  done
+  if [ -e "$1/swapped" ] && ! had_data "$@"; then return 0; fi
+  back_status=0
+  for staging in "$@"; do (swap_back "$staging" "${staging%/*}") || back_status=1; done
+  [ "$back_status" = 1 ] || rm -f -- "$1/swapped"
+  return "$back_status"
+}
+
+keep_all() { # $ending: of the names that what was there gets
+  for staging in "$@"; do
+    (
+      enter "$staging" || exit 1
+      each_name old >old.names
+      while IFS= read -r name; do mv -T -- "old/$name" "../$name.$ending" || exit 1; done <old.names
+    ) || return 1
+  done
+}
+
+remove_all() { # never what was there while nothing took its place
+  for staging in "$@"; do
+    [ -d "$staging" ] && [ ! -L "$staging" ] || continue
+    if [ ! -e "$1/good" ] && [ ! -e "$1/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
+      echo "what was there lies in $staging/old" >&2
+      return 1
+    fi
+  done
+  if [ -e "$1/keep" ] && [ -e "$1/good" ]; then
+    IFS= read -r ending <"$1/keep" && keep_all "$@" || return 1
+  fi
+  first=$1
+  how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
+  rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
+  shift
+  for staging in "$@" "$first"; do # the first one last: it says whether all is good
+    (cd -- "${staging%/*}" 2>/dev/null && rm -rf "$how" -- "${staging##*/}") || :
+    [ ! -e "$staging" ] || { echo "$staging cannot be removed" >&2; return 1; }
+  done
+  : >"$hold/ended"
+}
+
+undo_all() { # what the device runs when everything else is dead; and we, to go back or to end
+  undo_status=0
+  mkdir -m 0700 -- "$hold" 2>/dev/null
+  if [ -e "$hold/halting" ] || must_go_back "$@"; then halt || return 1; fi
+  back_all "$@" || return 1
+  if [ -e "$hold/names" ]; then
+    begins=$hold/ran
+    if [ -e "$1/good" ] || [ -e "$1/swapped" ]; then begins=$hold/names; fi
+    keeper_start "$begins" || undo_status=1
+  fi
+  remove_all "$@" || undo_status=1
+  return "$undo_status"
+}
+
+must_go_back() {
+  [ ! -e "$1/good" ] && [ -e "$hold/names" ] || return 1
+  ! { [ -e "$1/swapped" ] && ! had_data "$@"; } || return 1
+  for staging in "$@"; do
+    for each in "$staging"/in/* "$staging"/old/* "$staging"/in/.[!.]* "$staging"/old/.[!.]*; do
+      ! is_there "$each" || return 0
+    done
+  done
+  return 1
+}
