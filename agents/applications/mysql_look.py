@@ -8,7 +8,7 @@ is off) and everything that is said is bounded.
 
 from __future__ import annotations
 
-from agents.applications.processes import FUNCTIONS, find_directories, find_servers
+from agents.applications.processes import EACH_GIVEN, FUNCTIONS, find_directories, find_servers
 from agents.commands import Command
 from agents.facts import DeviceFacts
 
@@ -116,26 +116,17 @@ show_server() { # process id
     show_state "$uid" "$data" "$socket" && break
   done
 }
+show_stopped() { # data directory
+  say server 0 "$1" ''
+  show_flavour "$1"
+  show_linked "$(stat -c %u "$1")" "$1"
+}
 show_program backup mariadb-backup mariabackup
 show_program xtrabackup xtrabackup
 show_program dump mariadb-dump mysqldump
 show_program client mariadb mysql
-seen=''
-while [ "$1" != -- ]; do
-  show_server "$1"
-  process_directory "$1" && seen="$seen$(stat -c %d:%i "$directory") "
-  shift
-done
-shift
-for directory in "$@"; do
-  directory=$(readlink -f -- "$directory") && inode=$(stat -c %d:%i "$directory") || continue
-  case " $seen" in *" $inode "*) continue ;; esac
-  say server 0 "$directory" ''
-  show_flavour "$directory"
-  show_linked "$(stat -c %u "$directory")" "$directory"
-done 2>/dev/null
-exit 0
 """
+    + EACH_GIVEN
 )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.applications.mysql_look import CLIENT_WORDS
+from agents.applications.processes import BOUNDED
 from agents.applications.recipes import NOT_HELD, Patience, Quiesce
 from agents.commands import Command, join, quote
 
@@ -101,10 +102,11 @@ order by time desc limit 1;
 """
 READING = ("select", "show", "explain", "describe", "desc", "with", "set", "do", "values", "use", "kill")
 WRITING = ("insert", "update", "delete", "replace", "load")
-_BEFORE = r"""
+_BEFORE = (
+    BOUNDED
+    + r"""
 tab=$(printf '\t')
-if command -v timeout >/dev/null; then set -- timeout -s KILL 20 "$@"; fi
-found=$("$@" -e "$sql" 2>&1 </dev/null) || {
+found=$(bounded 20 "$@" -e "$sql" 2>&1 </dev/null) || {
   printf '%s\n' "it could not be asked: $found" | head -c 1000 >&2
   exit 1
 }
@@ -115,6 +117,7 @@ printf '%s\n' "$found" | {
 }
 exit 1
 """
+)
 
 
 def client_words(client: str, socket: str) -> tuple[str, ...]:

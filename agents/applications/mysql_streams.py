@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.applications.mysql_session import client_words
+from agents.applications.processes import BOUNDED
 from agents.applications.recipes import DUMP, Ground, Offer, Stream
 from agents.commands import Command, join
 from agents.events import Consistency
@@ -13,14 +14,13 @@ from agents.facts import Instance
 # The program tells each file on stderr: only the last lines are kept, and its own status. While it runs, the
 # server is asked once a second how long a session of it waits for a lock. The server ends the session: the
 # program ignores TERM then, and a session without its program would go on waiting, and others behind it.
-_WATCHED = r"""
+_WATCHED = (
+    BOUNDED
+    + r"""
 sql=$1
 shift
 tab=$(printf '\t')
-ask() { # a statement
-  set -- {client} -e "$1"
-  if command -v timeout >/dev/null; then timeout -s KILL 5 "$@"; else "$@"; fi </dev/null 2>/dev/null
-}
+ask() { bounded 5 {client} -e "$1" </dev/null 2>/dev/null; } # a statement
 watch() { # the program's process id, the number of the last session before it
   while sleep 1 2>/dev/null && kill -s 0 "$1" 2>/dev/null; do
     waits=$(ask "$sql and id > $2 limit 1") || continue
@@ -47,6 +47,7 @@ status=$({ {
 } 3>&1 | tail -n 15 >&2; } 5>&1)
 exit "${status:-1}"
 """
+)
 _WAITING_SQL = (
     "select id, time from information_schema.processlist where command = 'Query' and time >= {seconds} and "
     "(info like 'backup stage%' or info like 'flush tables%' or info like 'lock %for backup')"

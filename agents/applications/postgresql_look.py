@@ -6,6 +6,7 @@ read, and its server asked, as its owner, who answers for this cluster alone. A 
 
 from __future__ import annotations
 
+from agents.applications.processes import BOUNDED, FUNCTIONS
 from agents.commands import Command
 
 # One line of JSON each: what psql warns of stands on lines of its own. For 9.4 and later.
@@ -33,7 +34,9 @@ from pg_database
 
 # Runs as the owner of the data directory. $1 the directory, $2 the process or 0, $3 the programs' directory,
 # $4 and $5 the questions. Prints at its end, in one go: whoever is killed meanwhile has printed nothing.
-_INNER = r"""
+_INNER = (
+    BOUNDED
+    + r"""
 cd /
 psql=psql data=$1 pid=$2 state_sql=$4 sizes_sql=$5
 programs=$3
@@ -52,9 +55,6 @@ for entry in "$data"/base "$data"/global "$data"/pg_* "$data"/base/* "$data"/pg_
   target=${target%.}
   set -- "$@" place "$entry" "${target%?}"
 done
-bounded() { # by KILL, which every timeout sends and nothing ignores
-  if command -v timeout >/dev/null; then timeout -s KILL "$@"; else shift; "$@"; fi
-}
 ask() { # connection, query; sets $answer
   answer=$(bounded 6 "$psql" -X -q -w -A -t -d "$1" -c "$2" 2>&1)
 }
@@ -90,23 +90,13 @@ if [ "$pid" != 0 ]; then
 fi 2>/dev/null
 printf '%s\0' "$@"
 """
+)
 
-_SCRIPT = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+_SCRIPT = (
+    FUNCTIONS
+    + r"""
 inner=$1 state_sql=$2 sizes_sql=$3
-bounded() {
-  if command -v timeout >/dev/null; then timeout -s KILL "$@"; else shift; "$@"; fi
-}
-uptime() { { read -r uptime _; } </proc/uptime; uptime=${uptime%%.*}; }
-uptime
-deadline=$((uptime + 8))
-
-unit_of() { # sets $unit: the one whose main process this is. A server that somebody started by hand has none.
-  unit=''
-  [ -d /run/systemd/system ] || return 0
-  unit=$(sed -n 's,^.*/\([^/]*\)\.service$,\1,p' "/proc/$1/cgroup" | head -n 1)
-  [ "$(bounded 3 systemctl show -p MainPID -- "$unit.service")" = "MainPID=$1" ] || unit=''
-}
+deadline=$((uptime + 8)) # earlier: a server is asked for as long as 9 s
 
 show() { # directory, process or 0
   identity=$(stat -L -c '%u %U' -- "$1" 2>/dev/null) || return 0
@@ -118,11 +108,10 @@ show() { # directory, process or 0
     [ "$(stat -c %u "/proc/$2" 2>/dev/null)" = "$uid" ] || return 0
     programs=$(readlink "/proc/$2/exe")
     programs=${programs%/*}
-    unit_of "$2"
+    unit=$(process_unit "$2")
   fi
   printf '%s\0' cluster "$1" "$2" owner "$owner" "$unit"
-  uptime
-  if [ "$uptime" -ge "$deadline" ]; then
+  if is_late; then
     printf '%s\0' failed 'there was no time left to ask it, since other clusters did not answer' ''
   elif ! command -v runuser >/dev/null; then
     printf '%s\0' failed 'the program runuser (of util-linux) is missing' ''
@@ -190,6 +179,7 @@ if command -v pg_lsclusters >/dev/null; then
 fi
 exit 0
 """
+)
 
 
 def make_look() -> Command:

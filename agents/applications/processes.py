@@ -12,13 +12,18 @@ from agents.facts import DatabaseSeen, DeviceFacts
 # A device with more servers of one kind is asked about the first ones only.
 MOST_SERVERS = 16
 
-# What all of it needs: PATH, bounded programs, a deadline that is earlier than the look command's own.
-FUNCTIONS = r"""
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-tab=$(printf '\t')
-bounded() { # by KILL, which every timeout sends and nothing ignores
+# Also for other shells that ask a server.
+BOUNDED = r"""
+bounded() { # seconds, a program and its words; by KILL, which every timeout sends and nothing ignores
   if command -v timeout >/dev/null; then timeout -s KILL "$@"; else shift; "$@"; fi
 }
+"""
+# What all of it needs: PATH, bounded programs, a deadline that is earlier than the look command's own.
+FUNCTIONS = (
+    BOUNDED
+    + r"""
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+tab=$(printf '\t')
 uptime() { { read -r uptime _; } </proc/uptime; uptime=${uptime%%.*}; }
 uptime
 deadline=$((uptime + 12))
@@ -44,10 +49,30 @@ process_sockets() { # prints the path of each unix socket on which the process l
 process_unit() { # prints the unit whose main process this is; what somebody started by hand has none
   if [ -d /run/systemd/system ]; then
     unit=$(sed -n 's,^.*/\([^/]*\)\.service$,\1,p' "/proc/$1/cgroup" | head -n 1)
+    # whoever may make control groups names them: systemctl would take a pattern for all units that it matches
+    case $unit in '' | *[!A-Za-z0-9:_.@\\-]*) return 0 ;; esac
     [ "$(bounded 3 systemctl show -p MainPID -- "$unit.service")" = "MainPID=$1" ] || unit=''
     printf '%s' "$unit"
   fi
 } 2>/dev/null
+"""
+)
+# Given process ids, "--" and directories: calls `show_server` for each process, then `show_stopped` for each
+# directory in which none of them works.
+EACH_GIVEN = r"""
+seen=''
+while [ "$1" != -- ]; do
+  show_server "$1"
+  if process_directory "$1"; then seen="$seen$(stat -c %d:%i "$directory") "; fi
+  shift
+done
+shift
+for directory in "$@"; do
+  directory=$(readlink -f -- "$directory") && inode=$(stat -c %d:%i "$directory") || continue
+  case " $seen" in *" $inode "*) continue ;; esac
+  show_stopped "$directory"
+done 2>/dev/null
+exit 0
 """
 
 

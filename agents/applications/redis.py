@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from agents.applications.contract import Application
+from agents.applications.processes import BOUNDED
 from agents.applications.recipes import (
     NOT_HELD,
     SNAPSHOT,
@@ -37,17 +38,17 @@ _KNOWN = (
 
 # https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/, "Backing up AOF persistence": no
 # rewrite of the append-only file may be on its way while its directory is copied.
-_ASKING = """
-ask() {
-  set -- {client} "$@"
-  if command -v timeout >/dev/null; then timeout -s KILL 5 "$@"; else "$@"; fi </dev/null 2>&1 | tr -d '\\r'
-}
+_ASKING = (
+    BOUNDED
+    + """
+ask() { bounded 5 {client} "$@" </dev/null 2>&1 | tr -d '\\r'; }
 is_rewriting() {
   case $(ask info persistence) in
     *aof_rewrite_in_progress:0*aof_rewrite_scheduled:0*) return 1 ;;
   esac
 }
 """
+)
 _PERCENTAGE = """
 percentage() { ask config get auto-aof-rewrite-percentage | tail -n 1; }
 set_percentage() { [ "$(ask config set auto-aof-rewrite-percentage "$1")" = OK ]; }

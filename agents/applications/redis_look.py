@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.applications.processes import FUNCTIONS, find_directories, find_servers
+from agents.applications.processes import EACH_GIVEN, FUNCTIONS, find_directories, find_servers
 from agents.commands import Command
 from agents.facts import DeviceFacts
 
@@ -87,20 +87,9 @@ show_server() { # process id
 }
 if [ -n "$client" ]; then say program client "$client" ''; fi
 say program overcommit "$(cat /proc/sys/vm/overcommit_memory)" ''
-seen=''
-while [ "$1" != -- ]; do
-  show_server "$1"
-  if process_directory "$1"; then seen="$seen$(stat -c %d:%i "$directory") "; fi
-  shift
-done
-shift
-for directory in "$@"; do
-  directory=$(readlink -f -- "$directory") && inode=$(stat -c %d:%i "$directory") || continue
-  case " $seen" in *" $inode "*) continue ;; esac
-  say server 0 "$directory" ''
-done 2>/dev/null
-exit 0
+show_stopped() { say server 0 "$1" ''; }
 """
+    + EACH_GIVEN
 )
 
 
