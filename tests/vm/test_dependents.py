@@ -102,7 +102,7 @@ def test_what_stops_along_with_a_unit_runs_again_and_what_stood_still_stands(
     before = states(family)
     running = {name for name, (state, _) in before.items() if state == "active"}
     assert running == {LEDGER, *RUNNING}
-    (point,) = console.back_up(request_for()).points
+    (point,) = console.back_up(request_for(downtime_s=300)).points
     assert_as_before(before, states(family))
     console.restore(point.restic_id, FOLDER, "/srv/thin/restored")
     family.run(f"{CHECK} /srv/thin/restored && rm -r /srv/thin/restored")
@@ -120,10 +120,10 @@ def test_a_plain_stop_and_start_leaves_them_down(family: Vm) -> None:
 @pytest.mark.full
 def test_the_machine_starts_them_when_the_runner_was_killed(family: Vm, console: Console) -> None:
     before = states(family)
-    worker = Worker(console, request_for())
+    worker = Worker(console, request_for(downtime_s=300))
     worker.start()
     wait_until(
-        lambda: not worker.is_alive() or not is_active(family), timeout_s=120, what="the ledger's stop"
+        lambda: not worker.is_alive() or not is_active(family), timeout_s=300, what="the ledger's stop"
     )
     assert worker.is_alive(), worker.error
     family.run(
@@ -131,7 +131,7 @@ def test_the_machine_starts_them_when_the_runner_was_killed(family: Vm, console:
     )
     worker.join(300)
     assert not worker.is_alive()
-    wait_until_clean(family, console.id, timeout_s=120)
+    wait_until_clean(family, console.id, timeout_s=300)
     after = states(family)
     assert {name: state for name, (state, _) in after.items()} == {
         name: state for name, (state, _) in before.items()
@@ -165,7 +165,7 @@ def test_an_umbrella_starts_no_part_that_stood(vm: Vm, console: Console) -> None
         vm.run(f"cp -a {start} {start}.kept; echo auto >{start}; systemctl daemon-reload")
         vm.run(f"systemctl start {umbrella} {main}; systemctl stop {thin}", timeout_s=120)
         before = vm.run(f"systemctl show -p InvocationID {main}")
-        console.back_up(request_for(umbrella))
+        console.back_up(request_for(umbrella, downtime_s=300))
         assert is_active(vm, umbrella) and is_active(vm, main)
         assert vm.run(f"systemctl show -p InvocationID {main}") != before
         assert not is_active(vm, thin)

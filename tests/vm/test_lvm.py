@@ -138,7 +138,11 @@ def test_a_snapshot_without_space_ends_the_run_and_says_why(
     assert isinstance(worker.error, SnapshotBroken), worker.error
     assert worker.error.message.startswith(f"The space for the snapshot of {path} was too small: ")
     assert why in worker.error.message
-    assert console.count_restore_points() == 0
+    assert worker.points == ()
+    if (
+        rate == "1M"
+    ):  # it was stopped. Of a snapshot that overflowed the rest cannot be read: it ends, and may be first
+        assert console.count_restore_points() == 0
     wait_until_clean(vm, console.id, timeout_s=20)
     assert_volumes_are_well(vm)
 
