@@ -25,20 +25,21 @@ log = logging.getLogger(__name__)
 AWAY = (OperationalError, InterfaceError)
 
 
-def execute_run(run_id: str) -> None:
-    """Given the id of a queued run, do its work and close it. Return without a word when it is not to be had.
+def execute_run(run_id: str) -> Run | None:
+    """Given the id of a queued run, do its work and close it. Return it, or None when it is not to be had.
 
     Raise nothing but what the database raises: every other end of the work is a state of the run.
     """
     lease = take(uuid.UUID(run_id))
     if lease is None:
-        return
+        return None
     run = Run.objects.select_related("device", "policy").get(pk=lease.run_id)
     bell.ring(run.pk, run.device.uuid, run.sequence)
     recorder = Recorder(run, lease)
     with keep(lease, recorder):
         outcome = work(run, recorder, lease)
     finish(run, lease, recorder, outcome)
+    return run
 
 
 class Stopper:

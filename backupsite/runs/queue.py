@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 RUN = "run"
 NOTICES = "notices"
+AFTERWORK = "afterwork"
 INTERACTIVE: kinds.QueueName = "interactive"
 BULK: kinds.QueueName = "bulk"
 NAMES = (INTERACTIVE, BULK)
@@ -189,3 +190,13 @@ def enqueue_notices() -> None:
     queue = find_queue(INTERACTIVE)
     if queue.connection.lpos(queue.key, NOTICES) is None:
         queue.push(NOTICES, job_id=NOTICES)
+
+
+def enqueue_afterwork(device_id: int) -> None:
+    """Have a worker do what comes after the runs of a device. One such job of a device waits at a time.
+
+    Raise RedisError."""
+    queue = find_queue(BULK)
+    job_id = f"{AFTERWORK}-{device_id}"
+    if queue.connection.lpos(queue.key, job_id) is None:
+        queue.push(AFTERWORK, str(device_id), job_id=job_id)

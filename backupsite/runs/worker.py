@@ -36,7 +36,7 @@ from rq.worker_registration import clean_worker_registry
 
 from backupsite.alerts import notices
 from backupsite.processes import die_with_parent
-from backupsite.runs import execute, lease, queue
+from backupsite.runs import afterwork, execute, lease, queue
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ class WorkerJob(queue.RunJob):
     """A job as the worker sees it: these functions and no others."""
 
     functions: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
-        {queue.RUN: execute.execute_run, queue.NOTICES: send_notices}
+        {
+            queue.RUN: afterwork.execute_run,
+            queue.NOTICES: send_notices,
+            queue.AFTERWORK: afterwork.execute_afterwork,
+        }
     )
 
 

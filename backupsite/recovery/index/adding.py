@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
@@ -48,28 +50,56 @@ def add(point: RestorePoint, *, walk: Walk = walk_repository) -> int:
 
     May be called twice; nothing is done when another process writes this index: it adds all that is missing.
     For workers only: the repository is read."""
-    same = {"source": point.source, "part": point.part, "made_at__lte": point.made_at}
-    return add_missing(point.device, walk=walk, **same)
+    return add_missing(point.device, walk=walk, up_to=point)
 
 
-def add_missing(device: Device, *, walk: Walk = walk_repository, **wanted: object) -> int:
-    """Add the device's restore points that are missing (of those that fit `wanted`), oldest first, and drop
-    those that the catalogue does not have any more. Return how many were added. For workers only."""
+def add_missing(
+    device: Device,
+    *,
+    walk: Walk = walk_repository,
+    longest_s: float = math.inf,
+    up_to: RestorePoint | None = None,
+) -> int:
+    """Add the device's restore points that are missing, oldest first, and drop those that the catalogue does
+    not have any more. Return how many were added. For workers only.
+
+    None is begun after `longest_s`; with `up_to` only those of its source that are not younger.
+    Raise sqlite3.Error when the disk does not take it."""
     points = RestorePoint.objects.filter(device=device)
+    wanted = points
+    if up_to is not None:
+        wanted = points.filter(source=up_to.source, part=up_to.part, made_at__lte=up_to.made_at)
     try:
         with files.writing(device), files.open_for_writing(device) as write:
             dropping.drop_others(write, {pk.hex for pk in points.values_list("pk", flat=True)})
-            known = {row[0].decode() for row in write.execute("SELECT id FROM point")}
-            made = points.filter(**wanted).select_related("device", "repository__storage")
-            missing = [point for point in made.order_by("made_at", "pk") if point.pk.hex not in known]
-            return _add_all(write, missing, walk)
+            known = list_known(write)
+            made = wanted.select_related("device", "repository__storage").order_by("made_at", "pk")
+            missing = [point for point in made if point.pk.hex not in known]
+            return _add_all(write, missing, walk, time.monotonic() + longest_s)
     except files.Busy:
         return 0
 
 
-def _add_all(write: sqlite3.Connection, missing: Iterable[RestorePoint], walk: Walk) -> int:
+def list_known(connection: sqlite3.Connection) -> set[str]:
+    """Given an open index, return the ids (hex) of the restore points that it knows, readable or not."""
+    return {row[0].decode() for row in connection.execute("SELECT id FROM point")}
+
+
+def has_missing(device: Device) -> bool:
+    """Return whether the index and the catalogue differ. Runs one query."""
+    made = {pk.hex for pk in RestorePoint.objects.filter(device=device).values_list("pk", flat=True)}
+    try:
+        with files.open_for_reading(files.file_of(device)) as connection:
+            return made != (list_known(connection) if connection is not None else set())
+    except files.Broken:
+        return bool(made)
+
+
+def _add_all(write: sqlite3.Connection, missing: Iterable[RestorePoint], walk: Walk, give_up: float) -> int:
     count = 0
     for point in missing:
+        if time.monotonic() > give_up:
+            break
         try:
             with _transaction(write):
                 _add_one(write, point, walk)
@@ -77,7 +107,7 @@ def _add_all(write: sqlite3.Connection, missing: Iterable[RestorePoint], walk: W
         except AgentError as error:
             if error.retryable:
                 log.warning("Restore point %s waits for the index: %s", point.pk, error)
-                return count
+                break
             log.warning("Restore point %s is not in the index: %s", point.pk, error)
             with _transaction(write):
                 _note(write, point, _series(write, point), None, str(error)[:1000])
