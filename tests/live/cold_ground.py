@@ -6,7 +6,6 @@ is there only after an orderly end. So a copy is whole only when the daemon stoo
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,6 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from tests.live.flows import Console
 from tests.live.ground import wait_until
 
 _DAEMON = """
@@ -143,36 +141,3 @@ def what_is_torn(copy: Path) -> list[str]:
     debit, credit = ((copy / name).read_text().split() for name in ("debit", "credit"))
     torn = [] if debit == credit else [f"{len(debit)} debits, {len(credit)} credits"]
     return torn if (copy / "clean").exists() else [*torn, "it did not end in order"]
-
-
-class ColdWorker:
-    """A cold backup in a process of its own, over SSH."""
-
-    def __init__(self, console: Console, source: Path, service: str, run_id: str, downtime_s: int) -> None:
-        device = console.device
-        order = {
-            "repository": str(console.place.path),
-            "journals": str(console.place.journals),
-            "password": console.password.reveal(),
-            "console": console.id,
-            "run": run_id,
-            "device": device.name,
-            "source": str(source),
-            "cold": {"services": [service], "longest_downtime_s": downtime_s},
-            "binary": str(console.binary.path),
-            "address": device.address,
-            "port": device.port,
-            "key": device.key_pair.private_key.reveal(),
-            "host_keys": [{"type": key.key_type, "blob": key.blob.hex()} for key in device.host_keys],
-        }
-        words = [sys.executable, "-m", "tests.live.backup_child"]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()

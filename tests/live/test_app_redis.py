@@ -47,9 +47,13 @@ class Server:
         words += ["--dir", str(self.data), "--repl-diskless-sync-delay", "0", *self.settings]
         with (self._private / "log").open("wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd="/")
-        wait_until(lambda: self.process.poll() is not None or self._answers(), timeout_s=30, what="Redis")
-        if self.process.poll() is not None:
-            raise AssertionError(f"Redis did not start: {(self._private / 'log').read_text()[-2000:]}")
+        try:
+            wait_until(lambda: self.process.poll() is not None or self._answers(), timeout_s=30, what="Redis")
+            if self.process.poll() is not None:
+                raise AssertionError(f"Redis did not start: {(self._private / 'log').read_text()[-2000:]}")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:

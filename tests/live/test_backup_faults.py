@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +21,8 @@ from agents.errors import (
 from agents.events import Moved
 from agents.restic.binary import Binary, find_binary
 from tests.live.flows import Console, assert_device_is_clean, picture_of, wait_until_clean
-from tests.live.ground import Device, command, wait_until
+from tests.live.ground import Device, command
+from tests.live.workers import Worker
 
 # The device notices a silent console after 20 s, then ends what runs; 60 s is the promise.
 CLEAN_WITHIN_S = 60
@@ -43,62 +39,6 @@ def console(device: Device, tmp_path: Path) -> Console:
 @pytest.fixture
 def source(console: Console) -> Path:
     return console.device.btrfs / "data"
-
-
-class Worker:
-    """A backup in a process of its own."""
-
-    def __init__(self, console: Console, source: Path) -> None:
-        device = console.device
-        order = {
-            "repository": str(console.place.path),
-            "journals": str(console.place.journals),
-            "password": console.password.reveal(),
-            "console": console.id,
-            "run": secrets.token_hex(16),
-            "device": device.name,
-            "source": str(source),
-            "binary": str(console.binary.path),
-            "address": device.address,
-            "port": device.port,
-            "key": device.key_pair.private_key.reveal(),
-            "host_keys": [{"type": key.key_type, "blob": key.blob.hex()} for key in device.host_keys],
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.live.backup_child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-
-    def wait_for(self, line: str) -> None:
-        wait_until(lambda: line in self.lines or self.process.poll() is not None, timeout_s=60, what=line)
-        assert line in self.lines, self.lines
-
-    def wait_until_stored(self, size: int) -> None:
-        def is_stored() -> bool:
-            stored = [int(line.split()[1]) for line in self.lines if line.startswith("stored ")]
-            return max(stored, default=0) >= size or self.process.poll() is not None
-
-        wait_until(is_stored, timeout_s=60, what=f"{size} stored bytes")
-        assert self.process.poll() is None, self.lines
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ About 3 minutes on two cores; HOTFLEET_CAMPAIGN=full adds the other deaths (4 mi
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import threading
@@ -19,9 +18,10 @@ from agents.errors import AgentError, FreezeTooLong, QuiesceFailed, ServiceDown
 from agents.events import Consistency, Froze
 from agents.flow import Unstoppable
 from agents.plan import SourceRequest
-from tests.live.cold_ground import ColdWorker, Ledger, what_is_torn
+from tests.live.cold_ground import Ledger, what_is_torn
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
+from tests.live.workers import Worker
 
 IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 # Who dies, on which file system, and where the service is then. Every fourth has one of each.
@@ -194,7 +194,7 @@ def test_whatever_dies_the_service_runs_again_in_time(
     """In the middle of the stop, or when it stands and its files are read (on btrfs: for milliseconds)."""
     (ledger.state / "slow").write_text("3" if when == "stopping" else "0")
     (ledger.data / "large").write_bytes(os.urandom(200_000_000))
-    worker = ColdWorker(console, ledger.data, ledger.name, secrets.token_hex(16), 30)
+    worker = Worker(console, ledger.data, services=(ledger.name,), downtime_s=30)
     try:
         wait_until(lambda: "stop" in ledger.calls, timeout_s=60, what="the stop")
         if when == "stopped":

@@ -6,13 +6,9 @@ boundary has two victims, in turn; HOTFLEET_CAMPAIGN=full runs all of them."""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +18,7 @@ from agents.plan import SourceRequest
 from tests.live.cold_ground import Ledger, what_is_torn
 from tests.live.flows import Console, wait_until_clean
 from tests.live.ground import Device, wait_until
+from tests.live.workers import Worker
 
 VICTIMS = ("worker", "silent worker", "runner", "sshd", "restic")
 # What a run asks of the device from its first undo step on. When the flow changes, the first test says so.
@@ -30,51 +27,15 @@ CLEAN_WITHIN_S = 60
 IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 
 
-class SteppingWorker:
+class SteppingWorker(Worker):
     """A backup in a process of its own that stands still before each step."""
 
     def __init__(self, console: Console, ledger: Ledger) -> None:
-        device = console.device
-        self.run_id = secrets.token_hex(16)
-        order = {
-            "repository": str(console.place.path),
-            "journals": str(console.place.journals),
-            "password": console.password.reveal(),
-            "console": console.id,
-            "run": self.run_id,
-            "device": device.name,
-            "source": str(ledger.data),
-            "cold": {"services": [ledger.name], "longest_downtime_s": 60},
-            "binary": str(console.binary.path),
-            "address": device.address,
-            "port": device.port,
-            "key": device.key_pair.private_key.reveal(),
-            "host_keys": [{"type": key.key_type, "blob": key.blob.hex()} for key in device.host_keys],
-        }
-        words = [sys.executable, "-m", "tests.live.kill_child"]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self._send(json.dumps(order) + "\n")
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-
-    def _send(self, text: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(text)
-        self.process.stdin.flush()
+        super().__init__(console, ledger.data, services=(ledger.name,), module="kill_child")
 
     @property
     def steps(self) -> list[str]:
         return [line.split()[2] for line in list(self.lines) if line.startswith("step ")]
-
-    @property
-    def is_over(self) -> bool:
-        return self.process.poll() is not None
 
     def go_to(self, step: int) -> str:
         """Let it go on until it stands before this step; return the step's verb, "" when it ended before."""
@@ -87,19 +48,13 @@ class SteppingWorker:
             if len(self.steps) < number:
                 return ""
             if number < step:
-                self._send("\n")
+                self.send("\n")
         return self.steps[step - 1]
 
     def go_on(self) -> None:
         """Let it go on without waiting any more."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-
-    def close(self) -> None:
-        if not self.is_over:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -121,7 +76,7 @@ def test_without_a_death_it_is_a_good_backup(console: Console, ledger: Ledger) -
     try:
         worker.go_on()
         wait_until(lambda: worker.is_over, timeout_s=120, what="the end of the backup")
-        assert worker.lines[-1] == "done"
+        worker.wait_for("done")
         assert {"owe", "run", "settle", "write", "start", "started", "close"} <= set(worker.steps)
         assert len(worker.steps) == STEPS, worker.steps
     finally:
