@@ -1,4 +1,4 @@
-"""The memory limit of a long program under systemd, on cgroup v2: a scope of its own, which goes with it."""
+"""Memory and processors of a long program under systemd, on cgroup v2: a scope that goes with it."""
 
 from __future__ import annotations
 
@@ -71,6 +71,33 @@ def test_a_long_program_runs_in_a_scope_that_goes_with_it(vm: Vm, runner: Runner
     wait_until(lambda: vm.run(f"cat /proc/{pid}/comm").strip() == "sleep", what="the program itself")
     runner.stop(program)
     wait_until(lambda: scopes_of(vm, runner) == [], what="the end of the scope")
+
+
+@pytest.mark.parametrize("by", ["systemd", "hand"])
+def test_a_watched_program_is_idle_and_has_its_weight_again_after_it(
+    vm: Vm, runner: Runner, told: list[Event], by: str
+) -> None:
+    """By hand as on a device that runs no systemd: a group of its own at the root of all of them."""
+    if by == "hand":
+        vm.run(f"sed -i s,/run/systemd/system,/run/hotfleet-none, {runner.directory}/program")
+    with watch_device(runner, Limits(), told.append):
+        program = runner.start(Command.of("sleep", "600"), environment={})
+        place = f"/sys/fs/cgroup/{runner.name}-{program.number}"
+        if by == "systemd":
+            scope = scope_of(vm, runner)
+            place = "/sys/fs/cgroup" + vm.run(f"systemctl show -p ControlGroup --value {scope}").strip()
+        wait_until(lambda: read_files(vm, place, "cpu.idle") == ["1"], timeout_s=60, what="the idle class")
+        assert read_files(vm, place, "memory.high") == [str(300 * MIB)]
+    wait_until(
+        lambda: read_files(vm, place, "cpu.idle", "cpu.weight") == ["0", "11"],
+        timeout_s=60, what="its own weight",
+    )  # fmt: skip
+    runner.stop(program)
+    wait_until(lambda: vm.run(f"ls -d {place}", check=False) == "", what="the end of the group")
+
+
+def read_files(vm: Vm, place: str, *files: str) -> list[str]:
+    return vm.run(f"cd {place} && cat {' '.join(files)}", check=False).split()
 
 
 def test_words_that_are_no_text_reach_a_program_in_a_scope(vm: Vm, runner: Runner) -> None:
