@@ -239,6 +239,8 @@ def find_faults(server: Reached, least: dict[int, int]) -> list[str]:
         table, _, kind, text = line.split("\t", 3)
         if (kind, text) != ("status", "OK"):
             faults.append(f"{table}: {kind}: {text}")
+    if any(": error: " in fault for fault in faults):
+        return faults  # what is corrupt cannot be counted
     for writer, written in least.items():
         counts = []
         for each in ENGINES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -91,15 +90,34 @@ class Slapd:
 
     def start(self) -> None:
         url = f"ldapi://{quote(str(self.socket), safe='')}"
-        subprocess.run(["slapd", "-F", str(self.config), "-h", url], check=True, timeout=30)
-        wait_until(self._pid_file.exists, what="slapd")
+        # In the foreground, so that it is our child and ends with us.
+        words = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "slapd",
+            "-d",
+            "0",
+            "-F",
+            str(self.config),
+            "-h",
+            url,
+        ]
+        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        wait_until(lambda: self._process.poll() is not None or self._answers(), timeout_s=60, what="slapd")
+        assert self._process.poll() is None, "slapd ended"
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client("ldapwhoami"))
+        except subprocess.CalledProcessError:
+            return False
 
     def stop(self, how: int = signal.SIGTERM) -> None:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            pid = int(self._pid_file.read_text())
-            os.kill(pid, how)
-            wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), what="the end of slapd")
-            self._pid_file.unlink(missing_ok=True)
+        self._process.send_signal(how)
+        self._process.wait(60)
+        self._pid_file.unlink(missing_ok=True)
 
     def client(self, program: str, *words: str, ldif: str = "") -> str:
         url = f"ldapi://{quote(str(self.socket), safe='')}"

@@ -72,7 +72,8 @@ def test_whoever_is_killed_around_tar_there_is_no_restore_point(
 
 @pytest.mark.parametrize(
     ("victim", "why"),
-    [("tar", "tar 137"), ("session", "terminating connection"), ("file", "was removed while it was read")],
+    # psql ends with 2 when its connection does; restic may end before it has passed on what psql said
+    [("tar", "tar 137"), ("session", "exit status 2"), ("file", "was removed while it was read")],
 )
 def test_a_copy_that_is_killed_while_it_reads_the_wal_is_no_restore_point(
     console: Console, machine: Device, cluster: Cluster, victim: str, why: str
