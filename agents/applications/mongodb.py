@@ -5,7 +5,17 @@ Written against MongoDB's manual: not exercised against a real server (docs/oper
 from __future__ import annotations
 
 from agents.applications.contract import Application
-from agents.applications.recipes import SNAPSHOT, STREAM, Ground, Offer, Patience, Quiesce, Recipe, Stream
+from agents.applications.recipes import (
+    NOT_HELD,
+    SNAPSHOT,
+    STREAM,
+    Ground,
+    Offer,
+    Patience,
+    Quiesce,
+    Recipe,
+    Stream,
+)
 from agents.applications.servers import EACH_SERVER
 from agents.commands import Command, quote
 from agents.errors import PlanRefused, ProtocolBroken
@@ -72,6 +82,8 @@ each_server mongod mongod
 _IS_LOCKED = "db.currentOp().fsyncLock === true"
 _LOCK = f"if ({_IS_LOCKED}) quit(3); quit(db.fsyncLock().ok ? 0 : 1)"
 _UNLOCK = f"quit({_IS_LOCKED} ? (db.fsyncUnlock().ok ? 0 : 1) : 0)"
+# As long as it was held, nobody else may have unlocked it.
+_RELEASE = f"quit({_IS_LOCKED} ? (db.fsyncUnlock().ok ? 0 : 1) : {NOT_HELD})"
 # A lock that was asked for and never answered may still come: it waits for a flush.
 _IS_COMING = f"quit({_IS_LOCKED} || db.currentOp().inprog.some(o => o.command && o.command.fsync) ? 0 : 1)"
 # The words of mongo_do: seconds, script. $hold/locking is there from before the lock, $hold/locked after it.
@@ -100,6 +112,15 @@ mongo_unlock() {{
   done
   mongo_do 10 {unlock} && rm -f -- "$hold/locking"
 }}
+mongo_release() {{
+  [ -e "$hold/locked" ] || {{ mongo_unlock; return; }}
+  mongo_do 10 {release}
+  case $? in
+    0) rm -f -- "$hold/locking" ;;
+    {not_held}) rm -f -- "$hold/locking" && echo "somebody else unlocked it" >&2 && return {not_held} ;;
+    *) return 1 ;;
+  esac
+}}
 """
 
 
@@ -124,10 +145,12 @@ class MongoDb(Application):
         if ground.is_atomic and instance.places and not instance.detail("nojournal"):
             reason = f"{ground.reason}, its journal too: mongod starts on it as after a power cut"
             offers.append(Offer(SNAPSHOT, Consistency.APPLICATION, reason, missing=missing))
+        # The same page: fsyncLock() first where the journal, or anything else, lies on another volume
         if not ground.is_atomic and len(instance.places) > 1 and instance.detail("client"):
             reason = "writers are locked out (fsyncLock) while each of its volumes is snapshotted"
             freeze = "writers wait for a flush and for two starts of its shell, some seconds"
             offers.append(Offer(LOCKED, Consistency.APPLICATION, reason, freeze))
+        # MongoDB Database Tools, mongodump --oplog: replayed, it is the state at the end of the dump
         if instance.detail("dump") and instance.detail("replica_set") and instance.detail("client"):
             reason = "mongodump with the operations that ran meanwhile (--oplog)"
             offers.append(
@@ -159,11 +182,13 @@ def _lock_around(instance: Instance, patience: Patience) -> Quiesce:
         lock=quote(_LOCK),
         coming=quote(_IS_COMING),
         unlock=quote(_UNLOCK),
+        release=quote(_RELEASE),
+        not_held=NOT_HELD,
     )
     return Quiesce(
         label=instance.label,
         hold=f"{functions}\nmongo_lock",
-        release="mongo_unlock",
+        release="mongo_release",
         undo=f"{functions}\nmongo_unlock",
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.applications import Ground, Patience
+from agents.applications import NOT_HELD, Ground, Patience
 from agents.applications.mongodb import MongoDb
 from agents.errors import PlanRefused, ProtocolBroken
 from agents.facts import Instance
@@ -22,6 +22,7 @@ MONGOSH = """#!/bin/sh
 for word; do :; done
 case $word in
   *'quit(3)'*) [ ! -s locks ] || exit 3; echo 1 >locks; [ ! -e killed ] || kill -9 $$ ;;
+  *': 3)') [ -s locks ] || exit 3; : >locks ;;
   *fsyncUnlock*) [ ! -s locks ] || : >locks ;;
   *inprog*) [ -s locks ] ;;
 esac
@@ -77,6 +78,9 @@ def test_a_lock_is_let_go_whenever_the_undo_runs_and_another_one_is_left_alone(
     assert run(quiesce.hold) == 0 and is_locked()
     assert run(quiesce.undo) == 0 and not is_locked()
     assert run(f"{quiesce.hold}\n{quiesce.release}") == 0 and not is_locked()
+    unlocked = f"{quiesce.hold}\n: >{locks}\n{quiesce.release}"
+    assert run(unlocked) == NOT_HELD, "somebody unlocked it meanwhile: it was not held"
+    assert run(quiesce.undo) == 0
     for each in hold.iterdir():
         each.unlink()
     locks.write_text("1")
