@@ -58,8 +58,21 @@ class Inside:
     reason: str
 
 
+# Whose tables a transaction does not hold still: a dump would read them while they change.
+_REFUSE_OTHERS = """
+client=$(command -v mariadb || command -v mysql) || exit 127
+others=$("$client" -u root --batch --skip-column-names -e "select count(*) from information_schema.tables
+  where table_schema not in ('mysql', 'information_schema', 'performance_schema', 'sys')
+  and engine not in ('InnoDB', 'MEMORY', 'BLACKHOLE', 'SEQUENCE')") || exit 1
+if [ "$others" != 0 ]; then
+  echo "$others tables know no transactions (MyISAM, Aria): take a snapshot of the container instead" >&2
+  exit 1
+fi
+"""
+
 # pg_dump(1): "consistent backups even if the database is being used concurrently".
 # mariadb-dump: --single-transaction is "a consistent snapshot" of transactional tables (InnoDB).
+# Redis, "Persistence": an RDB file is the data set at one point in time.
 _INSIDES = (
     Inside(
         "PostgreSQL",
@@ -73,9 +86,10 @@ _INSIDES = (
         ("mariadbd", "mysqld"),
         "mysql.sql",
         _FIND_ROOT
+        + _REFUSE_OTHERS
         + "program=$(command -v mariadb-dump || command -v mysqldump) || exit 127\n"
         + 'exec "$program" -u root --single-transaction --all-databases --routines --events --triggers',
-        "its dump is one transaction; tables that know no transactions (MyISAM) are not part of it",
+        "its dump is one transaction; it fails where tables know no transactions (MyISAM)",
     ),
     Inside(
         "Redis or Valkey",

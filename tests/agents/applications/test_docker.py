@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from agents.applications import Ground, Patience
-from agents.applications.docker import Docker
+from agents.applications.docker import _INSIDES, Docker
 from agents.errors import PlanRefused, ProtocolBroken
 from agents.facts import Instance
 from tests.agents.facts.samples import make_facts
@@ -42,6 +43,23 @@ def test_the_database_inside_is_dumped_by_its_own_program() -> None:
     assert stream.producer.argv[:6] == ("docker", "exec", "--", "shop-db-1", "sh", "-c")
     with pytest.raises(PlanRefused):
         Docker().recipe(found()["shop-web-1"], "dump", Patience(), "")
+
+
+@pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")])
+@pytest.mark.parametrize(("others", "status"), [("0", 0), ("2", 1)])
+def test_a_dump_of_tables_without_transactions_fails(
+    tmp_path: Path, shell: tuple[str, ...], others: str, status: int
+) -> None:
+    """They would be read while they change, and the dump is called consistent."""
+    for name, line in (("mariadb", f"echo {others}"), ("mariadb-dump", 'echo "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    (script,) = [each.script for each in _INSIDES if "mysqld" in each.processes]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run([*shell, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == status
+    assert ("--single-transaction" in done.stdout) == (status == 0)
+    assert ("2 tables know no transactions" in done.stderr) == (status == 1)
 
 
 def test_cold_stops_the_container_that_runs_and_no_other() -> None:
