@@ -18,6 +18,7 @@ from agents.commands import Command, Result, to_text
 from agents.errors import AgentError, CommandFailed, FreezeTooLong, ProtocolBroken, QuiesceFailed, ServiceDown
 from agents.events import Froze, FrozenStep, Level, Said, Tell
 from agents.facts import DeviceFacts
+from agents.hearing import hear_at_most
 from agents.plan import Moment
 from agents.runner import Runner
 from agents.snapshots import providers
@@ -49,6 +50,8 @@ step() { # verb, number, function
 # up.
 _SLACK_S = 120.0
 _MOST_NOTES = 50
+# One script runs at a time.
+_ENDED = "moment.ended"
 _STEP = re.compile(r"(hold|take|release) ([0-9]{1,4}) ([0-9]{1,3}) ([0-9]{1,20}) ([0-9]{1,20})", re.ASCII)
 
 
@@ -148,7 +151,7 @@ class _Hold:
 
 
 def _run_before(runner: Runner, quiesce: Quiesce, command: Command, tell: Tell) -> None:
-    result = runner.run(command, timeout_s=_SLACK_S, check=False)
+    result = runner.run(_heard(runner, command), timeout_s=_SLACK_S, check=False)
     _parse(result, tell, 0)
     if not result.is_success:
         raise QuiesceFailed(f"{quiesce.label} cannot be held still now: {result.tail}", detail=result.tail)
@@ -192,7 +195,11 @@ def _release(at: int, hold: _Hold) -> str:
 
 def _run(runner: Runner, script: str, limit_ms: float) -> Result:
     command = Command.of("/bin/sh", "-c", f"dir=$1\n{script}", "hotfleet", runner.directory)
-    return runner.run(command, timeout_s=limit_ms / 1000 + _SLACK_S, check=False)
+    return runner.run(_heard(runner, command), timeout_s=limit_ms / 1000 + _SLACK_S, check=False)
+
+
+def _heard(runner: Runner, command: Command) -> Command:
+    return hear_at_most(command, f"{runner.directory}/{_ENDED}")
 
 
 def _parse(said: Result, tell: Tell, holds: int, shots: int = 0) -> list[Step]:

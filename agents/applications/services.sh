@@ -180,11 +180,14 @@ service_stop_one() {
   service_was_clean "$1"
 }
 
-service_stop() { # descriptors of other holds are not for what works on
+service_stop() { # descriptors of other holds are not for what works on; who reads stderr would wait for its end
   case $1 in
     container:*) docker stop -- "${1#container:}" >/dev/null ;;
     *) if [ -d /run/systemd/system ]; then systemctl stop -- "$1"; else service_init "$1" stop >/dev/null; fi ;;
-  esac 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- </dev/null
+  esac 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- </dev/null 2>"$hold/stop.err"
+  stop_ended=$?
+  head -c 2000 -- "$hold/stop.err" >&2
+  return "$stop_ended"
 }
 
 service_was_clean() { # what had to be killed left its files as a power cut does

@@ -33,6 +33,7 @@ from agents.errors import (
 )
 from agents.events import Consistency, Event, Froze, Said
 from agents.facts import DeviceFacts, read_facts
+from agents.hearing import MOST_BYTES
 from agents.moments import stopped, take_moment
 from agents.plan import Moment, Part, PlannedSource, SourceRequest
 from agents.runner import Runner
@@ -287,6 +288,23 @@ def test_one_that_fails_does_not_keep_a_service_stopped(place: Place) -> None:
         place.take(service, never)
     assert place.writer.writes()  # before the run is closed
     (place.folder / "may").touch()
+
+
+_NOISE = "head -c 30000000 /dev/zero | tr '\\0' x"
+
+
+def test_a_hold_that_prints_very_much_is_not_heard_and_not_ended(place: Place) -> None:
+    """The answer waits in the device's memory: it stays small, and what follows is taken all the same."""
+    (taken,) = place.take(place.quiesce(after=f"{_NOISE} >&2"))
+    providers()["btrfs"].drop(place.runner, taken)
+    assert Path(place.runner.directory, "err").stat().st_size <= MOST_BYTES
+    assert not Path(place.runner.directory, "moment.ended").exists()
+
+
+def test_a_hold_whose_noise_hides_what_it_did_is_no_snapshot(place: Place) -> None:
+    with pytest.raises(QuiesceFailed, match="cut off"):
+        place.take(place.quiesce(before=_NOISE))
+    assert place.writer.writes()
 
 
 def test_nonsense_of_the_script_starts_the_service_at_once(place: Place) -> None:
