@@ -20,6 +20,7 @@ from agents.snapshots.traces import TRACE_PATTERN
 
 # Ours on the device: never part of a backup.
 OWN_PLACES = ("/run/hotfleet", "/dev/shm/hotfleet", "/var/cache/hotfleet")  # noqa: S108 - read, never made here
+OWN_REASON = "it holds the repository or Hotfleet's own files"
 # Nobody can mean these as a source; tmpfs or overlay somebody can.
 _NO_FILES = frozenset(
     {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf"}
@@ -39,14 +40,12 @@ def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str 
     """Given a request for files, return how they are read. Raise SourceMissing, PlanRefused or
     HotImpossible."""
     real = _find_real_path(facts, request)
-    _refuse_recursion(real, repository_path)
-    _refuse_absent_mounts(facts, real)
+    refuse_place(facts, real, repository_path)
     inside, left_out = split_mounts(facts, real, request)
     roots = (real, *inside)
     parts = tuple(plan_part(facts, path, request) for path in roots)
-    own = [each for each in (*OWN_PLACES, repository_path or "") if each and is_within(each, real)]
-    reason = "it holds the repository or Hotfleet's own files"
-    left_out += [LeftOut(path, reason) for path in own if path == repository_path]
+    own = own_places(real, repository_path)
+    left_out += [LeftOut(path, OWN_REASON) for path in own if path == repository_path]
     history = find_histories(roots, facts)
     left_out += history
     unseen = [*own, *(each.path for each in history)]
@@ -201,6 +200,18 @@ def _find_real_path(facts: DeviceFacts, request: SourceRequest) -> str:
     return fact.resolved
 
 
+def own_places(real: str, repository_path: str | None) -> list[str]:
+    """Return what lies in a real path and is ours: never part of a backup."""
+    return [each for each in (*OWN_PLACES, repository_path or "") if each and is_within(each, real)]
+
+
+def refuse_place(facts: DeviceFacts, real: str, repository_path: str | None) -> None:
+    """Raise PlanRefused when a real path belongs to Hotfleet itself or lies in the repository, SourceMissing
+    when a mount is not there that belongs to it."""
+    _refuse_recursion(real, repository_path)
+    _refuse_absent_mounts(facts, real)
+
+
 def _refuse_recursion(real: str, repository_path: str | None) -> None:
     for place in OWN_PLACES:
         if is_within(real, place):
@@ -245,7 +256,7 @@ def _why_left_out(mount: Mount, request: SourceRequest) -> str | None:
     if any(is_within(mount.point, exclude.rstrip("/")) for exclude in request.excludes if exclude[:1] == "/"):
         return "the policy excludes it"
     if any(is_within(mount.point, place) for place in OWN_PLACES):
-        return "it holds the repository or Hotfleet's own files"
+        return OWN_REASON
     if mount.is_pseudo:
         return f"{mount.kind} holds nothing that survives a restart"
     if mount.is_network or mount.kind.startswith("fuse."):

@@ -47,7 +47,7 @@ def _plan(
     facts: DeviceFacts, request: SourceRequest, repository_path: str | None, scratch: str
 ) -> PlannedSource:
     if request.application:
-        return plan_application(facts, request, scratch)
+        return plan_application(facts, request, repository_path, scratch)
     return plan_files(facts, request, repository_path)
 
 

@@ -10,12 +10,16 @@ from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance
 from agents.facts.mounts import mounts_below
 from agents.plan.files import (
+    OWN_REASON,
     HotImpossible,
     content_patterns,
+    escape_pattern,
     find_histories,
     methods_of,
+    own_places,
     plan_part,
     read_alike,
+    refuse_place,
     split_mounts,
     stop_services,
     trace_patterns,
@@ -26,11 +30,25 @@ from agents.plan.requests import SourceRequest
 from agents.snapshots import choose
 
 
-def plan_application(facts: DeviceFacts, request: SourceRequest, scratch: str) -> PlannedSource:
+def plan_application(
+    facts: DeviceFacts, request: SourceRequest, repository_path: str | None, scratch: str
+) -> PlannedSource:
     """Given a request for an instance, return how it is backed up. `scratch` is where its streams may write.
 
-    Raise SourceMissing when the instance is not there, HotImpossible or PlanRefused when it cannot be
-    done."""
+    Raise SourceMissing when the instance is not there, or a mount that belongs to it, HotImpossible or
+    PlanRefused when it cannot be done."""
+    planned = _plan_instance(facts, request, scratch)
+    for path in planned.paths:
+        refuse_place(facts, path, repository_path)
+    own = [each for path in planned.paths for each in own_places(path, repository_path)]
+    return replace(
+        planned,
+        excludes=(*planned.excludes, *map(escape_pattern, own)),
+        left_out=(*planned.left_out, *(LeftOut(each, OWN_REASON) for each in own if each == repository_path)),
+    )
+
+
+def _plan_instance(facts: DeviceFacts, request: SourceRequest, scratch: str) -> PlannedSource:
     application = applications().get(request.application)
     if application is None:
         raise PlanRefused(f"no application is called {request.application!r}")
@@ -106,6 +124,7 @@ def _plan_recipe(
             f"{request.key} has files on a file system without snapshots, and they move while they are read",
             remedy="Choose a method that streams, or plan a cold backup.",
         )
+    history = find_histories(roots, facts)
     return PlannedSource(
         request=request,
         method=_method(recipe, parts),
@@ -114,11 +133,12 @@ def _plan_recipe(
         parts=parts,
         streams=recipe.streams,
         quiesce=recipe.quiesce,
-        left_out=(*left_out, *find_histories(roots, facts)),
+        left_out=(*left_out, *history),
         excludes=(
             *request.excludes,
             *recipe.excludes,
             *content_patterns(left_out),
+            *(escape_pattern(each.path) for each in history),
             *trace_patterns(roots, facts),
         ),
         reasons=(*reasons, *recipe.notes),

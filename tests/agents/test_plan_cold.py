@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.errors import PlanRefused
+from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts
 from agents.plan import PlannedSource, SourceRequest, find_ground, make_plan
@@ -65,6 +65,28 @@ def test_an_instance_that_does_not_run_is_watched_while_it_is_read() -> None:
     assert make_plan(facts, [request]).moments == ()
     with pytest.raises(PlanRefused, match="not the name of a service"):
         make_plan(facts, [replace(request, services=("*",))])
+
+
+COLD_ETCD = SourceRequest(application="etcd", instance="default", mode="cold")
+
+
+def test_an_application_whose_disk_is_not_mounted_is_not_backed_up() -> None:
+    """What lies below the mount point would be stored as its data."""
+    facts = make_facts(expected=("/data/disk",))
+    for place in ("/data/disk/etcd", "/data"):
+        with pytest.raises(SourceMissing, match="/data/disk should be mounted"):
+            make_plan(replace(facts, instances=(make_etcd(place),)), [COLD_ETCD])
+
+
+def test_an_application_never_holds_the_repository_or_ours() -> None:
+    facts = replace(make_facts(), instances=(make_etcd("/data"),))
+    (planned,) = make_plan(facts, [COLD_ETCD], repository_path="/data/backup[s]").sources
+    assert r"/data/backup\[s]" in planned.excludes
+    assert "/data/backup[s]" in [each.path for each in planned.left_out]
+    assert "/data/.snapshots/1" in planned.excludes, "history that is read live is left out as the plan says"
+    inside = replace(facts, instances=(make_etcd("/data/backups/etcd"),))
+    with pytest.raises(PlanRefused, match="is the repository"):
+        make_plan(inside, [COLD_ETCD], repository_path="/data/backups")
 
 
 def test_a_file_system_inside_of_a_cold_application_is_stored_with_it() -> None:
