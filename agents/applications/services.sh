@@ -95,8 +95,9 @@ service_company() {
   leaving='' coming='' visited=''
   case $1 in
     container:*) leaving=$1 coming=$1 ;;
-    *) if [ -d /run/systemd/system ]; then service_visit "$1"; else leaving=$1 coming=$1; fi ;;
+    *) if [ -d /run/systemd/system ]; then service_visit "$1" || return 1; else leaving=$1 coming=$1; fi ;;
   esac
+  seen=runs # others were looked at meanwhile
 }
 
 # What would start a unit again meanwhile (sockets, timers, paths) leaves before it, and comes before it. What systemd
