@@ -25,6 +25,7 @@ from agents.applications.trials import (
     TrialMaker,
     answers,
     call,
+    place_of,
     shell_file,
 )
 from agents.commands import quote
@@ -65,8 +66,7 @@ class PostgreSqlTrial(TrialMaker):
             return _make(_dump_steps(stored), questions, room=2.0)
         if stored.way in (STREAM, COPY):
             stream = "base.tar" if stored.way == STREAM else "cluster.tar"
-            stored.part(stream)
-            return _make(_archive_steps(stream), questions, room=1.0)
+            return _make(_archive_steps(place_of(stored.part(stream))), questions, room=1.0)
         places = [f"{TREE}{path}" for path in stored.paths or stored.part("").paths]
         return _make(_cluster_steps(places), questions)
 
@@ -84,12 +84,12 @@ def _make(steps: tuple[Step, ...], questions: Sequence[Question], room: float = 
     return Trial((*steps, *asked.steps, last), (*files, *asked.files), room)
 
 
-def _archive_steps(stream: str) -> tuple[Step, ...]:
+def _archive_steps(archive: str) -> tuple[Step, ...]:
     # of its own: what is unpacked must not lie beside what we write
     folder = f"{ROOM}/unpacked"
     found, *rest = _cluster_steps([folder, f"{folder}/data"])
     return (
-        Step("unpack", call("unpack", stream, folder), timeout_s=DAY_S, is_needed=True),
+        Step("unpack", call("unpack", archive, folder), timeout_s=DAY_S, is_needed=True),
         found,
         # before anything of it is changed
         Step("files", call("check_manifest"), timeout_s=DAY_S),
@@ -107,14 +107,14 @@ def _cluster_steps(places: Sequence[str]) -> tuple[Step, ...]:
 
 
 def _dump_steps(stored: Stored) -> tuple[Step, ...]:
-    stored.part("globals.sql")
-    dumps = sorted(part.part for part in stored.parts if part.part.endswith(".dump"))
+    roles = place_of(stored.part("globals.sql"))
     restores = [
-        Step(f"database {name}", call("restore_database", f"{TREE}/{name}"), timeout_s=DAY_S)
-        for name in dumps
+        Step(f"database {part.part}", call("restore_database", place_of(part)), timeout_s=DAY_S)
+        for part in sorted(stored.parts, key=lambda each: each.part)
+        if part.part.endswith(".dump")
     ]
     return (
         Step("start", call("start_new"), is_needed=True),
-        Step("roles", call("restore_roles")),
+        Step("roles", call("restore_roles", roles)),
         *restores,
     )

@@ -39,9 +39,9 @@ find_programs() { # major version, "" for the newest: sets $bin and $newest
 
 # ---- files of a cluster ---------------------------------------------------------------------------------------
 
-unpack() { # stream, folder; nobody needs the archive any more, and it may be large
-  mkdir "$2" && tar -x --no-same-owner -C "$2" -f "/drill/tree/$1" || exit 1
-  rm -f -- "/drill/tree/$1"
+unpack() { # archive, folder; nobody needs the archive any more, and it may be large
+  mkdir "$2" && tar -x --no-same-owner -C "$2" -f "$1" || exit 1
+  rm -f -- "$1"
   echo 'the archive is whole'
 }
 
@@ -167,9 +167,9 @@ start_new() {
   echo "a new cluster of PostgreSQL $version answers"
 }
 
-restore_roles() { # tablespaces lie at places that do not exist here; each of their statements is a line of its own
+restore_roles() { # their file; tablespaces lie at places that do not exist here; each of their statements is a line of its own
   sed -E '/^(CREATE TABLESPACE|ALTER TABLESPACE|COMMENT ON TABLESPACE|(GRANT|REVOKE) .* ON TABLESPACE) /d' \
-    /drill/tree/globals.sql >/drill/globals.sql || exit 1
+    "$1" >/drill/globals.sql || exit 1
   grep -q '^CREATE ROLE' /drill/globals.sql || fail 'it holds no roles'
   grep -q '^-- PostgreSQL database cluster dump complete' /drill/globals.sql || fail 'its end is missing'
   "$bin/psql" -X -q -w -v ON_ERROR_STOP=1 -U "$user" -d template1 -o /dev/null -f /drill/globals.sql || exit 1

@@ -17,6 +17,7 @@ from agents.applications.trials import (
     TrialMaker,
     answers,
     call,
+    place_of,
     shell_file,
 )
 
@@ -26,7 +27,7 @@ class SqliteTrial(TrialMaker):
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         if stored.way == STREAM:
-            place = f"{TREE}/{stored.parts[0].part}"
+            place = place_of(stored.parts[0])
         else:
             # the policy names the file, which the restore point holds in its real directory
             directory = (stored.paths or stored.part("").paths)[0]

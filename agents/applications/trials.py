@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from agents.applications.stored import Stored
+from agents.applications.stored import Stored, StoredPart
 from agents.commands import join
 from agents.errors import PlanRefused
 from agents.plugins import find_plugins
@@ -138,6 +138,11 @@ def make_trial(stored: Stored, questions: Sequence[Question] = ()) -> Trial:
             remedy="Drill it as a source of files, which compares them with the restore point.",
         )
     return maker.make(stored, questions)
+
+
+def place_of(part: StoredPart) -> str:
+    """Given a stream, return where its file lies for the steps."""
+    return f"{TREE}{part.paths[0]}"
 
 
 def shell_file(module: str) -> OurFile:

@@ -64,6 +64,8 @@ build() { # our files: pairs
 
 watch() {
   mount -o remount,bind,ro -- "$root" || fail 'the root cannot be made read-only'
+  # for programs that know no other socket; it leads nowhere
+  { ip link set lo up || ifconfig lo up; } >/dev/null 2>&1
   while [ $# -gt 0 ]; do
     name=$1 limit=$2 needed=$3 file=$4
     shift 4

@@ -13,17 +13,13 @@ from agents.drill import DrillRequest, drill
 from agents.drilling.evidence import Check, Evidence
 from agents.flow import Control, Unstoppable
 from agents.local import LocalSession
+from agents.restic.repository import open_repository
 from agents.session import Session
 from tests.live.flows import Console
 
 
-class Prover(Console):
-    """A console that backs up its own machine and drills there."""
-
-    is_local = True
-
-    def open_session(self) -> Session:
-        return LocalSession()
+class DeviceProver(Console):
+    """A console that drills on its device, over SSH."""
 
     def drill(
         self, stored: Stored, *questions: Question, sample: int = 5, control: Control | None = None
@@ -45,6 +41,27 @@ class Prover(Console):
         (point,) = self.back_up(folder, fallback="accept-live").points
         part = StoredPart(point.restic_id, "", point.paths, point.size_bytes)
         return Stored(application, instance or str(folder), method, (part,), (str(folder),))
+
+    def store_stream(self, file: Path, application: str, method: str) -> Stored:
+        """Back a file up as if it were the only stream of an application."""
+        (point,) = self.back_up(file, fallback="accept-live").points
+        part = StoredPart(point.restic_id, file.name, point.paths, point.size_bytes)
+        return Stored(application, "", method, (part,))
+
+    def read(self, stored: Stored, name: str) -> bytes:
+        """Return what a stream holds."""
+        part = stored.part(name)
+        with open_repository(self.place.path, self.place.password, self.binary) as repository:
+            return b"".join(repository.dump_file(part.restic_id, part.paths[0]))
+
+
+class Prover(DeviceProver):
+    """A console that backs up its own machine and drills there."""
+
+    is_local = True
+
+    def open_session(self) -> Session:
+        return LocalSession()
 
 
 def stored_of(outcome: BackupOutcome, application: str, instance: str, *paths: Path) -> Stored:
