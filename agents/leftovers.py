@@ -11,6 +11,7 @@ from agents import scratch
 from agents.commands import Command
 from agents.facts import DeviceFacts
 from agents.facts.wire import split_fields
+from agents.restoring import staging
 from agents.runner import Runner
 from agents.snapshots import providers
 
@@ -18,6 +19,9 @@ _NAME = re.compile(r"^hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
 
 
 _SCRATCH = "scratch"
+_STAGING = "staging"
+# It may hold a large tree.
+_REMOVAL_S = 6 * 3600.0
 
 
 class LeftoverKind(StrEnum):
@@ -29,7 +33,7 @@ class LeftoverKind(StrEnum):
 class Leftover:
     """Something of another run. `is_foreign`: another console made it. `is_alive`: its run still works.
 
-    `maker` is the provider that made it, or "scratch"; "" for a run's directory."""
+    `maker` is the provider that made it, or "scratch", or "staging"; "" for a run's directory."""
 
     kind: LeftoverKind
     maker: str
@@ -47,12 +51,22 @@ def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
     found = [_make(runner, "", path.rpartition("/")[2], path, is_alive) for is_alive, path in runs]
     alive_names = {path.rpartition("/")[2] for is_alive, path in runs if is_alive}
     finders = {name: provider.find_leftovers(facts) for name, provider in providers().items()}
-    for maker, command in {**finders, _SCRATCH: scratch.FIND}.items():
+    for maker, command in {**finders, _SCRATCH: scratch.FIND, _STAGING: staging.FIND}.items():
         if command is None:
             continue
         for name, place in split_fields(runner.run(command).stdout, 2):
             found.append(_make(runner, maker, name, place, name in alive_names))
     return [each for each in found if each is not None]
+
+
+def clean_stagings(runner: Runner) -> list[str]:
+    """Put back and remove what restores of this console left that died with the device (a power cut: then no
+    journal is left that does it). Return the paths of those that stay. Runs one request and one command."""
+    runs = {path.rpartition("/")[2] for _, path in runner.list_runs()}
+    pairs = split_fields(runner.run(staging.FIND).stdout, 2)
+    found = [_make(runner, _STAGING, name, place, name in runs) for name, place in pairs]
+    stays = clean_leftovers(runner, [each for each in found if each is not None and not each.is_foreign])
+    return [leftover.path for leftover, _ in stays]
 
 
 def clean_leftovers(runner: Runner, leftovers: Sequence[Leftover]) -> list[tuple[Leftover, str]]:
@@ -76,13 +90,16 @@ def _clean(runner: Runner, leftover: Leftover) -> str | None:
     if leftover.kind is LeftoverKind.RUN:
         return None if runner.heal_run(leftover.path) else "an undo step of its journal failed"
     command = _remove_command(leftover)
-    result = runner.run(command, timeout_s=120, check=False)
+    timeout_s = _REMOVAL_S if leftover.maker == _STAGING else 120.0
+    result = runner.run(command, timeout_s=timeout_s, check=False)
     return None if result.is_success else result.tail
 
 
 def _remove_command(leftover: Leftover) -> Command:
     if leftover.maker == _SCRATCH:
         return scratch.remove_command(leftover.path)
+    if leftover.maker == _STAGING:
+        return staging.undo_command(leftover.path)
     return providers()[leftover.maker].remove_leftover(leftover.path)
 
 

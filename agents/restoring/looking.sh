@@ -21,9 +21,17 @@ look() {
     [ -d "./$part" ] || refuse file "${here%/}/$part"
     enter "$part" || refuse moved "${here%/}/$part"
   done
-  [ -w . ] || refuse read-only "$here"
+  ! is_read_only || refuse read-only "$here"
   free=$(df -Pk . | { read -r _; read -r _ _ _ free _; printf '%s' "$free"; })
   printf 'ground\0%s\0%s\0%s\0%s\0%s\0' "$base" "$ground" "$here" "$free" "$safe"
+}
+
+is_read_only() { # root may write everywhere by the mode of a folder: the mount says it
+  while read -r id _ _ _ _ options others; do
+    [ "$id" = "$mount" ] || continue
+    case ,$options,${others##* }, in *,ro,*) return 0 ;; esac
+  done </proc/self/mountinfo
+  return 1
 }
 
 make() { # given staging and a folder that exists on the same ground

@@ -2,10 +2,9 @@
 # ---- merging --------------------------------------------------------------------------------------------------
 
 merge() { # given a folder of staging, whose content goes into the working directory
-  # shellcheck disable=SC2016  # expanded by the inner shell
-  find "$1" -mindepth 1 -maxdepth 1 -exec sh -c 'mv -n -- "$@" .' sh {} +
-  rmdir -- "$1" 2>/dev/null && return 0
   export here depth
+  find "$1" -mindepth 1 -maxdepth 1 -exec sh "$program" fresh "$S" {} +
+  rmdir -- "$1" 2>/dev/null && return 0
   [ "$conflict" != replace ] || find "$1" -mindepth 1 -maxdepth 1 ! -type d -exec sh "$program" over "$S" {} +
   find "$1" -mindepth 1 -maxdepth 1 -exec sh "$program" meet "$S" {} +
 }
@@ -26,6 +25,18 @@ merge_all() { # given the folder to merge into; prints the counts
     [ "$left" -le $((skipped + failed)) ] || failed=$((left - skipped))
     printf 'merged\0%s\0%s\0%s\0%s\0%s\0' "$replaced" "$kept" "$renamed" "$skipped" "$failed"
   }
+}
+
+fresh() { # things of staging: those come that nothing is in the way of
+  for staged; do
+    # busybox asks where a link leads to, and would replace one that leads nowhere
+    [ ! -L "./${staged##*/}" ] || { one_by_one "$@"; return 0; }
+  done
+  mv -n -- "$@" .
+}
+
+one_by_one() {
+  for staged; do is_there "./${staged##*/}" || mv -n -- "$staged" .; done
 }
 
 over() { # files of staging, each over the one of its name; a folder is in nobody's way here
@@ -123,8 +134,8 @@ shorten() { # given a number of bytes: sets $stem; a letter of several bytes goe
   while [ "${#stem}" -gt "$1" ]; do stem=${stem%?}; done
   turns=0
   while [ "$turns" -lt 3 ]; do
-    case $stem in *["$tails"]) stem=${stem%?} ;; *) break ;; esac
+    case $stem in *[$tails]) stem=${stem%?} ;; *) break ;; esac
     turns=$((turns + 1))
   done
-  case $stem in *["$heads"]) stem=${stem%?} ;; esac
+  case $stem in *[$heads]) stem=${stem%?} ;; esac
 }

@@ -136,6 +136,22 @@ def check_ground(ground: Ground, destination: str) -> None:
         )
 
 
+# The highest folder of a file system holds staging: mount points are looked at, but none that may hang.
+_FIND = r"""
+while read -r _ _ _ _ point _ rest; do
+  rest=${rest#*- }
+  case ${rest%% *} in ext[234] | xfs | btrfs | zfs | f2fs | jfs | tmpfs | vfat) ;; *) continue ;; esac
+  case $point in *\\*) continue ;; /) point= ;; esac
+  for found in "$point"/.hotfleet-*-*.restore; do
+    [ -d "$found" ] && [ ! -L "$found" ] && [ -O "$found" ] || continue
+    name=${found##*/.}
+    printf '%s\0%s\0' "${name%.restore}" "$found"
+  done
+done </proc/self/mountinfo
+"""
+FIND = Command.of("/bin/sh", "-c", _FIND, "hotfleet")
+
+
 class Staging:
     """One staging on the device."""
 

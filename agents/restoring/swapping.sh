@@ -4,8 +4,8 @@
 swap() { # given a thing of staging: what has its name here goes to staging, it comes here
   name=${1##*/}
   until number=$$.$count && mkdir -- "$S/old/$number" 2>/dev/null; do
+    [ -d "$S/old/$number" ] || return 1 # the disk is full
     count=$((count + 1))
-    [ "$count" -lt 1000000 ] || return 1
   done
   record=$S/owed/$number
   draft=$S/renamed/draft.$number
