@@ -20,12 +20,16 @@ class Run(models.Model):
     """
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
+    COMEBACK, FORECAST, DRILL = "comeback", "forecast", "drill"
     BROWSE, DOWNLOAD = "browse", "download"
     # These work on the device itself; the others only read its repository, beside whatever runs.
-    KINDS_ON_DEVICE = [BACKUP, RESTORE, PROBE, SCAN]
+    KINDS_ON_DEVICE = [BACKUP, RESTORE, COMEBACK, FORECAST, PROBE, SCAN]
     KINDS = [
         (BACKUP, "Backup"),
         (RESTORE, "Restore"),
+        (COMEBACK, "Restore of an application"),
+        (FORECAST, "Forecast of a restore"),
+        (DRILL, "Restore drill"),
         (PROBE, "Device check"),
         (SCAN, "Host key scan"),
         (BROWSE, "Look into a restore point"),
@@ -92,7 +96,9 @@ class Run(models.Model):
             # Two runs never work on one device at once: the database says so, not the code.
             models.UniqueConstraint(
                 fields=["device"],
-                condition=models.Q(state="running", kind__in=["backup", "restore", "probe", "scan"]),
+                condition=models.Q(
+                    state="running", kind__in=["backup", "restore", "comeback", "forecast", "probe", "scan"]
+                ),
                 name="runs_one_running_a_device",
             ),
         ]

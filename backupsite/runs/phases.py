@@ -26,6 +26,16 @@ WORDS = {
 FORESEEN: dict[str, tuple[Phase, ...]] = {
     Run.BACKUP: (Phase.CONNECT, Phase.CHECK, Phase.SNAPSHOT, Phase.TRANSFER, Phase.VERIFY, Phase.CLEAN_UP),
     Run.RESTORE: (Phase.CONNECT, Phase.CHECK, Phase.TRANSFER, Phase.CLEAN_UP),
+    Run.COMEBACK: (
+        Phase.CONNECT,
+        Phase.CHECK,
+        Phase.TRANSFER,
+        Phase.SWAP,
+        Phase.VERIFY,
+        Phase.CLEAN_UP,
+    ),
+    Run.FORECAST: (Phase.CONNECT, Phase.CHECK),
+    Run.DRILL: (Phase.CONNECT, Phase.CHECK, Phase.TRANSFER, Phase.VERIFY, Phase.CLEAN_UP),
     Run.PROBE: (Phase.CONNECT, Phase.CHECK),
     Run.SCAN: (Phase.CONNECT,),
 }

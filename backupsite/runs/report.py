@@ -37,12 +37,18 @@ _OVER: dict[State, str] = {
 _NOUNS = {
     Run.BACKUP: "The backup",
     Run.RESTORE: "The restore",
+    Run.COMEBACK: "The restore of the application",
+    Run.FORECAST: "The forecast",
+    Run.DRILL: "The drill",
     Run.PROBE: "The check",
     Run.SCAN: "Fetching the host keys",
     Run.BROWSE: "Reading the folder",
     Run.DOWNLOAD: "Preparing the download",
 }
 _DONE = {
+    Run.COMEBACK: ("The application is back", "It was started on the restored data, and it answers."),
+    Run.FORECAST: ("The forecast is made", "Nothing on the device was changed."),
+    Run.DRILL: ("The drill passed", "The data was restored, tried and removed again."),
     Run.PROBE: ("The device was checked", "What was found stands below; nothing on the device was changed."),
     Run.SCAN: (
         "The host keys were fetched",
@@ -56,6 +62,9 @@ _NOT_DONE = {
     Run.RESTORE: (
         "What was written until then stays in the folder. The restore point is untouched: try it again."
     ),
+    Run.COMEBACK: "What the application had before is in place again, unless the log says otherwise.",
+    Run.FORECAST: "Nothing on the device was changed. A restore looks again by itself.",
+    Run.DRILL: "A drill that did not pass proves nothing about these restore points: see what it says below.",
     Run.PROBE: "What is known about the device is from its check before.",
     Run.SCAN: "No key was taken over.",
     Run.BROWSE: "The restore point itself is untouched.",

@@ -44,6 +44,9 @@ class Migration(migrations.Migration):
                         choices=[
                             ("backup", "Backup"),
                             ("restore", "Restore"),
+                            ("comeback", "Restore of an application"),
+                            ("forecast", "Forecast of a restore"),
+                            ("drill", "Restore drill"),
                             ("probe", "Device check"),
                             ("scan", "Host key scan"),
                             ("browse", "Look into a restore point"),
@@ -365,7 +368,8 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    ("kind__in", ["backup", "restore", "probe", "scan"]), ("state", "running")
+                    ("kind__in", ["backup", "restore", "comeback", "forecast", "probe", "scan"]),
+                    ("state", "running"),
                 ),
                 fields=("device",),
                 name="runs_one_running_a_device",
