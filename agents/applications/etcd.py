@@ -50,7 +50,9 @@ ask_server() {{
   version=$(bounded 3 "${{client:-true}}" version </dev/null 2>/dev/null | sed -n 's/^etcdctl version: *//p')
   data=$(printf '%s\n%s\n' "$variables" "$flags" | sed -n 's/^data-dir=//p' | tail -n 1)
   [ -n "$data" ] || data=$(printf '%s\n' "$said" | sed -n 's/^data-dir: *//p' | tail -n 1)
-  case $data in /*) ;; *) data=$cwd/$data ;; esac
+  name=$(printf '%s\n%s\n%s\n' "$said" "$variables" "$flags" | sed -n 's/^name[=:] *//p' | tail -n 1)
+  case ${{data:=${{name:-default}}.etcd}} in /*) ;; *) data=$cwd/$data ;; esac
+  [ "$contained" = 1 ] || process_owns "$pid" "$data" || return 0
   size=$(stat -c %s -- "$data/member/snap/db" 2>/dev/null) || size=0
   say "$uid" "$gid" "$contained" "$service" "$cwd" "$client" "$version" "$size" "$variables
 $flags" "$said"

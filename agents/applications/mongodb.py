@@ -59,6 +59,7 @@ $said"
   path=$(setting dbpath)
   path=${path:-/data/db}
   case $path in /*) ;; *) path=$cwd/$path ;; esac
+  [ "$contained" = 1 ] || process_owns "$pid" "$path" || return 0
   links=''
   if [ "$contained" = 0 ]; then
     links=$(find "$path" -maxdepth 2 -type l -exec readlink -f {} \; 2>/dev/null | head -n 50)

@@ -103,6 +103,7 @@ show_state() { # owner, data directory, socket
 show_server() { # process id
   process_is_ours "$1" && process_directory "$1" && uid=$(process_uid "$1") || return 0
   data=$directory
+  process_owns "$1" "$data" || return 0
   say server "$1" "$data" "$(process_unit "$1")"
   show_flavour "$data"
   show_linked "$uid" "$data"

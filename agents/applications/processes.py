@@ -37,6 +37,11 @@ process_is_ours() { # given a process id: not one of a container, whose paths me
   [ "$(readlink "/proc/$1/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] && is_same "/proc/$1/root/" /
 }
 process_uid() { stat -c %u "/proc/$1" 2>/dev/null; }
+# Anybody may name a process as he likes, and have it say that the data of others is its own.
+process_owns() { # given a process id and a path
+  owner=$(process_uid "$1") || return 1
+  [ "$owner" = 0 ] || [ "$owner" = "$(stat -L -c %u -- "$2" 2>/dev/null)" ]
+}
 process_directory() { # sets $directory when the path leads to where the process really works
   directory=$(readlink "/proc/$1/cwd") && is_same "$directory" "/proc/$1/cwd"
 }
