@@ -247,7 +247,10 @@ def test_somebody_who_calls_a_program_etcd_shows_us_nothing_that_is_not_his(
             "--clear-groups",
             program / "etcd",
         ]
-        process = subprocess.Popen([*words, "--config-file", secret], start_new_session=True, cwd="/")
+        own = program / "default.etcd"
+        own.mkdir()
+        os.chown(own, 65534, 65534)
+        process = subprocess.Popen([*words, "--config-file", secret], start_new_session=True, cwd=program)
         try:
             wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "etcd\n", what="its start")
             with (
@@ -255,7 +258,7 @@ def test_somebody_who_calls_a_program_etcd_shows_us_nothing_that_is_not_his(
                 Runner(session, console_id=console.id, run_id="look", tell=console.tell) as runner,
             ):
                 facts = read_instances(runner, read_facts(runner), {"etcd"})
-            assert facts.instance("etcd", "/default.etcd") is not None, "it was looked at"
+            assert facts.instance("etcd", str(own)) is not None, "it was looked at"
             assert "hidden" not in repr(facts.instances)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
