@@ -93,7 +93,9 @@ def look_at(facts: DeviceFacts, instance: Instance) -> Look:
     except PlanRefused:
         quiesce = None
     refusal = "" if offers else "; ".join(dict.fromkeys((ground.reason, *instance.problems)))
-    return Look(instance, ground, offers, quiesce.label if quiesce is not None else "", refusal)
+    # What stands already is only watched.
+    stops = quiesce.label if quiesce is not None and quiesce.is_stop else ""
+    return Look(instance, ground, offers, stops, refusal)
 
 
 def advise_instance(look: Look, criticality: str, stops_ms: Sequence[float] = ()) -> Advice:

@@ -45,7 +45,9 @@ def test_without_a_hot_method_it_is_cold_but_never_for_what_must_not_stop() -> N
 
 
 def test_what_does_not_run_is_not_stopped() -> None:
-    advice = advise_instance(look_at(known(), make_postgresql(is_running=False)), "low")
+    look = look_at(known(), make_postgresql(is_running=False))
+    assert (look.stops, look.can_stop) == ("", False)
+    advice = advise_instance(look, "low")
     assert advice.mode == "hot" and advice.downtime is None and "does not run" in advice.sentence
 
 
