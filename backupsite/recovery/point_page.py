@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from backupsite.policies.naming import name_source
+from backupsite.recovery.browse_page import icon_of, indexed_context
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, join
+from backupsite.recovery.index.reading import find_place
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
 from backupsite.web.visible import make_visible
-
-ICONS = {"dir": "folder", "file": "file", "symlink": "link"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ShownEntry:
 
     @property
     def icon(self) -> str:
-        return ICONS.get(self.entry.kind, "disk")
+        return icon_of(self.entry.kind)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def point(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = RestorePoint.objects.select_related("device", "policy", "run", "repository")
     shown = get_object_or_404(found, pk=pk)
     folder = read_folder(shown, request.GET.get("folder"))
-    context = folder_context(shown, folder, request.GET.get("page"))
+    context = folder_context(shown, folder, request.GET)
     if request.GET.get("part") == "folder":
         return render(request, "recovery/folder.html", context)
     context |= {
@@ -70,7 +70,7 @@ def point_open(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Have a worker read a folder, then show it. What was read already is shown at once."""
     shown = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
     folder = read_folder(shown, request.POST.get("folder"))
-    if find_listing(shown, folder) is None:
+    if find_place(shown) is None and find_listing(shown, folder) is None:
         ask_listing(shown, folder, requested_by=request.user.get_username())
     return redirect(folder_url(shown, folder))
 
@@ -92,17 +92,23 @@ def folder_url(point: RestorePoint, folder: str) -> str:
     return f"{point.get_absolute_url()}?folder={encode_path(folder)}"
 
 
-def folder_context(point: RestorePoint, folder: str, number: str | None) -> dict[str, Any]:
-    """Return what the file browser shows. Runs at most four queries."""
-    listing = find_listing(point, folder)
-    ways = _ways_to(folder)
+def folder_context(point: RestorePoint, folder: str, given: QueryDict) -> dict[str, Any]:
+    """Return what the file browser shows: from the index, or what a worker read from the repository."""
     context: dict[str, Any] = {
         "point": point,
         "folder": folder,
         "folder_key": encode_path(folder),
         "folder_url": folder_url(point, folder),
-        "listing": listing,
     }
+    indexed = indexed_context(point, folder, given)
+    return context | (indexed if indexed is not None else _listed_context(point, folder, given.get("page")))
+
+
+def _listed_context(point: RestorePoint, folder: str, number: str | None) -> dict[str, Any]:
+    """Return what a worker read of the folder, or how far it is. Runs at most four queries."""
+    listing = find_listing(point, folder)
+    ways = _ways_to(folder)
+    context: dict[str, Any] = {"listing": listing, "is_indexed": False}
     if listing is None:
         reading = _newest_reading(point, folder)
         read = _find_read(point, ways)

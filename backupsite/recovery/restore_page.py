@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from backupsite.fleet.models import Device
 from backupsite.recovery.download_pages import start_download
 from backupsite.recovery.folders import Entry, encode_path, join
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.picking import find_entries
+from backupsite.recovery.picking import find_entries, find_paths, make_entry
 from backupsite.recovery.point_page import folder_url, read_folder
 from backupsite.recovery.restore_form import TO_DOWNLOAD, TO_FOLDER, RestoreForm, say_moment
 from backupsite.recovery.restores import ask_restore
@@ -113,6 +114,10 @@ def find_point(device: Device, text: str) -> RestorePoint | None:
 def read_picked(point: RestorePoint, given: QueryDict) -> Picked:
     """Given a restore point and what an address or a form names in it, return it. Raise Http404 when it is
     not there."""
+    if paths := given.getlist("path"):
+        found = find_paths(point, paths)
+        above = posixpath.commonpath([entry.folder for entry in found])
+        return Picked(point, above, tuple(make_entry(entry, above) for entry in found))
     folder, keys = read_folder(point, given.get("folder")), given.getlist("name")
     return Picked(point, folder, tuple(find_entries(point, folder, keys)) if keys else ())
 

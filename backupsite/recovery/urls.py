@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from backupsite.recovery import download_pages, point_page, points_pages, restore_page
+from backupsite.recovery import (
+    compare_page,
+    download_pages,
+    point_page,
+    points_pages,
+    restore_page,
+    search_page,
+    versions_page,
+)
 
 urlpatterns: list[URLPattern] = [
     path("points/", points_pages.points, name="points"),
     path("points/<uuid:pk>/", point_page.point, name="point"),
+    path("points/<uuid:pk>/compare/", compare_page.point_compare, name="point-compare"),
+    path("points/<uuid:old_pk>/compare/<uuid:new_pk>/", compare_page.points_compare, name="points-compare"),
     path("points/<uuid:pk>/open/", point_page.point_open, name="point-open"),
     path("points/<uuid:pk>/download/", download_pages.point_download, name="point-download"),
     path("downloads/<uuid:pk>/", download_pages.download, name="download"),
     path("downloads/<uuid:pk>/file/", download_pages.download_file, name="download-file"),
     path("devices/<slug:slug>/points/", points_pages.device_points, name="device-points"),
+    path("devices/<slug:slug>/versions/", versions_page.path_versions, name="path-versions"),
+    path("search/files/", search_page.search_files, name="search-files"),
     path("devices/<slug:slug>/restore/", restore_page.device_restore, name="device-restore"),
 ]

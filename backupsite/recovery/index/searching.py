@@ -11,6 +11,7 @@ Capital letters and small ones (a to z) are the same.
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 from agents.commands import to_bytes, to_text
 from backupsite.fleet.models import Device
@@ -26,9 +28,12 @@ from backupsite.recovery.folders import encode_path, join
 from backupsite.recovery.index.files import KINDS, OPEN, Broken, file_of, open_for_reading
 from backupsite.recovery.index.reading import moment_of
 
+log = logging.getLogger(__name__)
+
 MOST_FOUND = 1000
 # A page must come: what is left of a fleet by then is said to be left.
 LONGEST_S = 4.0
+_STEPS = 100_000
 _SET = re.compile(r"\[[^\]]+\]")
 _GLOB = re.compile(rf"[*?]|{_SET.pattern}")
 
@@ -70,7 +75,7 @@ class Hit:
     version_count: int
     point_count: int
     is_deleted: bool
-    newest: str  # hex of the restore point's id
+    newest: UUID
     newest_at: float  # seconds since 1970
 
     @property
@@ -127,9 +132,7 @@ def search(devices: Iterable[Device], query: Query, *, most: int = MOST_FOUND) -
     for device in devices:
         if query.is_empty or len(hits) > most:
             break
-        found = None
-        if time.monotonic() - began < LONGEST_S:
-            found = _search_file(file_of(device), device.pk, query, most + 1 - len(hits))
+        found = _search_file(file_of(device), device.pk, query, most + 1 - len(hits), began + LONGEST_S)
         if found is None:
             unread += 1
         else:
@@ -145,16 +148,23 @@ def _rank(hit: Hit, query: Query) -> tuple[bool, bool, float, str]:
     return hit.name.lower() != wanted, hit.is_deleted, -changed, hit.path
 
 
-def _search_file(path: Path, device_id: int, query: Query, most: int) -> list[Hit] | None:
+def _search_file(path: Path, device_id: int, query: Query, most: int, give_up: float) -> list[Hit] | None:
+    """Return the hits in one index; None when there is none, or the time is over."""
+    if time.monotonic() > give_up:
+        return None
     try:
         with open_for_reading(path) as connection:
             if connection is None:
                 return None
+            connection.set_progress_handler(lambda: time.monotonic() > give_up, _STEPS)
             where, values = make_condition(query)
             rows = connection.execute(_NEWEST_OF_EACH.format(where=where), (*values, most)).fetchall()
             make = _Maker(connection, device_id)
             return [make(_Row(*row)) for row in rows]
     except Broken:
+        return None
+    except sqlite3.OperationalError as error:
+        log.warning("An index was not searched to its end: %s: %s", path.name, error)
         return None
 
 
@@ -249,10 +259,10 @@ class _Maker:
         asked = "SELECT count(*) FROM point WHERE series = ? AND ordinal BETWEEN ? AND ?"
         return int(self._connection.execute(asked, (series, first, last)).fetchone()[0])
 
-    def _newest(self, series: int, first: int, last: int) -> tuple[str, float]:
+    def _newest(self, series: int, first: int, last: int) -> tuple[UUID, float]:
         row = self._connection.execute(
             "SELECT id, made_at FROM point WHERE series = ? AND ordinal BETWEEN ? AND ?"
             " ORDER BY ordinal DESC, made_at DESC LIMIT 1",
             (series, first, last),
         ).fetchone()
-        return to_text(row[0]), float(row[1])
+        return UUID(hex=to_text(row[0])), float(row[1])
