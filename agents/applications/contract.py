@@ -74,7 +74,16 @@ class Application(ABC):
             )
         quiesce = _keep_still(instance)
         notes = tuple(problem.rstrip(".") for problem in instance.problems)
-        return Recipe("cold", Consistency.APPLICATION, paths=instance.places, quiesce=quiesce, notes=notes)
+        if instance.is_running:
+            # The manuals of all of them call the files of a server that was shut down a backup.
+            consistency = Consistency.APPLICATION
+        else:
+            consistency = Consistency.CRASH
+            notes = (
+                *notes,
+                f"nobody saw how {instance.label} ended: a crash leaves its files as a power cut",
+            )
+        return Recipe("cold", consistency, paths=instance.places, quiesce=quiesce, notes=notes)
 
 
 def _keep_still(instance: Instance) -> Quiesce:

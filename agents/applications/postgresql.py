@@ -89,7 +89,13 @@ class PostgreSql(Application):
 
     def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
         recipe = super().cold(instance, facts)
-        return replace(recipe, excludes=_excludes(instance), notes=(*recipe.notes, *_notes(instance)))
+        return replace(
+            recipe,
+            # However it ended: what holds for the files of one instant holds for those of one that stands.
+            consistency=Consistency.APPLICATION,
+            excludes=_excludes(instance),
+            notes=_notes(instance),
+        )
 
 
 def _offer_snapshot(instance: Instance, ground: Ground, lacks: str) -> Offer:

@@ -10,6 +10,7 @@ import pytest
 from agents.applications import Ground, Patience
 from agents.applications.docker import _INSIDES, Docker
 from agents.errors import PlanRefused, ProtocolBroken
+from agents.events import Consistency
 from agents.facts import Instance
 from tests.agents.facts.samples import make_facts
 
@@ -66,7 +67,10 @@ def test_cold_stops_the_container_that_runs_and_no_other() -> None:
     instances = found()
     cold = Docker().cold(instances["shop-web-1"], make_facts())
     assert cold.quiesce is not None and cold.quiesce.hold.endswith("services_stop container:shop-web-1")
-    old = Docker().cold(instances["old"], make_facts()).quiesce
+    assert cold.consistency is Consistency.APPLICATION
+    stands = Docker().cold(instances["old"], make_facts())
+    assert stands.consistency is Consistency.CRASH and "nobody saw how" in stands.notes[-1]
+    old = stands.quiesce
     assert old is not None and (old.is_watch, old.is_stop, old.holds) == (True, False, False)
     assert "standing_begin container:old container:old" in old.hold and "services_stop c" not in old.hold
     with pytest.raises(PlanRefused, match="no service is known"):

@@ -14,6 +14,7 @@ from agents.applications.postgresql_copy import HALVES
 from agents.applications.postgresql_look import make_look
 from agents.applications.postgresql_ways import COPY, make_connection, make_file_name
 from agents.errors import PlanRefused, ProtocolBroken
+from agents.events import Consistency
 from agents.facts import DatabaseSeen, Detail, DeviceFacts, Instance
 from tests.agents.facts.samples import make_facts, make_mount
 from tests.contracts.shells import check_shell
@@ -134,6 +135,13 @@ def test_a_cold_backup_stops_the_unit_whose_process_it_is() -> None:
     assert "postgresql@15-main" in recipe.quiesce.hold
     with pytest.raises(PlanRefused):
         PLUGIN.cold(one(say("/srv/pg", answer())), FACTS)
+
+
+def test_a_cluster_that_stands_is_as_good_as_one_that_is_stopped() -> None:
+    """Its WAL lies with it: it recovers, however it ended."""
+    recipe = PLUGIN.cold(replace(one(say("/srv/pg", answer())), is_running=False), FACTS)
+    assert recipe.quiesce is not None and recipe.quiesce.is_watch
+    assert recipe.consistency is Consistency.APPLICATION
 
 
 def test_mounts_below_the_data_are_places_and_a_tmpfs_is_not() -> None:
