@@ -58,10 +58,13 @@ read_shares() { # sets $yielding (ids), $ran and $waited: nanoseconds on a proce
   done
 }
 
-share_all() { # given "idle" or nothing: their own weight
+share_all() { # given "idle" or nothing: their own weight. Fails where that is not possible
+  shared=0
   for record in "$dir"/processor.*; do
-    { read -r kind place weight <"$record"; } 2>/dev/null && share "$kind" "$place" "${1:-$weight}"
+    { read -r kind place weight <"$record"; } 2>/dev/null || continue
+    share "$kind" "$place" "${1:-$weight}" || shared=1
   done
+  return "$shared"
 }
 
 share_overdue() { # of the reaper: the watcher died, and nobody sees what starves
@@ -82,9 +85,9 @@ mind_processor() {
   [ -n "$can_yield" ] && [ "$uptime" -ge "$hurry" ] || return 0
   read_shares
   if [ "$hurry" -gt 0 ] || [ "$yielding" != "$known" ]; then
-    hurry=0 known=$yielding
-    share_all idle
-  elif [ $((uptime - since)) -lt 1000 ]; then
+    hurry=0 known=$yielding rests=''
+    share_all idle && rests=1
+  elif [ -z "$rests" ] || [ $((uptime - since)) -lt 1000 ]; then
     return 0
   else
     window=$(((uptime - since) * 1000)) # hundredths of a second, nanoseconds, 1/10000

@@ -179,7 +179,7 @@ watch() { # given seconds between looks, the budget in 1/10000 of the time ("-":
   find_counts
   myself
   printf '%s %s\n' "$me" "$started" >"$dir/watcher" || exit 1
-  known='' since=0 hurry=0
+  known='' rests='' since=0 hurry=0
   uptime=0 ticks=0 pressure=- stall=0 used=0 calm=0 quiet=0 length=1
   while [ -d "$dir" ]; do
     sample 0

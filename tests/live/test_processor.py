@@ -187,6 +187,23 @@ def test_what_does_not_starve_stays_idle(runner: Runner, told: list[Event]) -> N
         runner.stop(program)
 
 
+def test_a_kernel_that_has_no_idle_class_is_not_said_to_hurry(
+    runner: Runner, told: list[Event], contention: Callable[[], None]
+) -> None:
+    """It had its small share all the time."""
+    change_program(runner, "cpu.idle", "cpu.hotfleet-none")
+    change_program(runner, "-lt 1000 ]; then\n    return", "-lt 100 ]; then\n    return")
+    with watch_device(runner, ONLY_NICE, told.append):
+        program, pid = start(runner, BUSY)
+        group = group_of(runner, pid)
+        contention()
+        looks = len(told)
+        wait_until(lambda: len(told) >= looks + 5, timeout_s=60, what="five more looks")
+        assert (read(group, "cpu.idle"), read(group, "cpu.shares")) == ("0", SHARES)
+        assert not hurries(told)
+        runner.stop(program)
+
+
 def hurries(told: list[Event]) -> list[str]:
     return [event.text for event in told if isinstance(event, Said) and "never free" in event.text]
 
