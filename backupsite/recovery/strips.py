@@ -21,7 +21,8 @@ MOST_TICKS = 400
 def draw_strip(moments: Sequence[tuple[datetime, str, bool]], points: Sequence[datetime]) -> SafeString:
     """Given when each version began with its words and whether the file was there, and the times of all
     restore points (both in order, two times or more), return the strip."""
-    start, end = points[0], points[-1]
+    # The last restore point holds for as long as there is no next one: its band has the usual width.
+    start, end = points[0], points[-1] + (points[-1] - points[0]) / (len(points) - 1)
     seconds = (end - start).total_seconds() or 1.0
 
     def place(moment: datetime) -> float:
@@ -38,7 +39,7 @@ def draw_strip(moments: Sequence[tuple[datetime, str, bool]], points: Sequence[d
         )
     body += _ticks([place(each) for each in points])
     body.append(svg.text("0", HEIGHT - 2, _say(start)))
-    body.append(svg.text("100%", HEIGHT - 2, _say(end), "end"))
+    body.append(svg.text("100%", HEIGHT - 2, _say(points[-1]), "end"))
     there = sum(1 for _, _, is_there in moments if is_there)
     summary = f"{format_count(there)} versions in {format_count(len(points))} restore points."
     return svg.chart("versions-strip", "Versions through time", summary, HEIGHT, body)

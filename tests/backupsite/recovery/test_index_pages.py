@@ -67,7 +67,7 @@ def versions_url(point: RestorePoint, path: str) -> str:
 
 def names_of(text: str) -> list[str]:
     """The names that the file browser shows, in its order."""
-    found = re.findall(r'class="path-name">.*?class="file-name"[^>]*>([^<]*)<', text, re.DOTALL)
+    found = re.findall(r'class="path-line">.*?class="file-name"[^>]*>([^<]*)<', text, re.DOTALL)
     return [unescape(name) for name in found]
 
 
