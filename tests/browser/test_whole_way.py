@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.site import open_browser
 from tests.live.flows import picture_of
 from tests.live.ground import Device
+from tests.live.machine import wait_until
 from tests.live.serving import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.slow]
@@ -206,12 +207,11 @@ def _download(walk: Walk) -> None:
     page.goto(f"{walk.site.origin}/devices/db-01/points/")
     walk.look("device-points")
     page.locator("main").get_by_role("link", name=str(walk.source)).first.click()
-    if page.get_by_role("button", name="Open this folder").is_visible():
-        walk.press("Open this folder")
-    expect(page.get_by_role("button", name="letters", exact=True)).to_be_visible(timeout=30_000)
+    letters = page.get_by_role("link", name="letters", exact=True)
+    wait_until(lambda: bool(page.reload()) and letters.is_visible(), timeout_s=60, what="the list of paths")
     expect(page.get_by_text(r"<b onclick=alert(1)>bold\n").first).to_be_visible()
     walk.look("point")
-    page.get_by_role("button", name="letters", exact=True).click()
+    letters.click()
     expect(page.get_by_text("letter-007.txt").first).to_be_visible(timeout=30_000)
     walk.press("Download letter-007.txt")
     link = page.get_by_role("link", name="Download")

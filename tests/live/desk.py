@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
+from backupsite.recovery.index import catching_up, files  # noqa: E402
+from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.restores import ask_restore  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
@@ -119,6 +121,19 @@ def read_folder(point: str, folder: str) -> list[str]:
     return [entry.name for entry in read_page(listing, 1)]
 
 
+def list_paths(point: str) -> list[str] | None:
+    """Every path of a restore point as the index says it; None while it is not in it."""
+    found = under(RestorePoint.objects.select_related("device").get(pk=point), ["/"])
+    return [entry.path for entry in found] if found is not None else None
+
+
+def lose_index(device: str) -> None:
+    """Lose the device's index, and have the tick notice."""
+    found = Device.objects.get(slug=device)
+    files.remove(files.file_of(found))
+    catching_up.look(datetime.fromtimestamp(found.pk % catching_up.SLOTS * catching_up.SLOT_S, UTC))
+
+
 def ask_files(point: str, folder: str, target: str) -> int:
     found = RestorePoint.objects.get(pk=point)
     return ask_restore(
@@ -179,6 +194,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         ask,
         ask_folder,
         read_folder,
+        list_paths,
+        lose_index,
         ask_files,
         ask_file,
         file_path,
