@@ -112,10 +112,12 @@ answer() { # database, file
   mariadb --no-defaults --socket="$socket" --batch --skip-column-names --raw "$@" <"$file"
 }
 
-check_tables() {
-  said=$(mariadb-check --no-defaults --socket="$socket" --check --extended --all-databases --silent 2>&1) || fail "$said"
-  wrong=$(printf '%s\n' "$said" | grep -vE '^(note|warning) |^[^ ]+\.[^ ]+$|^$|^[^ ]* *OK$') && fail "$(printf '%s\n' "$said" | head -n 20)"
-  echo "CHECK TABLE ... EXTENDED finds every table whole${wrong}"
+check_tables() { # a warning too: a table that somebody had not closed may hold half of a change
+  said=$(mariadb-check --no-defaults --socket="$socket" --check --extended --all-databases 2>&1) || fail "$said"
+  # a note has the name of its table in the line before
+  wrong=$(printf '%s\n' "$said" | awk '/^note /{ held = "" } held != "" { print held } { held = $0 } /^note /{ held = "" }
+    END { if (held != "") print held }' | grep -v ' OK$') && fail "$(printf '%s\n' "$wrong" | head -n 20)"
+  echo "CHECK TABLE ... EXTENDED finds $(printf '%s\n' "$said" | grep -c ' OK$') tables whole"
 }
 
 # ---- streams and dumps ----------------------------------------------------------------------------------------
