@@ -21,12 +21,22 @@ from agents.restic.messages import RestoreSummary
 from agents.restic.outcomes import Outcome
 from agents.restic.repository import Repository
 from agents.restoring import Conflict, Mode, RestoreOutcome, RestoreRequest
+from agents.restoring.forecast import Entry, Forecast, forecast
 from agents.restoring.legs import Leg, make_legs
 from agents.restoring.room import check_room
 from agents.restoring.staging import Merged, Staging, Tools, open_staging
 from agents.runner import Limits, Runner, SupervisedProgram
 
-__all__ = ["Conflict", "Mode", "RestoreOutcome", "RestoreRequest", "restore"]
+__all__ = [
+    "Conflict",
+    "Entry",
+    "Forecast",
+    "Mode",
+    "RestoreOutcome",
+    "RestoreRequest",
+    "forecast",
+    "restore",
+]
 
 # Somebody waits for it: nice beside the applications, but with all that restic needs, and never paused.
 _LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
@@ -60,7 +70,7 @@ def restore(
             mounts = parse_mounts(runner.run(MOUNTS).stdout)
             legs = make_legs(request, mounts, is_file=_is_file(repository, request))
             tools.claim(posixpath.commonpath([place for leg in legs for place in leg.places]))
-            check_room(tools, legs, request)
+            check_room(tools, legs, request, needed_bytes=request.size_bytes)
         with phase(tell, Phase.TRANSFER):
             door = stack.enter_context(
                 open_door(

@@ -42,12 +42,14 @@ make() { # given staging and a folder that exists on the same ground
   : >"$name" && printf '%s.' "$1" >linked || exit 1
   walk "$1" '' && is_same || refuse moved "$1"
   # project quotas and layered file systems refuse a rename on the same mount; a link tells, and never copies
-  ln -- "$S/$name" . || refuse apart "$1"
+  touch -r . "$S/stamp" && ln -- "$S/$name" . || refuse apart "$1"
   unlink_probe
 }
 
-unlink_probe() {
-  rm -f -- "./${S##*/}.link" "$S/${S##*/}.link" "$S/linked"
+unlink_probe() { # the folder's time is as it was
+  rm -f -- "./${S##*/}.link"
+  touch -r "$S/stamp" .
+  rm -f -- "$S/${S##*/}.link" "$S/linked"
 }
 
 claim() { # given a path: no other run may restore into it, above it or below it. Its own is written before

@@ -15,19 +15,20 @@ _MOST_FOLDERS = 100
 _MEASURE_S = 3600.0
 
 
-def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest) -> None:
-    """Given the legs of a restore, look at each destination. Raise RestoreTargetRefused when staging cannot
-    be there, when it is too small (as far as the size is known), or when the mode is not possible."""
+def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest, *, needed_bytes: int) -> None:
+    """Given the legs of a restore and its size (0: unknown), look at each destination. Raise
+    RestoreTargetRefused when staging cannot be there, when it is too small, or when the mode is not possible.
+    """
     for leg in legs:
         ground = tools.look(leg.destination)
         check_ground(ground, leg.destination)
         free = ground.free_bytes
         if request.mode is Mode.DIRECT:
             _check_parents(tools, leg)
-            free += _measure(tools, leg) if free < request.size_bytes else 0
-        if free < request.size_bytes:
+            free += _measure(tools, leg) if free < needed_bytes else 0
+        if free < needed_bytes:
             raise RestoreTargetRefused(
-                f"The restore needs {request.size_bytes:,} bytes, and {free:,} are free there.",
+                f"The restore needs {needed_bytes:,} bytes, and {free:,} are free there.",
                 remedy="Name a folder on a larger disk, or pick fewer files.",
             )
 

@@ -77,7 +77,7 @@ back() { # the undo step: nothing is half, and staging is gone. May run twice
   is_folder "$S" && [ -O "$S" ] || exit 0
   if [ -f "$S/linked" ]; then
     place=$(cat "$S/linked")
-    ( walk "${place%.}" '' && unlink_probe )
+    ( [ -e "$S/stamp" ] && walk "${place%.}" '' && unlink_probe )
   fi
   failed=0
   for record in "$S"/owed/*; do

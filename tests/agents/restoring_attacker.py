@@ -1,4 +1,4 @@
-"""A user who owns a folder above a destination, and exchanges its parts with links to a victim all the time."""
+"""A user who owns a folder above a destination, and exchanges its parts with links to a victim."""
 
 from __future__ import annotations
 

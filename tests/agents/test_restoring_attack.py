@@ -108,7 +108,7 @@ def test_the_attack_is_one(place: Place) -> None:
         for _ in range(300):
             for name in ("file", "c/file"):
                 path = home / "a" / "b" / name
-                words = ["sh", "-c", 'echo ours >"$1"', "sh", path]
+                words = ["sh", "-c", 'echo ours >"$1"', "sh", str(path)]
                 subprocess.run(words, check=False, stderr=subprocess.DEVNULL)
             if picture(victim) != before:
                 return
