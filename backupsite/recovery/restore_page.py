@@ -18,6 +18,7 @@ from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.recovery.download_pages import start_download
 from backupsite.recovery.folders import Entry, encode_path, join
+from backupsite.recovery.index.reading import measure
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.picking import find_entries, find_paths, make_entry
 from backupsite.recovery.point_page import folder_url, read_folder
@@ -48,12 +49,14 @@ class Picked:
 
     @property
     def known_size_bytes(self) -> int | None:
-        """Its size; None when a folder is in it, whose size nobody added up."""
+        """Its size; None when a folder is in it and the restore point is not in the index."""
         if self.is_whole_source:
             return self.point.size_bytes
-        if not self.entries or any(not entry.is_file for entry in self.entries):
-            return None
-        return sum(entry.size_bytes for entry in self.entries)
+        if self.entries and all(entry.is_file for entry in self.entries):
+            return sum(entry.size_bytes for entry in self.entries)
+        paths = [join(self.folder, entry.name) for entry in self.entries] or [self.folder]
+        measured = measure(self.point, paths)
+        return measured.bytes if measured is not None else None
 
     @property
     def download_path(self) -> str | None:

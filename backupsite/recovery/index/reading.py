@@ -192,6 +192,38 @@ def under(point: RestorePoint, paths: Iterable[str]) -> Iterator[IndexEntry] | N
     return _walk(point, _outermost(paths))
 
 
+class Measured(NamedTuple):
+    """How much is at and below some paths."""
+
+    files: int
+    folders: int
+    bytes: int
+
+
+@none_when_broken
+def measure(point: RestorePoint, paths: Iterable[str]) -> Measured | None:
+    """Return how much `under` would return, without reading it here; None when the restore point is not in
+    the index."""
+    with open_point(point) as opened:
+        if opened is None:
+            return None
+        connection, place = opened
+        files, folders, size = 0, 0, 0
+        for path in _outermost(paths):
+            entry = find_one(connection, place, path)
+            if entry is None:
+                continue
+            files += not entry.is_folder
+            folders += entry.is_folder and path != "/"
+            size += entry.size_bytes
+            if entry.is_folder:
+                more = connection.execute(
+                    f"SELECT {_HOW_MUCH} {_BELOW}", _below_values(place, path)
+                ).fetchone()
+                files, folders, size = files + more[0], folders + more[1], size + int(more[2])
+        return Measured(files, folders, size)
+
+
 def _outermost(paths: Iterable[str]) -> list[str]:
     kept: list[str] = []
     for path in sorted(set(paths), key=lambda each: each.rstrip("/") + "/"):
@@ -216,12 +248,22 @@ def _walk(point: RestorePoint, paths: list[str]) -> Iterator[IndexEntry]:
 
 
 def _below(connection: sqlite3.Connection, place: Place, path: str) -> Iterator[IndexEntry]:
-    start = to_bytes(path.rstrip("/"))
-    rows = connection.execute(
-        "SELECT path, name, kind, size, modified_ms FROM folder JOIN entry ON folder = id"
-        " WHERE (path = CAST(?1 AS TEXT) OR path >= CAST(?2 AS TEXT) AND path < CAST(?3 AS TEXT))"
-        " AND series = ?4 AND ?5 BETWEEN first AND last ORDER BY path, name",
-        (start or b"/", start + b"/", start + b"0", place.series, place.ordinal),
-    )
-    for folder, *row in rows:
+    asked = f"SELECT path, name, kind, size, modified_ms {_BELOW} ORDER BY path, name"
+    for folder, *row in connection.execute(asked, _below_values(place, path)):
         yield make_entry(to_text(folder), *row)
+
+
+# total() and not sum(): sizes are what a device claims, and their sum may be larger than any integer.
+_HOW_MUCH = (
+    "count(*) - count(CASE WHEN kind = 1 THEN 1 END), count(CASE WHEN kind = 1 THEN 1 END), total(size)"
+)
+_BELOW = """
+FROM folder JOIN entry ON folder = id
+WHERE (path = CAST(?1 AS TEXT) OR path >= CAST(?2 AS TEXT) AND path < CAST(?3 AS TEXT))
+AND series = ?4 AND ?5 BETWEEN first AND last
+"""
+
+
+def _below_values(place: Place, path: str) -> tuple[object, ...]:
+    start = to_bytes(path.rstrip("/"))
+    return start or b"/", start + b"/", start + b"0", place.series, place.ordinal

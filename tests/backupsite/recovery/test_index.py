@@ -14,7 +14,7 @@ from backupsite.fleet.models import Device
 from backupsite.recovery.index import files
 from backupsite.recovery.index.adding import add, add_missing
 from backupsite.recovery.index.comparing import OtherSource, compare, compare_folder
-from backupsite.recovery.index.reading import SORTS, entries, find, find_place, under
+from backupsite.recovery.index.reading import SORTS, entries, find, find_place, measure, under
 from backupsite.recovery.index.searching import Query, search
 from backupsite.recovery.index.through_time import versions
 from backupsite.recovery.models import RestorePoint
@@ -175,6 +175,18 @@ def test_below_paths_each_thing_comes_once(trees: Trees) -> None:
     assert [entry.path for entry in found] == [
         "/srv/a.txt", "/srv/www", "/srv/www/deep", "/srv/www/index.html", "/srv/www/deep/y",
     ]  # fmt: skip
+
+
+def test_what_is_below_paths_is_measured(trees: Trees) -> None:
+    point = trees.add(A | {"/srv/www2/x": (4, 4), "/srv/large": (2**63 - 1, 4)})
+    for paths in (["/"], ["/srv"], ["/srv/www", "/srv/a.txt", "/srv/www/index.html"], ["/none"], []):
+        found = list(under(point, paths) or ())
+        files = [entry for entry in found if not entry.is_folder]
+        size = sum(entry.size_bytes for entry in found)
+        measured = measure(point, paths)
+        assert measured is not None
+        assert measured[:2] == (len(files), len(found) - len(files))
+        assert measured.bytes == pytest.approx(size)
 
 
 def test_the_versions_of_a_path(trees: Trees) -> None:
