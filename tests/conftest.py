@@ -15,7 +15,9 @@ from django.test import Client
 from backupsite.accounts.audit_guard import create_guard, drop_guard
 from backupsite.accounts.models import User
 from tests import beside
+from tests.children import pytest_runtest_teardown
 
+__all__ = ["pytest_runtest_teardown"]
 _skipped: list[str] = []
 
 
