@@ -37,6 +37,7 @@ from agents.placing import place_restic
 from agents.repositories import RepositoryPlace, open_door, open_place
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
+from agents.restoring.staging import Tools
 from agents.returning.fetching import Fetcher, prepare_all
 from agents.returning.staging import make_stagings, plan_stagings
 from agents.returning.swapping import Swapper, tail_of
@@ -47,6 +48,7 @@ __all__ = ["Choice", "ComebackOutcome", "ComebackRequest", "Way", "choices", "co
 _LOOK_EVERY_S = 1.0
 # So often in a row the service may be seen standing before that is believed.
 _MOST_DOWN = 5
+_MOST_ASKED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class _Work:
         if keeper is None:
             raise PlanRefused(_NOBODY.format(label=home.label), remedy=_NAME_IT)
         course = self._plugin.course(stored, home, keeper)
+        Tools(self._runner).claim(home.data)
         self._facts = facts
         for note in course.notes:
             self._tell(Said(note))
@@ -196,14 +199,14 @@ class _Work:
             try:
                 down_ms = swapper.swap(ending)
             except CommandFailed as error:
-                raise self._failed(course, error.message, error.detail) from error
+                raise self._failed(course, swapper, error) from error
         with phase(self._tell, Phase.VERIFY):
             began = time.monotonic()
             try:
                 instance = self._await(course.home, swapper)
                 checks = self._check(instance)
             except CommandFailed as error:
-                raise self._failed(course, error.message, error.detail) from error
+                raise self._failed(course, swapper, error) from error
             answered_s = time.monotonic() - began
             swapper.accept()
         home = course.home
@@ -248,22 +251,29 @@ class _Work:
         )
 
     def _check(self, instance: Instance) -> tuple[str, ...]:
+        """A server that was just started may refuse the first questions. Raise CommandFailed when it goes on
+        refusing one."""
         passed = []
         for check in self._plugin.checks(instance):
-            said = self._runner.run(check.command, timeout_s=600, check=False)
-            if not said.is_success:
-                raise CommandFailed(f"{check.label} failed: {said.tail[-300:]}", detail=said.tail)
+            for attempt in range(1, _MOST_ASKED + 1):
+                self._control.raise_if_stopped()
+                said = self._runner.run(check.command, timeout_s=600, check=False)
+                if said.is_success:
+                    break
+                if attempt == _MOST_ASKED:
+                    raise CommandFailed(f"{check.label}: {said.tail[-300:]}", detail=said.tail)
+                time.sleep(_LOOK_EVERY_S)
             passed.append(check.label)
         return tuple(passed)
 
-    def _failed(self, course: Course, message: str, detail: str) -> AgentError:
+    def _failed(self, course: Course, swapper: Swapper, error: CommandFailed) -> AgentError:
         """The log is read before the old data goes back: it may lie in the new."""
-        said = [detail]
-        for command in (self._plugin.log(course.home), *map(_journal, course.keeper.units)):
+        said = [error.detail]
+        for command in (self._plugin.log(course.home, swapper.mark), *map(_journal, course.keeper.units)):
             if command is not None:
                 said.append(tail_of(self._runner.run(command, timeout_s=30, check=False)))
         return ComebackFailed(
-            f"{message}. What was there is put back.",
+            f"{error.message}. What was there before is put back.",
             remedy="Read the end of its log below, and try another restore point.",
             detail="\n".join(filter(None, said)),
         )

@@ -7,13 +7,15 @@ by renames, the service is started. Until the application answered, the old goes
 
 from __future__ import annotations
 
+import posixpath
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import ClassVar
 
-from agents.applications.keepers import Keeper
+from agents.applications.keepers import Keeper, keep_services
 from agents.applications.stored import Stored, StoredPart
 from agents.commands import Command
 from agents.errors import PlanRefused
@@ -67,34 +69,49 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What is replaced: the file or directory `path`, and entries beside it that leave together with it.
-
-    `more` come with it: other names in the same folder that the preparation makes."""
+    """What is replaced: the file or directory `path`, and entries beside it that leave together with it."""
 
     path: str
     leaves_too: tuple[str, ...] = ()
-    comes_too: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """What is restored into the staging of seat number `seat`: the file or directory `path` of a restore
-    point, under its own name in `new` (`is_raw` False) or, to be worked on, in `raw`."""
+    point, under its own name in `new` (`is_raw` False) or, to be worked on, in `raw`. `more` are names beside
+    it that come along when they exist."""
 
     seat: int
     part: StoredPart
     path: str
     is_raw: bool = False
+    more: tuple[str, ...] = ()
 
 
-# Shell for preparations, in a mount namespace of their own: `as_owner_of <directory> <words>` runs a program
-# as whoever owns a directory in the staging, which he sees as /mnt, since no path leads him there.
-AS_OWNER_OF = r"""
+# Shell for preparations, in a mount namespace of their own.
+# find_owner <name> <user, or uid:gid>: sets $owner to whose the data is, or was to be.
+# give_folder <name> <user>: makes `work/` for him, whose files no path leads anybody else to.
+# as_owner_of <directory> <words>: in place of this shell, runs a program as whoever owns a directory of the
+# staging, which he sees as /mnt, since no path leads him there.
+AS_OWNER = r"""
+find_owner() {
+  owner=$(stat -c %u:%g "../$1" 2>/dev/null) || owner=''
+  case $owner in 0:*) [ -n "$(ls -A "../$1" 2>/dev/null)" ] || owner='' ;; esac
+  case $owner:$2 in
+    :*:*) owner=$2 ;;
+    :*) owner=$(id -u "$2"):$(id -g "$2") || return 1 ;;
+  esac
+}
+give_folder() {
+  find_owner "$1" "$2" && mkdir -m 0700 work && chown "$owner" work
+}
 as_owner_of() {
   cd -- "$1" && mount --no-canonicalize -o bind . /mnt || return 1
   [ "$(stat -c %d:%i .)" = "$(stat -c %d:%i /mnt)" ] || return 1
   shift
-  cd /mnt && exec setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --init-groups -- "$@"
+  cd /mnt || return 1
+  set -- setpriv --reuid="$(stat -c %u .)" --regid="$(stat -c %g .)" --clear-groups -- "$@"
+  exec "$@"
 }
 """
 
@@ -140,7 +157,13 @@ class Comeback(ABC):
     """One application. A file of this package holds one; `name` is that of the application."""
 
     name: ClassVar[str]
+    # Whose the data is when nothing tells; and the service of data in the usual place.
     owner: ClassVar[str]
+    usual: ClassVar[Mapping[str, str]] = {}
+
+    def places(self, stored: Stored, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Given the places that are known, return them with the data's first."""
+        return known
 
     @abstractmethod
     def choices(self, stored: Stored, home: Home) -> tuple[Choice, ...]:
@@ -152,7 +175,8 @@ class Comeback(ABC):
 
     def keeper(self, home: Home) -> Keeper | None:
         """Return who stops and starts an instance that no service is known for, None when nobody does."""
-        return None
+        service = next((self.usual[place] for place in home.places if place in self.usual), None)
+        return keep_services((service,)) if service is not None else None
 
     def answers(self, instance: Instance) -> bool:
         """Given what a look found, return whether the server answered it."""
@@ -162,9 +186,37 @@ class Comeback(ABC):
         """Given an instance that answers, return what it is asked before the old data goes."""
         return ()
 
-    def log(self, home: Home) -> Command | None:
-        """Return what prints the last lines of its own log, None when nobody knows where that is."""
+    def log(self, home: Home, since: str) -> Command | None:
+        """Given a file that was made before the start, return what prints the last lines of its own log from
+        then on, None when nobody knows where that is."""
         return None
+
+
+def course_of_files(
+    stored: Stored, home: Home, keeper: Keeper, preparations: tuple[Preparation, ...]
+) -> Course:
+    """Given a restore point of files as they lay on the device, return the course that puts each place of
+    them back. Raise PlanRefused when the instance has moved since."""
+    part = stored.part("")
+    seats = tuple(Seat(path) for path in sorted(part.paths, key=lambda path: path != home.data))
+    if seats[0].path != home.data:
+        raise PlanRefused(
+            f"the restore point holds {', '.join(part.paths)}, and the data belongs into {home.data} now",
+            remedy="Restore its files into a folder, and put them into place by hand.",
+        )
+    fetches = tuple(Fetch(number, part, seat.path) for number, seat in enumerate(seats))
+    return Course(home, keeper, seats, fetches, preparations)
+
+
+def refuse_method(stored: Stored) -> PlanRefused:
+    return PlanRefused(
+        f"nobody knows how {stored.key} comes back in place from {stored.method!r}",
+        remedy="Restore its files into a folder, and follow the notes of its run.",
+    )
+
+
+def name_of(path: str) -> str:
+    return posixpath.basename(path)
 
 
 @cache
@@ -193,7 +245,7 @@ def find_home(stored: Stored, facts: DeviceFacts, known: Instance | None, servic
     comeback = comeback_of(stored)
     now = _find_instance(stored, facts)
     best = _best(now, known)
-    places = (best.places if best is not None else ()) or stored.paths
+    places = comeback.places(stored, (best.places if best is not None else ()) or stored.paths)
     if not places:
         raise PlanRefused(
             f"nobody knows where {stored.key} belongs on this device",

@@ -21,6 +21,7 @@ _SPARE_BYTES = 64 * 1024 * 1024
 _SETTINGS = (
     *("name", "data-dir", "wal-dir", "listen-client-urls", "client-cert-auth", "trusted-ca-file"),
     *("cert-file", "key-file", "config-file"),
+    *("initial-advertise-peer-urls", "initial-cluster", "initial-cluster-token"),
 )
 # Its words and variables may hold passwords: only these settings leave the device. A configuration file
 # replaces all others (etcd: "other command line flags and environment variables will be ignored").
@@ -157,6 +158,11 @@ def _make_instance(row: tuple[str, ...]) -> Instance:
         Detail("client", client if not problems else ""),
         Detail("options", "\n".join(options)),
         Detail("size", size),
+        Detail("uid", uid),
+        Detail("gid", gid),
+        Detail("cluster", settings.get("initial-cluster")),
+        Detail("peers", settings.get("initial-advertise-peer-urls")),
+        Detail("token", settings.get("initial-cluster-token")),
     )
     places = () if contained == "1" else tuple(dict.fromkeys((data, log)))
     return Instance("etcd", data, f"etcd {name}", version, places, service, True, details, tuple(problems))

@@ -13,6 +13,7 @@ keeper_note() {
     [ "$seen" != runs ] || service_company "$name" || return 1
     # shellcheck disable=SC2086 # names of units hold no blanks
     printf '%s\n' $leaving >>"$hold/leaving.new" || return 1
+    # shellcheck disable=SC2086
     [ "$seen" = stands ] || printf '%s\n' $coming >>"$hold/ran.new" || return 1
     # shellcheck disable=SC2086
     printf '%s\n' $coming >>"$hold/names.new" || return 1

@@ -4,9 +4,10 @@ dump under a new name."""
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 
 from agents.applications.comebacks import (
-    AS_OWNER_OF,
+    AS_OWNER,
     Check,
     Choice,
     Comeback,
@@ -16,6 +17,8 @@ from agents.applications.comebacks import (
     Preparation,
     Seat,
     Way,
+    course_of_files,
+    refuse_method,
 )
 from agents.applications.keepers import Keeper
 from agents.applications.postgresql_answers import names_of
@@ -30,38 +33,39 @@ from agents.facts import Instance
 _IS_DUMP = "dumps hold databases, not the files of a cluster"
 # $1 the name of the data directory, $2 the user, $3 the archive. What it unpacks belongs to the owner, who
 # runs tar himself, in his own directory: he cannot reach the staging by a path, nor need to.
-_UNPACK = r"""
+_UNPACK = (
+    AS_OWNER
+    + r"""
 set -u
-name=$1 user=$2 archive=$3
-owner=$(stat -c %u:%g "../$name" 2>/dev/null) || owner=0:
-case $owner in 0:*) owner=$(id -u "$user"):$(id -g "$user") || exit 1 ;; esac
-mkdir -m 0700 unpacked && chown "$owner" unpacked || exit 1
+name=$1 archive=$3
+give_folder "$name" "$2" || exit 1
 (
-  exec 3<"raw/$archive" && cd unpacked &&
-    exec setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --init-groups -- tar -x -p -f - <&3 3<&-
+  exec 3<"raw/$archive" && cd work &&
+    exec setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --clear-groups -- tar -x -p -f - <&3 3<&-
 ) || { echo "$archive could not be unpacked" >&2; exit 1; }
 rm -f -- "raw/$archive"
 """
+)
 _WHOLE = r"""
-mv -T unpacked "new/$name" || exit 1
+mv -T work "new/$name" || exit 1
 """
 # An archive of the low-level copy: data/, tablespaces/<oid>/, tablespace_map. The tablespaces come to lie in
 # one folder beside the data: where they were, the old data still has its own.
 _APART = r"""
-[ ! -L unpacked/data ] && mv -T unpacked/data "new/$name" || exit 1
+[ ! -L work/data ] && mv -T work/data "new/$name" || exit 1
 set --
-for each in unpacked/tablespaces/*; do [ ! -d "$each" ] || set -- "$@" "${each##*/}"; done
+for each in work/tablespaces/*; do [ ! -d "$each" ] || set -- "$@" "${each##*/}"; done
 if [ $# -gt 0 ]; then
-  [ ! -L unpacked/tablespaces ] && mv -T unpacked/tablespaces "new/$name.tablespaces" || exit 1
+  [ ! -L work/tablespaces ] && mv -T work/tablespaces "new/$name.tablespaces" || exit 1
   folder=$(cd .. && pwd -P)/$name.tablespaces
   (
-    cd "new/$name" && exec setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --init-groups -- \
+    cd "new/$name" && exec setpriv --reuid="${owner%:*}" --regid="${owner#*:}" --clear-groups -- \
       /bin/sh -c 'folder=$1; shift; cd -P pg_tblspc || exit 1
         for oid; do rm -f "./$oid" && ln -s "$folder/$oid" "./$oid" || exit 1; done' links "$folder" "$@"
   ) || exit 1
   echo "note Its tablespaces lie in $folder now; where they were, their old files are left."
 fi
-rm -rf unpacked
+rm -rf work
 """
 # What a server needs to know that this is a copy: no process of another life, and its own version's programs.
 _SETTLE = r"""
@@ -83,7 +87,7 @@ rm -f "$data/postmaster.pid" "$data/postmaster.opts"
 chmod 0700 "$data"
 """
 _VERIFY = (
-    AS_OWNER_OF
+    AS_OWNER
     + r"""
 data=new/$1
 [ -e "$data/backup_manifest" ] || exit 0
@@ -93,12 +97,12 @@ program=/usr/lib/postgresql/$version/bin/pg_verifybackup
 as_owner_of "$data" "$program" -n -q .
 """
 )
-# Where its server logs: its own folder, or Debian's. $1 the data directory, $2 Debian's name of the cluster.
+# Where its server logs: its own folder, or Debian's. $1 a file that was made before its start (the data may
+# hold the logs of its earlier life), $2 the data directory, $3 Debian's name of the cluster.
 _LOG = r"""
-set -- "$1/log" "$1/pg_log" "/var/log/postgresql/postgresql-$2.log"
-for each; do
-  if [ -d "$each" ]; then each=$each/$(ls -t "$each" 2>/dev/null | grep -v '\.json$' | head -n 1); fi
-  [ ! -f "$each" ] || { tail -c 3000 "$each"; exit 0; }
+find "$2/startup.log" "$2/log" "$2/pg_log" "/var/log/postgresql/postgresql-$3.log" -maxdepth 1 -type f \
+  ! -name '*.json' -newer "$1" 2>/dev/null | head -n 3 | while IFS= read -r file; do
+  tail -c 3000 "$file"
 done
 """
 
@@ -131,11 +135,12 @@ class PostgreSqlComeback(Comeback):
         name = posixpath.basename(home.data)
         settle = Preparation(0, f"{home.label}: prepare the data directory", _SETTLE, (name,))
         if stored.is_files:
-            return _course_of_files(stored, home, keeper, settle)
+            course = course_of_files(stored, home, keeper, (settle,))
+            return replace(course, notes=_notes_of_tablespaces(home, course))
         is_copy = stored.way == COPY
         archive = "cluster.tar" if is_copy else "base.tar"
         if stored.way not in (STREAM, COPY):
-            raise PlanRefused(f"nobody knows how {stored.key} comes back from {stored.method!r}")
+            raise refuse_method(stored)
         part = stored.part(archive)
         source = _UNPACK + (_APART if is_copy else _WHOLE)
         unpack = Preparation(0, f"{home.label}: unpack {archive}", source, (name, home.owner, archive))
@@ -165,24 +170,15 @@ class PostgreSqlComeback(Comeback):
             for database in databases_of(instance)[:50]
         )  # fmt: skip
 
-    def log(self, home: Home) -> Command | None:
+    def log(self, home: Home, since: str) -> Command | None:
         cluster = home.name.replace("/", "-")
-        return Command.of("/bin/sh", "-c", _LOG, "hotfleet", home.data, cluster)
+        return Command.of("/bin/sh", "-c", _LOG, "hotfleet", since, home.data, cluster)
 
 
-def _course_of_files(stored: Stored, home: Home, keeper: Keeper, settle: Preparation) -> Course:
-    """The files as they lay on the device: the data, its WAL and tablespaces wherever they are."""
-    part = stored.part("")
-    seats = tuple(Seat(path) for path in sorted(part.paths, key=lambda path: path != home.data))
-    if seats[0].path != home.data:
-        raise PlanRefused(
-            f"the restore point holds {', '.join(part.paths)}, and the data belongs into {home.data} now",
-            remedy="Restore its files into a folder, and put them into place by hand.",
-        )
-    fetches = tuple(Fetch(number, part, seat.path) for number, seat in enumerate(seats))
+def _notes_of_tablespaces(home: Home, course: Course) -> tuple[str, ...]:
     present = names_of(home.instance, "tablespace") if home.instance is not None else ()
-    strange = [path for path in present if not any(path.startswith(seat.path) for seat in seats)]
-    notes = tuple(
-        f"the tablespace in {path} is younger than the restore point: it stays unused" for path in strange
+    strange = [path for path in present if not any(path.startswith(seat.path) for seat in course.seats)]
+    return tuple(
+        f"the tablespace in {path} is not part of the restore point: it stays as it is, unused"
+        for path in strange
     )
-    return Course(home, keeper, seats, fetches, (settle,), notes=notes)

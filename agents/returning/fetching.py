@@ -21,6 +21,11 @@ from agents.runner import Limits, Runner
 
 # Somebody waits for it: nice beside other applications, but with all that it needs, and never paused.
 LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
+# No application keeps programs with privileges or devices in its data: what holds some is somebody's trap.
+_STRIP = f"""{ENTER}
+find new raw -xdev -type f -perm /6000 -exec chmod u-s,g-s {{}} + &&
+  find new raw -xdev \\( -type b -o -type c \\) -exec rm -f {{}} +
+"""
 _MOST_SAID_BYTES = 64 * 1024
 _MOST_NOTES = 30
 _POLL_S = 1.0
@@ -47,13 +52,21 @@ class Fetcher:
         whole: half of a database is none."""
         for fetch in course.fetches:
             self._fetch(fetch, stagings[fetch.seat].path)
+        for staging in stagings:
+            self.runner.run(Command.of("/bin/sh", "-c", _STRIP, "hotfleet", staging.path), timeout_s=3600)
 
     def _fetch(self, fetch: Fetch, staging: str) -> None:
         folder, name = posixpath.split(fetch.path)
         # By the link of the process to its own directory: no path leads through a folder of others.
         target = f"/proc/self/cwd/{'raw' if fetch.is_raw else 'new'}"
         command = arguments.restore(
-            self.restic, fetch.part.restic_id, target, folder=folder, names=(name,), verify=True, sparse=True
+            self.restic,
+            fetch.part.restic_id,
+            target,
+            folder=folder,
+            names=(name, *fetch.more),
+            verify=True,
+            sparse=True,
         )
         words = ("/bin/sh", "-c", f'{ENTER}\nshift\nexec "$@"', "hotfleet", staging, *command.argv)
         self.control.raise_if_stopped()

@@ -82,6 +82,11 @@ class Swapper:
     tell: Tell
     is_owed: bool = False
 
+    @property
+    def mark(self) -> str:
+        """A file that is made between the swap and the start."""
+        return f"{self.stagings[0].path}/swapped"
+
     def owe(self) -> None:
         """Journal the way back. Before anything is made on the device."""
         self.runner.owe(_KEY, self._command(_UNDO))

@@ -10,7 +10,9 @@
 # into the staging, sees that it is there and root's, and works from it. Nobody else can move it to another folder.
 
 enter() { # given a staging
-  cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; return 1; }
+  if cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ]; then return 0; fi
+  echo "$1 is not ours any more" >&2
+  return 1
 }
 
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
@@ -95,7 +97,8 @@ in_use() { # given a staging: prints a file of the seat that a process of the da
   while IFS= read -r name; do
     owner=$(stat -c %u "$from/$name" 2>/dev/null) || owner=$(stat -c %u "new/$name" 2>/dev/null) || continue
     for process in /proc/[0-9]*; do
-      [ "$(stat -c %u "$process" 2>/dev/null)" = "$owner" ] && [ "$process" != "/proc/$$" ] || continue
+      [ "$(stat -c %u "$process" 2>/dev/null)" = "$owner" ] || continue
+      [ "$process" != "/proc/$$" ] || continue
       # shellcheck disable=SC2012 # a line a link is what is wanted
       ls -l "$process/fd" "$process/cwd" 2>/dev/null | seat=${1%/*}/$name process=$process awk '
         { at = index($0, " -> "); path = substr($0, at + 4); sub(/ \(deleted\)$/, "", path) }
@@ -111,9 +114,9 @@ halt() { # a stop that was cut off is completed before anything is started: what
 
 swap_all() {
   : >"$hold/moved"
-  for staging in "$@"; do (swap_out "$staging" "${staging%/*}") || return 1; done
-  for staging in "$@"; do (swap_in "$staging" "${staging%/*}") || return 1; done
-  : >"$1/swapped"
+  for staging in "$@"; do swap_out "$staging" "${staging%/*}" || return 1; done
+  for staging in "$@"; do swap_in "$staging" "${staging%/*}" || return 1; done
+  cd / && : >"$1/swapped"
 }
 
 back_all() { # nothing goes back where nothing was: what came stays then, and may be looked at
@@ -121,9 +124,14 @@ back_all() { # nothing goes back where nothing was: what came stays then, and ma
   for staging in "$@"; do
     [ ! -e "$hold/moved" ] || [ -d "$staging" ] || { echo "$staging is gone" >&2; return 1; }
   done
-  if [ -e "$1/swapped" ] && ! had_data "$@"; then return 0; fi
+  if [ -e "$1/swapped" ] && ! had_data "$@"; then
+    echo 'note Nothing was there before: the restored data stays in its place.'
+    return 0
+  fi
   back_status=0
-  for staging in "$@"; do (swap_back "$staging" "${staging%/*}") || back_status=1; done
+  # no shell of their own: who kills this one must not leave another that still moves things
+  for staging in "$@"; do swap_back "$staging" "${staging%/*}" || back_status=1; done
+  cd / || return 1
   [ "$back_status" = 1 ] || rm -f -- "$1/swapped"
   return "$back_status"
 }
@@ -140,7 +148,6 @@ keep_all() { # $ending: of the names that what was there gets
 
 remove_all() { # never what was there while nothing took its place
   for staging in "$@"; do
-    [ -d "$staging" ] && [ ! -L "$staging" ] || continue
     if [ ! -e "$1/good" ] && [ ! -e "$1/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
       echo "what was there lies in $staging/old" >&2
       return 1

@@ -108,6 +108,7 @@ class Daemon:
 
 def kill(pid: int) -> None:
     """End a server and its children at once, as a disaster does."""
+    assert pid, "no server runs"
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), what="its end")

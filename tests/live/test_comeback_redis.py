@@ -1,0 +1,89 @@
+"""Redis comes back after its directory was destroyed, whatever it reads when it starts.
+
+About 40 seconds on two cores."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.flows import Console, assert_device_is_clean
+from tests.live.ground import Device, command, wait_until
+from tests.live.test_app_redis import _AS_REDIS, Server, find_faults, request_for, writers
+
+
+class Service(Server):
+    """A server that is a service of the device."""
+
+    def __init__(self, data: Path, state: Path, name: str, *settings: str) -> None:
+        super().__init__(data, *settings)
+        as_redis = [*_AS_REDIS[: _AS_REDIS.index("--pdeathsig")], "--"]
+        words: list[str | Path] = [
+            *as_redis,
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            self.socket,
+            "--save",
+            "",
+        ]
+        words += ["--dir", data, "--repl-diskless-sync-delay", "0", *settings]
+        self.daemon = Daemon(state, name, data, words, "TERM")
+
+    def __enter__(self) -> Service:
+        assert self.daemon.call("start") == 0
+        self.wait()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.daemon.__exit__(None, None, None)
+        shutil.rmtree(self.socket.parent)
+
+    def wait(self) -> None:
+        wait_until(self._answers, timeout_s=60, what="an answer of Redis")
+
+
+@pytest.fixture
+def console(device: Device, tmp_path: Path) -> Console:
+    return Console(device, tmp_path)
+
+
+@pytest.fixture(params=["yes", "no"], ids=["append-only", "rdb"])
+def service(console: Console, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    data = console.device.btrfs / "re dis"
+    command("btrfs", "subvolume", "create", data)
+    shutil.chown(data, "redis", "redis")
+    name = f"hotfleet-rd-{console.id}"
+    with Service(data, tmp_path / "state", name, "--appendonly", request.param) as service:
+        yield service
+
+
+@pytest.mark.parametrize("method", ["stream", "snapshot"])
+def test_a_destroyed_server_comes_back(console: Console, service: Service, method: str) -> None:
+    if method == "snapshot" and "no" in service.settings:
+        method = "stream"  # there is no snapshot without append-only files: twice is as good as once
+    with writers(service) as busy:
+        least = {each.number: each.count for each in busy}
+        outcome = console.back_up(request_for(service, method))
+    service.connect().set("younger", "1")
+    stored, known = stored_of(outcome, "redis", str(service.socket))
+    kill(service.daemon.pid)
+    shutil.rmtree(service.data)
+    bring_back(console, stored, known, service.daemon.name)
+    service.wait()
+    assert find_faults(service, least) == []
+    assert service.connect().get("younger") is None
+    assert sorted(each.name for each in service.data.parent.iterdir()) == [service.data.name]
+    # what it writes from now on is read at the next start
+    service.connect().set("after", "1")
+    service.connect().save()
+    assert service.daemon.call("stop") == 0 and service.daemon.call("start") == 0
+    service.wait()
+    assert service.connect().get("after") == "1" and find_faults(service, least) == []
+    assert service.daemon.call("stop") == 0
+    assert_device_is_clean(console)
