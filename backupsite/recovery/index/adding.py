@@ -65,19 +65,31 @@ def add_missing(
 
     None is begun after `longest_s`; with `up_to` only those of its source that are not younger.
     Raise sqlite3.Error when the disk does not take it."""
+    give_up = time.monotonic() + longest_s
+    try:
+        with files.writing(device):
+            try:
+                return _add_missing(device, walk, give_up, up_to)
+            except sqlite3.OperationalError:
+                raise
+            except (sqlite3.DatabaseError, files.Broken) as error:
+                files.drop_broken(files.file_of(device), error)
+                return _add_missing(device, walk, give_up, up_to)
+    except files.Busy:
+        return 0
+
+
+def _add_missing(device: Device, walk: Walk, give_up: float, up_to: RestorePoint | None) -> int:
     points = RestorePoint.objects.filter(device=device)
     wanted = points
     if up_to is not None:
         wanted = points.filter(source=up_to.source, part=up_to.part, made_at__lte=up_to.made_at)
-    try:
-        with files.writing(device), files.open_for_writing(device) as write:
-            dropping.drop_others(write, {pk.hex for pk in points.values_list("pk", flat=True)})
-            known = list_known(write)
-            made = wanted.select_related("device", "repository__storage").order_by("made_at", "pk")
-            missing = [point for point in made if point.pk.hex not in known]
-            return _add_all(write, missing, walk, time.monotonic() + longest_s)
-    except files.Busy:
-        return 0
+    with files.open_for_writing(device) as write:
+        dropping.drop_others(write, {pk.hex for pk in points.values_list("pk", flat=True)})
+        known = list_known(write)
+        made = wanted.select_related("device", "repository__storage").order_by("made_at", "pk")
+        missing = [point for point in made if point.pk.hex not in known]
+        return Adder(write, walk).add_all(missing, give_up)
 
 
 def list_known(connection: sqlite3.Connection) -> set[str]:
@@ -95,46 +107,60 @@ def has_missing(device: Device) -> bool:
         return bool(made)
 
 
-def _add_all(write: sqlite3.Connection, missing: Iterable[RestorePoint], walk: Walk, give_up: float) -> int:
-    count = 0
-    for point in missing:
-        if time.monotonic() > give_up:
-            break
-        try:
-            with _transaction(write):
-                _add_one(write, point, walk)
-                count += 1
-        except AgentError as error:
-            if error.retryable:
-                log.warning("Restore point %s waits for the index: %s", point.pk, error)
+class Adder:
+    """Adds restore points to an open index."""
+
+    def __init__(self, write: sqlite3.Connection, walk: Walk) -> None:
+        self._write, self._walk = write, walk
+        self._is_checked = False
+
+    def add_all(self, missing: Iterable[RestorePoint], give_up: float = math.inf) -> int:
+        """Add these restore points in this order, none after `give_up`; return how many could be added."""
+        count = 0
+        for point in missing:
+            if time.monotonic() > give_up:
                 break
-            log.warning("Restore point %s is not in the index: %s", point.pk, error)
-            with _transaction(write):
-                _note(write, point, _series(write, point), None, str(error)[:1000])
-    return count
+            try:
+                with _transaction(self._write):
+                    self._add(point)
+                    count += 1
+            except AgentError as error:
+                if error.retryable:
+                    log.warning("Restore point %s waits for the index: %s", point.pk, error)
+                    break
+                log.warning("Restore point %s is not in the index: %s", point.pk, error)
+                with _transaction(self._write):
+                    _note(self._write, point, _series(self._write, point), None, str(error)[:1000])
+        return count
 
-
-def _add_one(write: sqlite3.Connection, point: RestorePoint, walk: Walk) -> None:
-    series = _series(write, point)
-    newest = _newest(write, series)
-    if newest is not None and newest.restic_id == point.restic_id:
-        _note(write, point, series, newest.ordinal)
-        return
-    with walk(point) as (head, nodes):
-        if newest is not None and newest.tree == head.tree:
-            _note(write, point, series, newest.ordinal)
+    def _add(self, point: RestorePoint) -> None:
+        series = _series(self._write, point)
+        newest = _newest(self._write, series)
+        if newest is not None and newest.restic_id == point.restic_id:
+            _note(self._write, point, series, newest.ordinal)
             return
-        ordinal = newest.ordinal + 1 if newest is not None else 1
+        with self._walk(point) as (head, nodes):
+            if newest is not None and newest.tree == head.tree:
+                _note(self._write, point, series, newest.ordinal)
+                return
+            self._merge(point, series, newest.ordinal + 1 if newest is not None else 1, head, nodes)
+
+    def _merge(
+        self, point: RestorePoint, series: int, ordinal: int, head: Head, nodes: Iterator[Walked]
+    ) -> None:
+        if not self._is_checked:
+            files.check(self._write)
+            self._is_checked = True
         with files.open_for_reading(files.file_of(point.device)) as read:
             if read is None:
                 raise sqlite3.DatabaseError("the index vanished while it was written")
-            merge = Merge(read, write, series, ordinal)
+            merge = Merge(read, self._write, series, ordinal)
             merge.run(nodes)
-    write.execute(
-        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
-        (series, ordinal, point.restic_id, head.tree, merge.entries, merge.skipped),
-    )
-    _note(write, point, series, ordinal)
+        self._write.execute(
+            "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
+            (series, ordinal, point.restic_id, head.tree, merge.entries, merge.skipped),
+        )
+        _note(self._write, point, series, ordinal)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -87,18 +86,19 @@ def writing(device: Device) -> Iterator[None]:
 
 @contextmanager
 def open_for_writing(device: Device) -> Iterator[sqlite3.Connection]:
-    """Open the index in `writing`, made new when it is missing, broken or of another layout.
+    """Open the index in `writing`, made new when it is missing. No transaction is open. A process that is
+    killed leaves what was there before its transaction.
 
-    No transaction is open. A process that is killed leaves what was there before its transaction."""
+    Raise sqlite3.DatabaseError when it is broken or of another layout: it must be removed then."""
     path = file_of(device)
-    if path.exists() and not _is_ours(path):
-        log.warning("The index of %s is broken or of another version. It is made again.", device.slug)
-        remove(path)
     with closing(_connect(path)) as connection:
+        layout = _layout(connection)
+        if layout not in (0, LAYOUT):
+            raise sqlite3.DatabaseError(f"the layout is {layout} and not {LAYOUT}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -32000")
-        if _layout(connection) != LAYOUT:
+        if layout == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")
             path.chmod(0o600)
         yield connection
@@ -159,13 +159,8 @@ def _layout(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _is_ours(path: Path) -> bool:
-    """Look through the whole structure of the file: before something is added to it, it must be sound."""
-    try:
-        with closing(_connect(path)) as connection:
-            if _layout(connection) != LAYOUT:
-                return os.path.getsize(path) == 0
-            [answer] = connection.execute("PRAGMA quick_check(1)").fetchone()
-            return bool(answer == b"ok")
-    except sqlite3.DatabaseError:
-        return False
+def check(connection: sqlite3.Connection) -> None:
+    """Read through the structure of an index. Raise sqlite3.DatabaseError when it is not sound."""
+    [answer] = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if answer != b"ok":
+        raise sqlite3.DatabaseError(answer.decode(errors="replace"))

@@ -14,11 +14,11 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -126,7 +126,7 @@ class _Row(NamedTuple):
 
 def search(devices: Iterable[Device], query: Query, *, most: int = MOST_FOUND) -> Found:
     """Given devices and a query, return what fits. An empty query finds nothing."""
-    began = time.monotonic()
+    began = monotonic()
     hits: list[Hit] = []
     unread = 0
     for device in devices:
@@ -138,7 +138,7 @@ def search(devices: Iterable[Device], query: Query, *, most: int = MOST_FOUND) -
         else:
             hits += found
     best = sorted(hits[:most], key=lambda hit: _rank(hit, query))
-    return Found(best, len(hits) > most, unread, time.monotonic() - began)
+    return Found(best, len(hits) > most, unread, monotonic() - began)
 
 
 def _rank(hit: Hit, query: Query) -> tuple[bool, bool, float, str]:
@@ -150,13 +150,13 @@ def _rank(hit: Hit, query: Query) -> tuple[bool, bool, float, str]:
 
 def _search_file(path: Path, device_id: int, query: Query, most: int, give_up: float) -> list[Hit] | None:
     """Return the hits in one index; None when there is none, or the time is over."""
-    if time.monotonic() > give_up:
+    if monotonic() > give_up:
         return None
     try:
         with open_for_reading(path) as connection:
             if connection is None:
                 return None
-            connection.set_progress_handler(lambda: time.monotonic() > give_up, _STEPS)
+            connection.set_progress_handler(lambda: monotonic() > give_up, _STEPS)
             where, values = make_condition(query)
             rows = connection.execute(_NEWEST_OF_EACH.format(where=where), (*values, most)).fetchall()
             make = _Maker(connection, device_id)

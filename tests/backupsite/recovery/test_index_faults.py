@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from agents.errors import AgentError, RepositoryBroken
 from agents.restic.walking import Head, Walked
 from backupsite.fleet.models import Device
-from backupsite.recovery.index import adding, catching_up, files
+from backupsite.recovery.index import adding, catching_up, files, searching
 from backupsite.recovery.index.adding import add, add_missing, has_missing
 from backupsite.recovery.index.reading import entries, find_place, under
 from backupsite.recovery.index.searching import Query, search
@@ -90,8 +91,9 @@ def test_a_damaged_file_is_made_again_before_anything_is_added(
     found = under(point, ["/"])
     with suppress(files.Broken):
         list(found or ())
-    add_missing(trees.device, walk=trees.walk)
+    newest = trees.add(A)
     assert list_files(point) == tree
+    assert list_files(newest) == A
 
 
 def test_a_broken_file_is_no_index(trees: Trees) -> None:
@@ -150,7 +152,18 @@ def _add_until_killed(
         yield Head(point.restic_id, "a tree"), nodes()
 
     with files.writing(device), files.open_for_writing(device) as write:
-        adding._add_all(write, [point], walk, float("inf"))
+        adding.Adder(write, walk).add_all([point])
+
+
+def test_a_search_that_takes_too_long_says_what_it_did_not_reach(
+    trees: Trees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.add({f"/srv/{number}": (1, 1) for number in range(5000)})
+    clock = itertools.chain([0.0, 0.0], itertools.repeat(100.0))
+    monkeypatch.setattr(searching, "_STEPS", 10)
+    monkeypatch.setattr(searching, "monotonic", lambda: next(clock))
+    found = search([trees.device, make_device("web-01")], Query("no such name"))
+    assert (found.hits, found.unread_count) == ([], 2)
 
 
 def test_two_writers_do_not_meet(trees: Trees) -> None:
