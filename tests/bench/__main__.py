@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import report
 from tests.live.machine import missing_parts
 
-NAMES = ("full", "nochange", "overhead", "memory", "impact", "fleet", "million", "pages", "index")
+NAMES = ("full", "nochange", "overhead", "memory", "impact", "fleet", "million", "restore", "pages", "index")
 
 
 def main(names: list[str]) -> None:

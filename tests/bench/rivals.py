@@ -82,27 +82,64 @@ def run_local(console: Console, source: Path, *, live: bool = False) -> Figures:
 def run_openssh(console: Console, source: Path) -> Figures:
     """Back up through OpenSSH's reverse tunnel into our gateway."""
     restic = Restic(str(console.binary.path))
-    with fresh_snapshot(console) as snapshot, tempfile.TemporaryDirectory() as folder:
-        key = make_run_key(open_master_key(console.place.path, console.password))
-        credentials = make_credentials()
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = _FORK.Process(target=_serve, args=(listener, console, key, credentials))
-        server.start()
-        try:
-            port = 20_000 + secrets.randbelow(10_000)
-            environment = arguments.environment(
-                f"rest:http://127.0.0.1:{port}/", key.password,
-                user=credentials.user, user_password=credentials.password,
-            )  # fmt: skip
-            words = _ssh(console, Path(folder), f"127.0.0.1:{port}:127.0.0.1:{listener.getsockname()[1]}")
-            began = time.monotonic()
-            _run(words, _script(console, restic, environment, source, snapshot))
-            whole_s = time.monotonic() - began
-        finally:
-            server.kill()
-            server.join()
-            listener.close()
+    with fresh_snapshot(console) as snapshot, _tunnel(console, Rights.BACKUP) as (words, environment):
+        began = time.monotonic()
+        _run(words, _script(console, restic, environment, source, snapshot))
+        whole_s = time.monotonic() - began
     return Figures(whole_s, engine_seconds(console))
+
+
+def restore_openssh(console: Console, restic_id: str, folder: Path, target: Path) -> Figures:
+    """Restore through OpenSSH's reverse tunnel, straight into `target`, until it is on the disk."""
+    with _tunnel(console, Rights.RESTORE) as (words, environment):
+        return _restore(console, words, environment, restic_id, folder, target)
+
+
+def restore_local(console: Console, restic_id: str, folder: Path, target: Path) -> Figures:
+    """Restore from the local repository, straight into `target`, until it is on the disk."""
+    with _view(console) as (view, key):
+        environment = arguments.environment(str(view), key.password)
+        return _restore(console, ["sh", "-s"], environment, restic_id, folder, target)
+
+
+def _restore(
+    console: Console,
+    words: Sequence[str],
+    environment: Mapping[str, str | Secret],
+    restic_id: str,
+    folder: Path,
+    target: Path,
+) -> Figures:
+    restic = Restic(str(console.binary.path), takes_locks=False)
+    command = arguments.restore(restic, restic_id, str(target), folder=str(folder), sparse=True, verify=True)
+    lines = [*_exports(environment), f"{shlex.join(command.argv)} >/dev/null && sync -f {target}", ""]
+    began = time.monotonic()
+    _run(words, "\n".join(lines))
+    whole_s = time.monotonic() - began
+    return Figures(whole_s, whole_s)
+
+
+@contextmanager
+def _tunnel(console: Console, rights: Rights) -> Iterator[tuple[list[str], Mapping[str, str | Secret]]]:
+    """What starts a shell on the device with OpenSSH's tunnel to our gateway, and what restic needs there."""
+    key = make_run_key(open_master_key(console.place.path, console.password))
+    credentials = make_credentials()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _FORK.Process(target=_serve, args=(listener, console, key, credentials, rights))
+    server.start()
+    try:
+        port = 20_000 + secrets.randbelow(10_000)
+        environment = arguments.environment(
+            f"rest:http://127.0.0.1:{port}/", key.password,
+            user=credentials.user, user_password=credentials.password,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            forward = f"127.0.0.1:{port}:127.0.0.1:{listener.getsockname()[1]}"
+            yield _ssh(console, Path(folder), forward), environment
+    finally:
+        server.kill()
+        server.join()
+        listener.close()
 
 
 def _ssh(console: Console, folder: Path, forward: str) -> list[str]:
@@ -134,12 +171,16 @@ def _script(
     if snapshot is not None:
         inside = snapshot / source.relative_to(console.device.btrfs)
         words = ["unshare", "-m", "sh", "-c", _SHOW_AND_RUN, "sh", str(inside), str(source), *words]
-    lines = [
+    lines = _exports(environment)
+    paths = "".join(f"\\{byte:03o}" for byte in files_from_raw([str(source)]))
+    return "\n".join([*lines, f"printf '{paths}' | {shlex.join(words)} >/dev/null", ""])
+
+
+def _exports(environment: Mapping[str, str | Secret]) -> list[str]:
+    return [
         f"export {name}={shlex.quote(value.reveal() if isinstance(value, Secret) else value)}"
         for name, value in environment.items()
     ]
-    paths = "".join(f"\\{byte:03o}" for byte in files_from_raw([str(source)]))
-    return "\n".join([*lines, f"printf '{paths}' | {shlex.join(words)} >/dev/null", ""])
 
 
 def _run(words: Sequence[str], script: str) -> None:
@@ -172,12 +213,14 @@ class _SocketStream:
         self._connection.close()
 
 
-def _serve(listener: socket.socket, console: Console, key: Key, credentials: Credentials) -> None:
+def _serve(
+    listener: socket.socket, console: Console, key: Key, credentials: Credentials, rights: Rights
+) -> None:
     """The gateway behind a plain listener, for one run; killed at its end."""
     journal = console.place.path.parent / f"journal-{os.getpid()}"
     with LocalStore(console.place.path) as store, Journal(journal) as kept:
         gateway = Gateway(
-            store, credentials, rights=Rights.BACKUP, journal=kept,
+            store, credentials, rights=rights, journal=kept,
             run_key=KeyFile(key.name, key.content),
         )  # fmt: skip
         while True:

@@ -93,7 +93,7 @@ def test_all_is_old_or_all_is_new(console: Console, damaged: Path, step: int, vi
     try:
         assert worker.go_to(step), worker.lines
         die(victim, worker, console.device)
-        wait_until_clean(console)
+        wait_until_clean(console, is_connected=victim == "silent worker")
         if victim == "silent worker":
             worker.process.kill()
         wait_until(lambda: worker.is_over, timeout_s=CLEAN_WITHIN_S, what="the end of the worker")
