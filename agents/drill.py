@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents.applications.stored import Stored, StoredPart
 from agents.applications.trials import Question, Trial, make_trial, refuse_questions
@@ -246,8 +246,12 @@ class _Work:
         """Run the trial of the application. What was not restored whole is tried too: it may tell more."""
         if not self._trial.steps:
             return
+        limits = self._request.limits
+        if limits.memory_bytes is not None:
+            more = int(self._request.stored.size_bytes * self._trial.memory)
+            limits = replace(limits, memory_bytes=limits.memory_bytes + more)
         self._checks += try_restored(
-            self._runner, self._trial, scratch, self._request.limits, tell=self._tell, control=self._control
+            self._runner, self._trial, scratch, limits, tell=self._tell, control=self._control
         )
 
     def evidence(self) -> Evidence:

@@ -100,13 +100,14 @@ class OurFile:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How restored data is tried. `room`: how many times its size is needed beside it (an archive that is
-    unpacked), `notes` say what the checks cannot see."""
+    """How restored data is tried. How many times its size is needed beside it: `room` on the disk (an archive
+    that is unpacked), `memory`. `notes` say what the checks cannot see."""
 
     steps: tuple[Step, ...]
     files: tuple[OurFile, ...] = ()
     room: float = 0.0
     notes: tuple[str, ...] = ()
+    memory: float = 0.0
 
 
 class TrialMaker(ABC):

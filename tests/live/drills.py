@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from agents.applications.stored import Stored, StoredPart
 from agents.applications.trials import Question
@@ -16,6 +19,10 @@ from agents.local import LocalSession
 from agents.restic.repository import open_repository
 from agents.session import Session
 from tests.live.flows import Console
+
+IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
+# Each method of each application, and everything that each must find, takes twenty minutes.
+full_only = pytest.mark.skipif(not IS_FULL, reason="HOTFLEET_CAMPAIGN=full runs it")
 
 
 class DeviceProver(Console):

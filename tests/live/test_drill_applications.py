@@ -18,7 +18,7 @@ from agents.plan import SourceRequest
 from tests.live import test_app_etcd as etcd
 from tests.live import test_app_openldap as openldap
 from tests.live import test_app_redis as redis
-from tests.live.drills import DeviceProver, Prover, assert_proven, say, stored_of
+from tests.live.drills import DeviceProver, Prover, assert_proven, full_only, say, stored_of
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, command, wait_until
 from tests.live.mariadb import ENGINES, Server, Writer
@@ -75,7 +75,9 @@ def maria(server: Server, method: str) -> SourceRequest:
     return SourceRequest(application="mariadb", instance=str(server.data), method=method)
 
 
-@pytest.mark.parametrize("method", ["snapshot", "stream", "dump"])
+@pytest.mark.parametrize(
+    "method", ["stream", *(pytest.param(each, marks=full_only) for each in ("snapshot", "dump"))]
+)
 def test_mariadb_under_writers_is_proven(console: Prover, server: Server, method: str) -> None:
     with writers(server):
         outcome = console.back_up(maria(server, method))
@@ -124,7 +126,7 @@ def redis_server(device: Device) -> Iterator[redis.Server]:
         yield server
 
 
-@pytest.mark.parametrize("method", ["snapshot", "stream"])
+@pytest.mark.parametrize("method", ["stream", pytest.param("snapshot", marks=full_only)])
 def test_redis_under_writers_is_proven(console: Prover, redis_server: redis.Server, method: str) -> None:
     with redis.writers(redis_server):
         outcome = console.back_up(redis.request_for(redis_server, method))
@@ -141,6 +143,7 @@ def test_redis_under_writers_is_proven(console: Prover, redis_server: redis.Serv
         assert "redis-check-rdb" in assert_found(console, console.store_stream(bad, "redis", "stream"))
 
 
+@full_only
 def test_redis_that_is_broken_torn_or_empty_is_refuted(console: Prover, redis_server: redis.Server) -> None:
     with redis.writers(redis_server):
         # a copy that was made while the file was rewritten: the parts that its list names are not all there
@@ -174,7 +177,7 @@ def slapd(device: Device) -> Iterator[openldap.Slapd]:
     slapd.stop()
 
 
-@pytest.mark.parametrize("method", ["stream", "snapshot"])
+@pytest.mark.parametrize("method", ["stream", pytest.param("snapshot", marks=full_only)])
 def test_openldap_is_proven_and_refuted(console: Prover, slapd: openldap.Slapd, method: str) -> None:
     writer = openldap.Writer(slapd)
     writer.start()
@@ -210,7 +213,7 @@ def far(device: Device, tmp_path: Path) -> DeviceProver:
     return DeviceProver(device, tmp_path)
 
 
-@pytest.mark.parametrize("method", ["stream", "snapshot"])
+@pytest.mark.parametrize("method", ["stream", pytest.param("snapshot", marks=full_only)])
 def test_etcd_is_proven_and_refuted_on_a_drill_device(far: DeviceProver, method: str) -> None:
     member = etcd.Member(far.device.btrfs / "etcd", far.device.namespace)
     member.start()

@@ -11,7 +11,7 @@ import pytest
 
 from agents.applications.trials import Question
 from agents.plan import SourceRequest
-from tests.live.drills import Prover, assert_proven, assert_refuted, stored_of
+from tests.live.drills import Prover, assert_proven, assert_refuted, full_only, stored_of
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device
 
@@ -43,6 +43,7 @@ def test_files_of_every_kind_are_proven(console: Prover) -> None:
     assert_device_is_clean(console)
 
 
+@full_only
 def test_an_empty_folder_proves_nothing(console: Prover) -> None:
     folder = console.device.btrfs / "data"
     (folder / "sub").mkdir(parents=True)
@@ -83,7 +84,7 @@ def make_database(folder: Path) -> Path:
 ROWS = Question("select count(*) from account", ">", "0")
 
 
-@pytest.mark.parametrize("method", ["stream", "snapshot"])
+@pytest.mark.parametrize("method", ["stream", pytest.param("snapshot", marks=full_only)])
 def test_a_sqlite_file_is_proven(console: Prover, method: str) -> None:
     path = make_database(console.device.btrfs / "app")
     with closing(sqlite3.connect(path)) as database:  # what is only in the journal belongs to it
@@ -97,6 +98,7 @@ def test_a_sqlite_file_is_proven(console: Prover, method: str) -> None:
     assert_device_is_clean(console)
 
 
+@full_only
 def test_a_sqlite_file_with_a_broken_page_is_refuted(console: Prover) -> None:
     path = make_database(console.device.btrfs / "app")
     with path.open("r+b") as file:
@@ -131,6 +133,7 @@ def test_an_orphan_row_and_an_empty_table_are_refuted(console: Prover) -> None:
     assert "expected: > 0" in said
 
 
+@full_only
 def test_a_missing_sqlite_file_and_an_empty_one_are_refuted(console: Prover) -> None:
     path = make_database(console.device.btrfs / "app")
     path.write_bytes(b"")

@@ -24,12 +24,11 @@ from agents.drilling.cage import user_of
 from agents.errors import Cancelled
 from agents.plan import SCRATCH_PARENT
 from tests.live import test_app_redis as redis
-from tests.live.drills import Prover, assert_refuted
+from tests.live.drills import IS_FULL, Prover, assert_refuted, full_only
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.traces import STATE_PLACES
 
-IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 # What a drill of a Redis stream asks from its first undo step on. When the flow changes, the first test says
 # so.
 STEPS = 21
@@ -160,7 +159,7 @@ def test_without_a_death_it_passes(console: Prover, stored: Stored, children: li
     assert_nothing_is_left(console, child)
 
 
-@pytest.mark.parametrize("step", range(1, STEPS + 1) if IS_FULL else (2, 6, STEPS - 3, STEPS - 1))
+@pytest.mark.parametrize("step", range(1, STEPS + 1) if IS_FULL else (6, STEPS - 1))
 def test_a_worker_killed_before_any_step_leaves_nothing(
     console: Prover, stored: Stored, children: list[Child], step: int
 ) -> None:
@@ -170,7 +169,16 @@ def test_a_worker_killed_before_any_step_leaves_nothing(
     assert_nothing_is_left(console, child)
 
 
-@pytest.mark.parametrize("victim", ["worker", "silent worker", "runner", "unshare", "redis-server"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "silent worker",
+        "runner",
+        "unshare",
+        pytest.param("worker", marks=full_only),
+        pytest.param("redis-server", marks=full_only),
+    ],
+)
 def test_whoever_dies_while_the_server_runs_nothing_is_left(
     console: Prover, stored: Stored, children: list[Child], victim: str
 ) -> None:
