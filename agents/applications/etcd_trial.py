@@ -9,7 +9,6 @@ from agents.applications.recipes import STREAM
 from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
-    TREE,
     Question,
     Step,
     Trial,
@@ -17,6 +16,7 @@ from agents.applications.trials import (
     answers,
     call,
     place_of,
+    places_of,
     shell_file,
 )
 
@@ -35,9 +35,8 @@ class EtcdTrial(TrialMaker):
                 Step("start", call("start"), timeout_s=DAY_S, is_needed=True),
             )
         else:
-            places = [f"{TREE}{path}" for path in stored.paths or stored.part("").paths]
             steps = (
-                Step("files", call("find_member", *places), is_needed=True),
+                Step("files", call("find_member", *places_of(stored)), is_needed=True),
                 Step("start", call("start", "--force-new-cluster"), timeout_s=DAY_S, is_needed=True),
             )
         keys = Step("keys", call("count_keys"), timeout_s=DAY_S)

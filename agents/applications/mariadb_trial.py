@@ -15,7 +15,6 @@ from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
     ROOM,
-    TREE,
     Question,
     Step,
     Trial,
@@ -23,6 +22,7 @@ from agents.applications.trials import (
     answers,
     call,
     place_of,
+    places_of,
     shell_file,
 )
 from agents.commands import quote
@@ -49,5 +49,4 @@ def _steps(stored: Stored) -> tuple[tuple[Step, ...], float]:
         file, folder = place_of(stored.part("backup.xbstream")), f"{ROOM}/unpacked"
         unpack = Step("prepare", call("unpack", file, folder), timeout_s=DAY_S, is_needed=True)
         return (unpack, Step("files", call("find_data", folder), is_needed=True), start), 1.5
-    places = [f"{TREE}{path}" for path in stored.paths or stored.part("").paths]
-    return (Step("files", call("find_data", *places), is_needed=True), start), 0.0
+    return (Step("files", call("find_data", *places_of(stored)), is_needed=True), start), 0.0

@@ -31,8 +31,7 @@ class OpenLdapTrial(TrialMaker):
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         is_stream = stored.way == STREAM
-        if is_stream:
-            stored.part("config.ldif")
+        stored.part("config.ldif" if is_stream else "")
         place = "stream" if is_stream else f"{TREE}{stored.instance}"
         asked = answers(questions, [f"check_tools; answer {quote(each.database)}" for each in questions])
         read = "take_streams" if is_stream else "read_copy"

@@ -17,7 +17,6 @@ from agents.applications.trials import (
     DAY_S,
     OURS,
     ROOM,
-    TREE,
     OurFile,
     Question,
     Step,
@@ -26,6 +25,7 @@ from agents.applications.trials import (
     answers,
     call,
     place_of,
+    places_of,
     shell_file,
 )
 from agents.commands import quote
@@ -67,8 +67,7 @@ class PostgreSqlTrial(TrialMaker):
         if stored.way in (STREAM, COPY):
             stream = "base.tar" if stored.way == STREAM else "cluster.tar"
             return _make(_archive_steps(place_of(stored.part(stream))), questions, room=1.0)
-        places = [f"{TREE}{path}" for path in stored.paths or stored.part("").paths]
-        return _make(_cluster_steps(places), questions)
+        return _make(_cluster_steps(places_of(stored)), questions)
 
 
 def _make(steps: tuple[Step, ...], questions: Sequence[Question], room: float = 0.0) -> Trial:

@@ -15,7 +15,6 @@ from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
     ROOM,
-    TREE,
     OurFile,
     Question,
     Step,
@@ -24,6 +23,7 @@ from agents.applications.trials import (
     answers,
     call,
     place_of,
+    places_of,
     shell_file,
 )
 from agents.commands import quote
@@ -48,7 +48,7 @@ class RedisTrial(TrialMaker):
         if stored.way == STREAM:
             place = posixpath.dirname(place_of(stored.part("dump.rdb")))
         else:
-            place = f"{TREE}{(stored.paths or stored.part('').paths)[0]}"
+            place = places_of(stored)[0]
         asked = answers(questions, [f"answer {quote(each.database)}" for each in questions])
         steps = (
             Step("files", call("find_files", place), is_needed=True),

@@ -10,7 +10,6 @@ from agents.applications.recipes import STREAM
 from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
-    TREE,
     Question,
     Step,
     Trial,
@@ -18,6 +17,7 @@ from agents.applications.trials import (
     answers,
     call,
     place_of,
+    places_of,
     shell_file,
 )
 
@@ -30,8 +30,7 @@ class SqliteTrial(TrialMaker):
             place = place_of(stored.parts[0])
         else:
             # the policy names the file, which the restore point holds in its real directory
-            directory = (stored.paths or stored.part("").paths)[0]
-            place = f"{TREE}{directory}/{posixpath.basename(stored.instance)}"
+            place = f"{places_of(stored)[0]}/{posixpath.basename(stored.instance)}"
         asked = answers(questions, ["answer"] * len(questions))
         steps = (
             Step("start", call("open_database", place), timeout_s=DAY_S, is_needed=True),

@@ -10,12 +10,21 @@ fail() { printf '%s\n' "$1" >&2; exit 1; }
 
 ask() { sqlite3 "$safe" -bail -batch -init /dev/null "$@" </dev/null; }
 
+find_only() { # a directory: prints the file in it that is no journal, when there is one
+  for each in "$1"/*; do
+    case $each in *-wal | *-shm | *-journal) continue ;; esac
+    [ ! -f "$each" ] || found="${found:+several files, }$each"
+  done
+  printf '%s' "${found-}"
+}
+
 open_database() { # the file; its journals belong to it by its name
   command -v sqlite3 >/dev/null || {
     echo 'the program sqlite3 is not installed there'
     echo 'Install it on the machine of the drill (apt install sqlite3).'
     exit 69
   }
+  [ -e "$1" ] || set -- "$(find_only "${1%/*}")" # the policy may call it by a link
   for end in '' -wal -journal; do
     [ -f "$1$end" ] && [ ! -L "$1$end" ] || continue
     mv -- "$1$end" "$database$end" && chmod 0600 "$database$end" || exit 1

@@ -146,6 +146,13 @@ def place_of(part: StoredPart) -> str:
     return f"{TREE}{part.paths[0]}"
 
 
+def places_of(stored: Stored) -> list[str]:
+    """Given files of an application, return where its places lie for the steps. Raise PlanRefused when they
+    were not stored."""
+    part = stored.part("")
+    return [f"{TREE}{path}" for path in stored.paths or part.paths]
+
+
 def shell_file(module: str) -> OurFile:
     """Given the file of a maker's module, return the shell beside it, which `call` reads."""
     return OurFile(_SHELL, Path(module).with_suffix(".sh").read_text())
