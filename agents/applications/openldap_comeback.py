@@ -36,31 +36,31 @@ give_folder "$1" "$2" || exit 1
 command -v slapadd >/dev/null || { echo 'slapadd is not installed here: install slapd' >&2; exit 1; }
 [ -d "$config/cn=config" ] ||
   { echo "its configuration in $config is missing: bring that back first" >&2; exit 1; }
-slapcat -F "$config" -n 0 -o ldif-wrap=no >config.ldif 2>said || { tail -n 3 said >&2; exit 1; }
-number=$(path=$path awk '
-  /^dn: olcDatabase=\{[0-9]+\}/ { match($0, /\{[0-9]+\}/); at = substr($0, RSTART + 1, RLENGTH - 2) }
-  $0 == "olcDbDirectory: " ENVIRON["path"] { print at }' config.ldif)
+# slapcat would refuse a configuration that names a directory which is gone: its files are read as they are
+mkdir work/data && cp -R -P "$config" work/config || exit 1
+number=''
+for file in "work/config/cn=config/olcDatabase="*.ldif; do
+  [ -f "$file" ] && [ ! -L "$file" ] || continue
+  lies=$(folder=$path awk '
+    /^ / { line = line substr($0, 2); next } { seen(); line = $0 } END { seen() }
+    function seen() { if (line == "olcDbDirectory: " ENVIRON["folder"]) print "here" }' "$file")
+  found=${file##*=\{} && found=${found%%\}*}
+  others=other$found
+  if [ "$lies" = here ]; then number=$number$found others=data; else mkdir "work/$others" || exit 1; fi
+  folder=/mnt/$others awk '
+    /^ / { line = line substr($0, 2); next } { show(); line = $0 } END { show() }
+    function show() {
+      sub(/^olcDbDirectory:.*/, "olcDbDirectory: " ENVIRON["folder"], line)
+      if (line != "") print line
+    }' "$file" >file && cat file >"$file" || exit 1
+done
 case $number in '' | *[!0-9]*) echo "no database of its configuration lies in $path" >&2; exit 1 ;; esac
 set -- raw/"$number"-*.ldif
 [ $# = 1 ] && [ -f "$1" ] || { echo "the restore point holds no stream of database $number" >&2; exit 1; }
 mv "$1" work/data.ldif || exit 1
-mkdir work/config work/data || exit 1
-path=$path awk '
-  $0 == "olcDbDirectory: " ENVIRON["path"] { print "olcDbDirectory: /mnt/data"; next }
-  /^olcDbDirectory:/ {
-    others++
-    print "olcDbDirectory: /mnt/other" others
-    system("mkdir work/other" others)
-    next
-  }
-  /^olc(PidFile|ArgsFile):/ { next } { print }' config.ldif >work/config.ldif || exit 1
 chown -R -h "$owner" work && chmod 0700 work/data || exit 1
-add() { # number, file
-  (as_owner_of work slapadd -q -F /mnt/config -n "$1" -l "/mnt/$2") >said 2>&1 ||
-    { tail -n 3 said >&2; exit 1; }
-}
-add 0 config.ldif
-add "$number" data.ldif
+(as_owner_of work slapadd -q -F /mnt/config -n "$number" -l /mnt/data.ldif) >said 2>&1 ||
+  { tail -n 3 said >&2; exit 1; }
 mv -T work/data "new/$name"
 """
 )

@@ -90,22 +90,26 @@ swap_back() { # given a staging and its folder: what came goes, what was there c
 
 # ---- whole acts, given every staging -----------------------------------------------------------------------------
 
-in_use() { # given a staging: prints a file of the seat that a process of the data's owner has open
+# Given a staging: prints who has a file of the seat open for writing, or works in it as its owner. Who only reads, or
+# somebody who looks around there, keeps no server from being replaced.
+in_use() {
   enter "$1" || return 1
   coming_from "${1%/*}"
   each_name leaving >leaving.names
+  ls -ln /proc/[0-9]*/fd /proc/[0-9]*/cwd >open.files 2>/dev/null
   while IFS= read -r name; do
-    owner=$(stat -c %u "$from/$name" 2>/dev/null) || owner=$(stat -c %u "new/$name" 2>/dev/null) || continue
-    for process in /proc/[0-9]*; do
-      [ "$(stat -c %u "$process" 2>/dev/null)" = "$owner" ] || continue
-      [ "$process" != "/proc/$$" ] || continue
-      # shellcheck disable=SC2012 # a line a link is what is wanted
-      ls -l "$process/fd" "$process/cwd" 2>/dev/null | seat=${1%/*}/$name process=$process awk '
-        { at = index($0, " -> "); path = substr($0, at + 4); sub(/ \(deleted\)$/, "", path) }
-        at && (path == ENVIRON["seat"] || index(path, ENVIRON["seat"] "/") == 1) {
-          print "process " substr(ENVIRON["process"], 7) " has " path " open"; exit }'
-    done
-  done <leaving.names | head -n 3
+    owner=$(stat -c %u "$from/$name" 2>/dev/null) || owner=0
+    seat=${1%/*}/$name owner=$owner awk '
+      /^\/proc\/[0-9]+\/fd:$/ { process = $0; sub(/\/fd:$/, "", process); next }
+      { at = index($0, " -> "); path = substr($0, at + 4); sub(/ \(deleted\)$/, "", path) }
+      !at || (path != ENVIRON["seat"] && index(path, ENVIRON["seat"] "/") != 1) { next }
+      $9 ~ /^\/proc\/[0-9]+\/cwd$/ {
+        if (ENVIRON["owner"] != 0 && $3 == ENVIRON["owner"]) { print $9 " works in " path; exit }
+        next
+      }
+      $1 ~ /^l.w/ { print process " has " path " open"; exit }' open.files
+  done <leaving.names
+  rm -f open.files
 }
 
 halt() { # a stop that was cut off is completed before anything is started: what still dies would look alive

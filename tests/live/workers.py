@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.live.flows import Console
@@ -26,8 +27,9 @@ class Worker:
         services: tuple[str, ...] = (),
         downtime_s: int = 60,
         module: str = "backup_child",
+        more: Mapping[str, object] | None = None,
     ) -> None:
-        """Back up `source`, cold when there are `services` to stop."""
+        """Back up `source`, cold when there are `services` to stop; or what `module` does with `more`."""
         device = console.device
         self.run_id = secrets.token_hex(16)
         order = {
@@ -44,6 +46,7 @@ class Worker:
             "port": device.port,
             "key": device.key_pair.private_key.reveal(),
             "host_keys": [{"type": key.key_type, "blob": key.blob.hex()} for key in device.host_keys],
+            **(more or {}),
         }
         # What a killed one leaves on its own machine goes with the test's folder.
         environment = {**os.environ, "TMPDIR": str(console.place.path.parent)}
