@@ -183,6 +183,12 @@ class ComebackFailed(AgentError):
     code = "comeback-failed"
 
 
+class DrillRefuted(AgentError):
+    """Restore points were restored and tried, and what came out is not good."""
+
+    code = "drill-failed"
+
+
 class Cancelled(AgentError):
     """A person asked the run to stop."""
 

@@ -25,8 +25,11 @@ class RestorePoint(models.Model):
     `proof` is what the file system said then. `is_unchanged`: it said the same at the point before, and both
     are one snapshot of restic. `made_at` is the server's clock; `restic_id` the 64 hex digits of restic's
     snapshot; `is_complete` False when some files could not be read; `consistency` is a value of
-    agents.events.Consistency.
+    agents.events.Consistency. `drill_state` is what its newest drill with a result proved, at `verified_at`.
     """
+
+    NOT_DRILLED, PROVEN, REFUTED = "none", "proven", "failed"
+    DRILL_STATES = [(NOT_DRILLED, "Not drilled"), (PROVEN, "Proven by a drill"), (REFUTED, "Failed its drill")]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="restore_points")
@@ -48,6 +51,8 @@ class RestorePoint(models.Model):
     problem_count = models.PositiveIntegerField(default=0)
     proof = models.TextField(blank=True)
     is_unchanged = models.BooleanField(default=False)
+    drill_state = models.CharField(max_length=6, choices=DRILL_STATES, default=NOT_DRILLED)
+    verified_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-made_at", "source", "part"]
@@ -132,3 +137,10 @@ class Download(models.Model):
     size_bytes = models.BigIntegerField(null=True, blank=True)
     is_ready = models.BooleanField(default=False)
     expires_at = models.DateTimeField(db_index=True)
+
+
+class RestoreForecast(models.Model):
+    """What a look before a restore said (`recovery.forecasts`): numbers, times and bounded texts."""
+
+    run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="forecast")
+    said = models.JSONField()

@@ -110,9 +110,9 @@ def take(run_id: uuid.UUID) -> Lease | None:
                 sequence=F("sequence") + 1,
             )
     except IntegrityError:
-        # The unique constraint of the table: one running run a device.
+        # The unique constraints of the table: one running run a device, one drill on the console's machine.
         waiting.update(not_before=now + BUSY_WAIT, enqueued_at=None)
-        log.info("Run %s waits: another run works on its device.", run_id)
+        log.info("Run %s waits: another run works where it would.", run_id)
         return None
     return Lease(run_id, token, started + LEASE.total_seconds()) if taken else None
 

@@ -101,6 +101,12 @@ class Run(models.Model):
                 ),
                 name="runs_one_running_a_device",
             ),
+            # Drills work on the console's own machine, whatever their device: one at a time.
+            models.UniqueConstraint(
+                fields=["kind"],
+                condition=models.Q(state="running", kind="drill"),
+                name="runs_one_running_drill",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,100 @@
+"""What a drill found is written down, in the transaction that closes its run."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from agents.drilling.evidence import Evidence
+from backupsite.alerts import notices
+from backupsite.policies.naming import name_source
+from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
+from backupsite.recovery.folders import encode_path
+from backupsite.recovery.models import RestorePoint
+from backupsite.runs.models import Run
+from backupsite.runs.texts import make_storable
+
+log = logging.getLogger(__name__)
+
+# More than any trial has: what a device made up must not fill the database.
+MOST_CHECKS, MOST_HASHES, MOST_NOTES = 200, 100, 20
+
+
+def keep_evidence(
+    run: Run, points: Sequence[RestorePoint], evidence: Evidence, notes: Sequence[str] = ()
+) -> None:
+    """Write down what a drill found, mark its points, and tell people when they are not good."""
+    drill = _make(run, points)
+    drill.result = Drill.PASSED if evidence.is_passed else Drill.FAILED
+    drill.checks = [
+        [make_storable(check.name, 200), check.is_passed, make_storable(check.said), round(check.seconds, 3)]
+        for check in evidence.checks[:MOST_CHECKS]
+    ]
+    drill.hashes = [
+        [encode_path(each.path), each.size, each.sha256] for each in evidence.hashes[:MOST_HASHES]
+    ]
+    drill.notes = [make_storable(note) for note in (*notes, *evidence.notes)[:MOST_NOTES]]
+    drill.files, drill.bytes = evidence.files, evidence.bytes
+    drill.restore_s, drill.start_s, drill.total_s = evidence.restore_s, evidence.start_s, evidence.total_s
+    _save(drill, points)
+    state = RestorePoint.PROVEN if evidence.is_passed else RestorePoint.REFUTED
+    RestorePoint.objects.filter(pk__in=[point.pk for point in points]).update(
+        drill_state=state, verified_at=drill.at
+    )
+    turn = DrillTurn.objects.filter(policy=drill.policy_id, device=drill.device_id, source=drill.source)
+    turn.update(done_at=drill.at, told_at=None)
+    if not evidence.is_passed:
+        _tell(drill, evidence)
+
+
+def keep_impossible(run: Run, points: Sequence[RestorePoint], reason: str, remedy: str) -> None:
+    """Write down that a drill could not be done. The points are neither proven nor refuted by that."""
+    drill = _make(run, points)
+    drill.result = Drill.IMPOSSIBLE
+    drill.reason, drill.remedy = make_storable(reason), make_storable(remedy)
+    _save(drill, points)
+
+
+def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:
+    point = points[0]
+    rule = DrillRule.objects.filter(policy=point.policy_id).first()
+    return Drill(
+        run=run,
+        device=point.device,
+        policy=point.policy,
+        source=point.source,
+        made_at=point.made_at,
+        at=timezone.now(),
+        machine=socket.gethostname()[:64],
+        rto=rule.rto if rule is not None else None,
+    )
+
+
+def _save(drill: Drill, points: Sequence[RestorePoint]) -> None:
+    drill.save()
+    # Retention may have removed some of them while they were drilled.
+    drill.points.set(RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
+
+
+def _tell(drill: Drill, evidence: Evidence) -> None:
+    """Write the notice of a drill that failed. Never raises: a run has to end even when nobody is told."""
+    said = "\n".join(f"{check.name}: {check.said[:600]}" for check in evidence.failures[:5])
+    text = (
+        f"The restore point of {name_source(drill.source)} made {drill.made_at:%Y-%m-%d %H:%M} UTC was "
+        f"restored and did not pass. Do not rely on it.\n{said}"
+    )
+    try:
+        with transaction.atomic():
+            notices.tell(
+                "drill-failed",
+                key=f"drill-{drill.pk}",
+                title=f"{drill.device.name}: a restore drill failed",
+                text=text,
+                url=drill.get_absolute_url(),
+            )
+    except Exception:
+        log.exception("The notice of drill %d could not be written.", drill.pk)
