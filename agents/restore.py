@@ -25,7 +25,7 @@ from agents.restoring.forecast import Entry, Forecast, forecast
 from agents.restoring.legs import Leg, make_legs
 from agents.restoring.room import check_room
 from agents.restoring.staging import Merged, Staging, Tools, open_staging
-from agents.runner import Limits, Runner, SupervisedProgram
+from agents.runner import Runner, SupervisedProgram
 
 __all__ = [
     "Conflict",
@@ -38,8 +38,6 @@ __all__ = [
     "restore",
 ]
 
-# Somebody waits for it: nice beside the applications, but with all that restic needs, and never paused.
-_LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
 _KEPT = (
     "What was there was not compared with the restore point. If an earlier restore into this folder was cut "
     "off, some of it may be torn: restore into an empty folder then."
@@ -165,7 +163,7 @@ class _Work:
             verify=True,
             takes_capabilities=self._request.is_whole_system,
         )
-        program = self._runner.start(command, environment=self._door.environment, limits=_LIMITS)
+        program = self._runner.start(command, environment=self._door.environment, limits=self._request.limits)
         followed = self._follower.follow("restore", program, _stop(self._runner, program))
         summary = only_summary(followed)
         # A short restore ends before restic says how far it is.

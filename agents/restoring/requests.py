@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agents.binds import Limits
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary
+
+# Somebody waits for it: nice beside the applications, but with all that restic needs, and never paused.
+GENTLE = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
 
 
 class Conflict(StrEnum):
@@ -61,6 +65,7 @@ class RestoreRequest:
     moment: datetime
     size_bytes: int
     protected: tuple[str, ...] = ()
+    limits: Limits = GENTLE
 
 
 @dataclass(frozen=True, slots=True)

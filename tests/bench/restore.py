@@ -69,7 +69,7 @@ def _measure(
 
 def _restore(console: Console, restic_id: str, folder: Path, target: Path) -> Figures:
     began = time.monotonic()
-    console.restore(restic_id, folder, target, is_whole_system=False)
+    console.restore(restic_id, folder, target, is_whole_system=False, limits=ours.UNLIMITED)
     whole_s = time.monotonic() - began
     return Figures(whole_s, whole_s)
 
@@ -107,5 +107,7 @@ def _fetch(
 
     console.tell = tell  # type: ignore[method-assign]  # the bench listens
     began = time.monotonic()
-    console.restore(restic_id, place.source, place.device.btrfs / f"one-{turn}", names=[name])
+    console.restore(
+        restic_id, place.source, place.device.btrfs / f"one-{turn}", names=[name], limits=ours.UNLIMITED
+    )
     return came[0] - began, time.monotonic() - began, steps

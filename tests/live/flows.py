@@ -27,6 +27,8 @@ from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary, find_binary
 from agents.restic.repository import create, open_repository
 from agents.restore import Conflict, Mode, RestoreOutcome, RestoreRequest, restore
+from agents.restoring.requests import GENTLE
+from agents.runner import Limits
 from agents.session import Session
 from agents.ssh import HostKey, connect
 from tests.live.ground import Device
@@ -113,6 +115,7 @@ class Console:
         is_whole_system: bool = True,
         size_bytes: int = 0,
         control: Control | None = None,
+        limits: Limits = GENTLE,
     ) -> RestoreOutcome:
         """Restore all of `folder`, or its entries `names`."""
         request = RestoreRequest(
@@ -130,6 +133,7 @@ class Console:
             is_whole_system,
             MOMENT,
             size_bytes,
+            limits=limits,
         )
         return restore(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 

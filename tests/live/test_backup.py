@@ -259,8 +259,10 @@ def test_a_user_with_sudo_can_do_the_same(device: Device, tmp_path: Path) -> Non
     assert_device_is_clean(console)
 
 
-@pytest.mark.parametrize("kind", ["link", "writable", "owner", "file", "dots"])
-def test_a_restore_never_goes_where_others_can_send_it(console: Console, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["link", "file", "dots"])
+def test_a_restore_never_goes_where_a_path_leads_elsewhere(
+    console: Console, tmp_path: Path, kind: str
+) -> None:
     source = console.device.btrfs / "data"
     source.mkdir()
     (source / "file").write_text("x")
@@ -275,10 +277,6 @@ def test_a_restore_never_goes_where_others_can_send_it(console: Console, tmp_pat
             parent.write_text("x")
         else:
             parent.mkdir(mode=0o755)
-        if kind == "writable":
-            parent.chmod(0o777)
-        if kind == "owner":
-            os.chown(parent, 1234, 1234)
         target = f"{parent}/../parent/x" if kind == "dots" else f"{parent}/x"
         with pytest.raises(RestoreTargetRefused) as refusal:
             console.restore(point.restic_id, source, target)
