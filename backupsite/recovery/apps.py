@@ -11,12 +11,13 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.downloads import Fetch
         from backupsite.recovery.drills import Prove
+        from backupsite.recovery.forecasts import Foresee
         from backupsite.recovery.index import catching_up
         from backupsite.recovery.restores import Restore
         from backupsite.recovery.stored import repair
         from backupsite.runs import afterwork, kinds, tick
 
-        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove()):
+        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee()):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(catching_up.look)

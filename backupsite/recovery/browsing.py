@@ -14,7 +14,7 @@ from backupsite.engine import console_restic
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, read_entry, store_entry
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
 from backupsite.recovery.places import place_of
-from backupsite.recovery.restores import point_of
+from backupsite.recovery.wishes import point_of
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run

@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from agents.restore import Conflict
 from backupsite.policies.naming import name_source
 from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
@@ -17,9 +18,14 @@ from backupsite.web.choices import Choice
 from backupsite.web.formatting import format_ago
 from backupsite.web.visible import make_visible, shorten_middle
 
-TO_FOLDER, TO_DOWNLOAD = "folder", "download"
+TO_ORIGINAL, TO_FOLDER, TO_DOWNLOAD = "original", "folder", "download"
 LONGEST_TARGET_BYTES = 3000
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+CONFLICTS: list[tuple[str, Any]] = [
+    (Conflict.KEEP_BOTH, Choice("Keep both", "the restored copy gets a date in its name")),
+    (Conflict.REPLACE, Choice("Replace", "what is there is saved first")),
+    (Conflict.SKIP, Choice("Skip", "only what is missing comes")),
+]
 
 
 class RestoreForm(forms.Form):
@@ -27,7 +33,11 @@ class RestoreForm(forms.Form):
     in one restore point, and another one may not have them."""
 
     point = forms.ChoiceField(label="1. From which moment", widget=forms.RadioSelect)
-    to = forms.ChoiceField(label="3. Where to", widget=forms.RadioSelect)
+    to = forms.ChoiceField(
+        label="3. Where to",
+        widget=forms.RadioSelect,
+        error_messages={"invalid_choice": "Choose one of the places that are offered for this moment."},
+    )
     target = forms.CharField(
         label="Folder on the device",
         max_length=LONGEST_TARGET_BYTES,
@@ -35,30 +45,73 @@ class RestoreForm(forms.Form):
         help_text="It is made when it is missing, for root alone. Its parents must belong to root.",
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
     )
+    conflict = forms.ChoiceField(
+        label="If something is there already", choices=CONFLICTS, widget=forms.RadioSelect
+    )
+    exact = forms.BooleanField(
+        label="Exactly as it was",
+        required=False,
+        help_text="What came since is removed: each thing that is picked is exchanged as a whole.",
+    )
+    whole_system = forms.BooleanField(
+        label="Whole system",
+        required=False,
+        help_text="Setuid programs, capabilities and devices come back too: only if you trust that moment.",
+    )
+    safety = forms.BooleanField(label="Back up first, so that this can be undone", required=False)
+    typed = forms.CharField(
+        label="Name of the device",
+        required=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+    token = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(
         self, *args: Any, points: Sequence[RestorePoint], device_name: str, is_picked: bool, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.device_name = device_name
         self.points = {str(point.pk): point for point in points}
         choices = [(key, describe_moment(point)) for key, point in self.points.items()]
         # Choices hold objects as labels on purpose: parts/choices.html draws both lines of a Choice.
         moments: Any = self.fields["point"]
         moments.choices = choices
         places: Any = self.fields["to"]
-        places.choices = [
-            (TO_FOLDER, Choice("Another folder", f"on {make_visible(device_name)}")),
-            (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as a tar archive")),
-        ]
-        self.fields["target"].required = self.data.get("to", TO_FOLDER) != TO_DOWNLOAD
+        places.choices = self._list_places()
+        self.fields["target"].required = self.data.get("to", TO_FOLDER) == TO_FOLDER
+        self.fields["conflict"].required = self.data.get("to", TO_FOLDER) != TO_DOWNLOAD
+        self.fields["safety"].label = f"Back up {make_visible(device_name)} first, so that this can be undone"
         if is_picked:
             self.fields["point"].widget = forms.HiddenInput()
+
+    def _list_places(self) -> list[tuple[str, Choice]]:
+        name = make_visible(self.device_name)
+        places = [
+            (TO_FOLDER, Choice("Another folder", f"on {name}")),
+            (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as a tar archive")),
+        ]
+        if has_original_place(self.chosen):
+            places.insert(0, (TO_ORIGINAL, Choice("Original place", f"where it came from on {name}")))
+        return places
 
     @property
     def chosen(self) -> RestorePoint:
         """The moment that is chosen so far; the first one that is offered while there is none."""
         key = self.data.get("point") if self.is_bound else self.initial.get("point")
         return self.points.get(str(key)) or next(iter(self.points.values()))
+
+    @property
+    def place(self) -> str:
+        """Where it shall go, as the form stands now."""
+        said = self.data.get("to") if self.is_bound else self.initial.get("to")
+        known = dict(self._list_places())
+        return str(said) if said in known else next(iter(known))
+
+    @property
+    def replaces(self) -> bool:
+        """Whether data would be replaced, as the form stands now."""
+        is_exact = bool(self.data.get("exact")) or self.data.get("conflict") == Conflict.REPLACE
+        return self.is_bound and self.place != TO_DOWNLOAD and is_exact
 
     @property
     def folder_or_default(self) -> str:
@@ -69,12 +122,26 @@ class RestoreForm(forms.Form):
         return propose_target(self.chosen) if not self.is_bound or typed in proposed else typed
 
     def clean_target(self) -> str:
-        if self.data.get("to") == TO_DOWNLOAD:
+        if self.place != TO_FOLDER:
             return ""
         try:
             return check_target(self.folder_or_default)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"])
+        if self.replaces and typed != self.device_name:
+            raise forms.ValidationError(
+                f"Type {make_visible(self.device_name)}, the name of the device whose files are replaced."
+            )
+        return typed
+
+
+def has_original_place(point: RestorePoint) -> bool:
+    """Return whether what a restore point holds are files of a source of files: an application's data is not
+    put below a server that runs, a stream came from no place."""
+    return point.source.startswith("/") and not point.part
 
 
 def describe_moment(point: RestorePoint) -> Choice:

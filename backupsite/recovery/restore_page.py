@@ -2,74 +2,39 @@
 
 from __future__ import annotations
 
-import posixpath
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Q
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from agents.restore import Conflict, Mode
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.recovery.download_pages import start_download
-from backupsite.recovery.folders import Entry, encode_path, join
-from backupsite.recovery.index.reading import measure
+from backupsite.recovery.folders import encode_path
+from backupsite.recovery.forecasts import Foresight, ask_forecast, find_forecast
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.picking import find_entries, find_paths, make_entry
-from backupsite.recovery.point_page import folder_url, read_folder
-from backupsite.recovery.restore_form import TO_DOWNLOAD, TO_FOLDER, RestoreForm, say_moment
+from backupsite.recovery.point_page import folder_url
+from backupsite.recovery.restore_form import (
+    TO_DOWNLOAD,
+    TO_FOLDER,
+    TO_ORIGINAL,
+    RestoreForm,
+    check_target,
+    has_original_place,
+    say_moment,
+)
+from backupsite.recovery.restore_picks import Picked, find_point, offer_points, read_picked
 from backupsite.recovery.restores import ask_restore
-from backupsite.recovery.words import ShownPoint, say_what
+from backupsite.recovery.wishes import Wish, why_not_saved
+from backupsite.recovery.words import ShownPoint
 from backupsite.web.visible import make_visible
 
-SAME_SOURCE, OTHER_SOURCES = 3, 4
 MOST_SHOWN = 12
-
-
-@dataclass(frozen=True)
-class Picked:
-    """What is to be restored: all of `folder`, or its `entries`."""
-
-    point: RestorePoint
-    folder: str
-    entries: tuple[Entry, ...]
-
-    @property
-    def is_whole_source(self) -> bool:
-        return self.folder == self.point.top_folder and not self.entries
-
-    @property
-    def words(self) -> str:
-        return say_what(self.folder, [entry.name for entry in self.entries])
-
-    @property
-    def known_size_bytes(self) -> int | None:
-        """Its size; None when a folder is in it and the restore point is not in the index."""
-        if self.is_whole_source:
-            return self.point.size_bytes
-        if self.entries and all(entry.is_file for entry in self.entries):
-            return sum(entry.size_bytes for entry in self.entries)
-        paths = [join(self.folder, entry.name) for entry in self.entries] or [self.folder]
-        measured = measure(self.point, paths)
-        return measured.bytes if measured is not None else None
-
-    @property
-    def download_path(self) -> str | None:
-        """What a download would hold; None when it is more than one thing, or a link."""
-        if not self.entries:
-            return self.folder
-        only = self.entries[0]
-        is_one = len(self.entries) == 1 and (only.is_file or only.is_folder)
-        return join(self.folder, only.name) if is_one else None
-
-    @property
-    def is_folder_download(self) -> bool:
-        return not self.entries or self.entries[0].is_folder
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -82,18 +47,23 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
     picked = read_picked(point, given)
     # Posted by the file browser: a long list of names does not fit into an address. Nothing is done yet.
     is_answer = request.method == "POST" and "to" in given
+    place = TO_ORIGINAL if has_original_place(point) else TO_FOLDER
     form = RestoreForm(
         given if is_answer else None,
-        initial={"point": str(point.pk), "to": given.get("to", TO_FOLDER)},
+        initial={
+            "point": str(point.pk),
+            "to": given.get("to", place),
+            "conflict": Conflict.KEEP_BOTH.value,
+            "safety": True,
+            "token": uuid.uuid4(),
+        },
         points=[point] if not picked.is_whole_source else offer_points(point),
         device_name=device.name,
         is_picked=not picked.is_whole_source,
     )
-    if is_answer and request.GET.get("part") == "outcome":
-        form.is_valid()
-        return render(
-            request, "recovery/restore_outcome.html", _context(device, picked, form) | {"is_part": True}
-        )
+    part = request.GET.get("part", "") if is_answer else ""
+    if part in ("outcome", "forecast"):
+        return _show_outcome(request, device, picked, form, asks=part == "forecast")
     if is_answer and form.is_valid() and (done := _start(request, picked, form)) is not None:
         return done
     if not form.is_bound:
@@ -102,43 +72,43 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "recovery/restore.html", _context(device, picked, form), status=status)
 
 
-def find_point(device: Device, text: str) -> RestorePoint | None:
-    """Given a restore point's id as typed, return it if it is one of the device; without one the device's
-    newest, None when there is none. Raise Http404 when it is another device's or nobody's."""
-    found = RestorePoint.objects.filter(device=device).select_related("device")
-    if not text:
-        return found.first()
-    try:
-        return get_object_or_404(found, pk=uuid.UUID(text))
-    except ValueError:
-        raise Http404("not an id") from None
+def _show_outcome(
+    request: HttpRequest, device: Device, picked: Picked, form: RestoreForm, *, asks: bool
+) -> HttpResponse:
+    """Answer a change of the form, or a look at the device: the column beside it; all of it without htmx."""
+    wish = make_wish(picked, form)
+    if asks and wish is not None:
+        ask_forecast(wish, requested_by=request.user.get_username())
+    context = _context(device, picked, form)
+    if request.headers.get("HX-Request") != "true" and asks:
+        return render(request, "recovery/restore.html", context)
+    return render(request, "recovery/restore_outcome.html", context | {"is_part": True})
 
 
-def read_picked(point: RestorePoint, given: QueryDict) -> Picked:
-    """Given a restore point and what an address or a form names in it, return it. Raise Http404 when it is
-    not there."""
-    if paths := given.getlist("path"):
-        found = find_paths(point, paths)
-        above = posixpath.commonpath([entry.folder for entry in found])
-        return Picked(point, above, tuple(make_entry(entry, above) for entry in found))
-    folder, keys = read_folder(point, given.get("folder")), given.getlist("name")
-    return Picked(point, folder, tuple(find_entries(point, folder, keys)) if keys else ())
-
-
-def offer_points(point: RestorePoint) -> list[RestorePoint]:
-    """Given a restore point, return it with the newest ones of its source and the newest of other sources.
-    Runs three queries."""
-    found = RestorePoint.objects.filter(device=point.device).select_related("device")
-    same = found.filter(source=point.source, part=point.part)
-    offered = {each.pk: each for each in same[:SAME_SOURCE]} | {point.pk: point}
-    others = found.exclude(source=point.source).order_by().values_list("source")
-    newest = list(others.annotate(newest=Max("made_at")).order_by("-newest")[:OTHER_SOURCES])
-    if newest:
-        wanted = Q()
-        for source, made_at in newest:
-            wanted |= Q(source=source, made_at=made_at)
-        offered |= {each.pk: each for each in found.filter(wanted)}
-    return sorted(offered.values(), key=lambda each: (each.source != point.source, -each.made_at.timestamp()))
+def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
+    """Given what was picked and the form as it stands now, return what is wished; None while that is not
+    clear, or a download."""
+    place, target = form.place, None
+    if place == TO_DOWNLOAD:
+        return None
+    if place == TO_FOLDER:
+        try:
+            target = check_target(form.folder_or_default)
+        except ValueError:
+            return None
+    elif picked.folder == "/" and not picked.entries:
+        return None
+    said = str(form["conflict"].value() or "")
+    return Wish(
+        point=picked.point,
+        folder=picked.folder,
+        names=tuple(entry.name for entry in picked.entries),
+        target=target,
+        conflict=Conflict(said) if said in list(Conflict) else Conflict.KEEP_BOTH,
+        mode=Mode.EXACT if form["exact"].value() else Mode.MERGE,
+        is_whole_system=bool(form["whole_system"].value()),
+        size_bytes=picked.known_size_bytes or 0,
+    )
 
 
 def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpResponse | None:
@@ -151,23 +121,39 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
             )
             return None
         return redirect(start_download(request, picked.point, path, is_folder=picked.is_folder_download))
-    target = form.cleaned_data["target"]
+    wish = make_wish(picked, form)
+    if wish is None:
+        form.add_error("to", "All of / does not go to its original place: pick the folders that shall.")
+        return None
+    has_safety = wish.replaces and form.cleaned_data["safety"]
+    if has_safety and (why_not := why_not_saved(wish)):
+        form.add_error("safety", why_not)
+        return None
+    return redirect(_ask(request, picked, wish, str(form.cleaned_data["token"]), has_safety=has_safety))
+
+
+def _ask(request: HttpRequest, picked: Picked, wish: Wish, token: str, *, has_safety: bool) -> str:
+    """Ask for the restore and return the address of its run."""
     with transaction.atomic():
-        run = ask_restore(
-            picked.point,
-            folder=picked.folder,
-            names=[entry.name for entry in picked.entries],
-            target=target,
-            size_bytes=picked.known_size_bytes or 0,
-            requested_by=request.user.get_username(),
-        )
-        detail = {"run": run.number, "what": picked.words, "target": target, "point": str(picked.point.pk)}
+        run = ask_restore(wish, has_safety=has_safety, token=token, requested_by=request.user.get_username())
+        detail: dict[str, str | int | bool] = {
+            "run": run.number,
+            "what": picked.words,
+            "target": make_visible(wish.target or "its original place"),
+            "point": str(picked.point.pk),
+            "conflict": wish.conflict.value,
+            "mode": wish.mode.value,
+            "whole_system": wish.is_whole_system,
+            "safety": has_safety,
+        }
         audit.record(request, "device.restore", picked.point.device.name, detail)
-    return redirect(run)
+    return run.get_absolute_url()
 
 
 def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any]:
     moment = say_moment(picked.point)
+    wish = make_wish(picked, form)
+    seen = find_forecast(wish) if wish is not None else None
     return {
         "device": device,
         "form": form,
@@ -181,10 +167,27 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "moment": moment,
         "moment_words": moment[0].lower() + moment[1:],
         "target": form.folder_or_default,
-        "is_download": (form["to"].value() or TO_FOLDER) == TO_DOWNLOAD,
+        "place": form.place,
+        "is_download": form.place == TO_DOWNLOAD,
+        "is_original": form.place == TO_ORIGINAL,
+        "wish": wish,
+        "replaces": wish is not None and wish.replaces,
+        "seen": seen,
+        "looks_by_itself": wish is not None and wish.target is None and seen is None,
+        "act": _say_act(device, picked, wish, seen),
         "point_count": RestorePoint.objects.filter(device=device).count(),
         "crumbs": _crumbs(device),
     }
+
+
+def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight | None) -> str:
+    """Return the words of the button: what it does, to how much."""
+    count = seen.said["files"] if seen is not None and seen.said else picked.known_file_count
+    verb = "Replace" if wish is not None and wish.replaces else "Restore"
+    if count is None:
+        return f"{verb} {len(picked.entries)} entries" if len(picked.entries) > 1 else f"{verb} this"
+    what = f"{count:,} file{'s' if count != 1 else ''}"
+    return f"{verb} {what} on {make_visible(device.name)}" if verb == "Replace" else f"{verb} {what}"
 
 
 def _crumbs(device: Device) -> list[tuple[str, str]]:

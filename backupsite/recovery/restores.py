@@ -1,4 +1,4 @@
-"""The run that restores onto a device, and how it is asked for."""
+"""The run that restores files onto a device, the safety restore point before it, and its undo."""
 
 from __future__ import annotations
 
@@ -6,85 +6,106 @@ import uuid
 from collections.abc import Sequence
 
 from django.conf import settings
+from django.db import transaction
 
+from agents.backup import BackupRequest
 from agents.errors import PlanRefused
-from agents.events import Tell
-from agents.restore import Conflict, Mode, RestoreRequest, restore
+from agents.events import Said, Tell
+from agents.restore import restore
+from agents.restoring.safety import save_first
 from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
-from backupsite.recovery.folders import decode_folder, decode_path, encode_path
+from backupsite.policies.models import Policy
+from backupsite.recovery.backups import IMPACTS, count_files, keep_points
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.places import place_of
+from backupsite.recovery.places import make_place
+from backupsite.recovery.wishes import Wish, make_undo, read_wish
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
-from backupsite.runs.requests import request_run
+from backupsite.runs.requests import lock_numbers, request_run
 from backupsite.runs.states import State
 
 
-def ask_restore(
-    point: RestorePoint,
-    *,
-    folder: str,
-    names: Sequence[str],
-    target: str,
-    size_bytes: int,
-    requested_by: str,
-) -> Run:
-    """Ask for a restore into `target` on the point's own device: all of `folder`, or its entries `names`.
+def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str) -> Run:
+    """Ask for a restore onto the point's own device; `has_safety`: what it replaces is backed up first.
 
-    `size_bytes` is what is known of its size (0: unknown), to look for space before."""
-    request = {
-        "point": str(point.pk),
-        "folder": encode_path(folder),
-        "names": [encode_path(name) for name in names],
-        "target": target,
-        "size_bytes": size_bytes,
-    }
-    return request_run(Run.RESTORE, point.device, request=request, requested_by=requested_by)
+    A form is one restore, however often it is sent: `token` is its own."""
+    request = {**wish.to_json(), "safety": has_safety}
+    return _ask_once(wish.point.device, request, token, requested_by)
+
+
+def ask_undo(undone: Run, *, token: str, requested_by: str) -> Run:
+    """Ask for the undo of a restore. What it replaces is backed up first too."""
+    request = {"undo": str(undone.pk), "number": undone.number, "safety": True}
+    return _ask_once(undone.device, request, token, requested_by)
+
+
+def _ask_once(device: Device, request: dict[str, object], token: str, requested_by: str) -> Run:
+    with transaction.atomic():
+        lock_numbers()
+        asked = Run.objects.filter(kind=Run.RESTORE, device=device, request__form=token).first()
+        if asked is not None:
+            return asked
+        whole = {**request, "form": token}
+        return request_run(Run.RESTORE, device, request=whole, requested_by=requested_by)
+
+
+def list_safety_points(run: Run) -> list[RestorePoint]:
+    """Given a run that restored, return what it saved before and what still is there. Runs one query."""
+    found = RestorePoint.objects.filter(run=run, device=run.device, run__kind=Run.RESTORE)
+    return list(found.select_related("repository", "repository__storage", "device"))
 
 
 class Restore:
-    """Restores into another folder of the device; what exists there is kept."""
+    """Restores what was picked, or undoes a restore, in one run: between its safety restore point and the
+    restore no other run works on the device."""
 
     name = Run.RESTORE
     queue: QueueName = "interactive"
     may_retry = False
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        point, folder = point_of(run), decode_folder(run.request["folder"])
-        request = RestoreRequest(
-            console_id=settings.CONSOLE_ID,
-            run_id=run.id.hex,
-            place=place_of(point.repository),
-            binary=console_restic(),
-            is_local=run.device.is_local,
-            restic_id=point.restic_id,
-            paths=tuple(_join(folder, decode_path(name)) for name in run.request["names"]),
-            base=folder,
-            target=run.request["target"],
-            conflict=Conflict.SKIP,
-            mode=Mode.MERGE,
-            is_whole_system=False,
-            moment=point.made_at,
-            size_bytes=int(run.request["size_bytes"]),
-            protected=(str(settings.HOTFLEET_HOME),) if run.device.is_local else (),
+        wishes = _read_undo(run) if "undo" in run.request else [read_wish(run)]
+        if run.request["safety"]:
+            _save(run, [place for wish in wishes for place in wish.places], tell, control)
+        are_complete = []
+        for wish in wishes:
+            outcome = restore(
+                wish.to_request(run), lambda: open_session(run.device), tell=tell, control=control
+            )
+            are_complete.append(outcome.is_complete)
+        return Ended(State.SUCCEEDED if all(are_complete) else State.WARNINGS)
+
+
+def _read_undo(run: Run) -> list[Wish]:
+    undone = Run.objects.filter(pk=uuid.UUID(run.request["undo"]), device=run.device).first()
+    points = list_safety_points(undone) if undone is not None else []
+    if not points:
+        raise PlanRefused(
+            "The safety restore point is gone.", remedy="Restore from another restore point of the device."
         )
-        outcome = restore(request, lambda: open_session(run.device), tell=tell, control=control)
-        return Ended(State.SUCCEEDED if outcome.is_complete else State.WARNINGS)
+    return [make_undo(point) for point in points]
 
 
-def _join(folder: str, name: str) -> str:
-    return f"{folder.rstrip('/')}/{name}"
-
-
-def point_of(run: Run) -> RestorePoint:
-    """Given a run, return the restore point that its request names, if it is one of the run's device.
-
-    Raise PlanRefused when it is gone."""
-    found = RestorePoint.objects.select_related("repository", "repository__storage").filter(
-        pk=uuid.UUID(run.request["point"]), device=run.device
+def _save(run: Run, places: Sequence[str], tell: Tell, control: Control) -> None:
+    """Make the safety restore points and write them into the catalogue at once: they are needed most when
+    this worker dies in the restore. Raise an AgentError when that is not possible."""
+    repository, place = make_place(run.device, tell)
+    request = BackupRequest(
+        console_id=settings.CONSOLE_ID,
+        run_id=run.id.hex,
+        device_name=run.device.slug,
+        sources=(),
+        place=place,
+        binary=console_restic(),
+        is_local=run.device.is_local,
+        expected_files=count_files(run.device),
+        limits=IMPACTS[Policy.BALANCED],
     )
-    point = found.first()
-    if point is None:
-        raise PlanRefused("The restore point is gone.", remedy="Pick another one.")
-    return point
+    outcome = save_first(request, places, lambda: open_session(run.device), tell=tell, control=control)
+    control.raise_if_stopped()
+    if outcome is not None:
+        with transaction.atomic():
+            keep_points(run, repository, outcome)
+        tell(Said("The safety restore point is stored and read back. The restore begins."))

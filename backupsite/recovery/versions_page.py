@@ -20,7 +20,7 @@ from backupsite.recovery.folders import decode_folder, encode_path
 from backupsite.recovery.index.through_time import Version, versions
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.point_page import folder_url
-from backupsite.recovery.restore_page import find_point
+from backupsite.recovery.restore_picks import find_point
 from backupsite.recovery.strips import draw_strip
 from backupsite.web.formatting import format_bytes
 from backupsite.web.visible import make_visible, shorten_middle

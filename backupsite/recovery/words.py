@@ -118,11 +118,13 @@ class RestoreWords:
 
 def describe_restore(run: Run) -> RestoreWords:
     """Given a restore run, return what it restores to where. Runs one query."""
+    if "undo" in run.request:
+        return RestoreWords(f"Undo of run #{int(run.request['number'])}", "where it was before", None)
     point = RestorePoint.objects.filter(pk=UUID(run.request["point"]), device=run.device).first()
     names = [decode_path(name) for name in run.request["names"]]
-    return RestoreWords(
-        say_what(decode_folder(run.request["folder"]), names), make_visible(run.request["target"]), point
-    )
+    target = run.request["target"]
+    where = make_visible(target) if target is not None else "its original place"
+    return RestoreWords(say_what(decode_folder(run.request["folder"]), names), where, point)
 
 
 def say_what(folder: str, names: list[str]) -> str:

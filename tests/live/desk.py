@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import traceback
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ django.setup()
 
 from django.utils import timezone  # noqa: E402 (the models need django.setup first)
 
+from agents.restore import Conflict, Mode  # noqa: E402
 from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
 from backupsite import vault  # noqa: E402
 from backupsite.fleet import devices  # noqa: E402
@@ -34,6 +36,7 @@ from backupsite.recovery.index import catching_up, files  # noqa: E402
 from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.restores import ask_restore  # noqa: E402
+from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
 from backupsite.repositories.models import Storage  # noqa: E402
 from backupsite.repositories.storage import prepare_storage  # noqa: E402
@@ -136,9 +139,8 @@ def lose_index(device: str) -> None:
 
 def ask_files(point: str, folder: str, target: str) -> int:
     found = RestorePoint.objects.get(pk=point)
-    return ask_restore(
-        found, folder=folder, names=[], target=target, size_bytes=found.size_bytes, requested_by=ME.name
-    ).number
+    wish = Wish(found, folder, (), target, Conflict.SKIP, Mode.MERGE, size_bytes=found.size_bytes)
+    return ask_restore(wish, has_safety=False, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
 def ask_file(point: str, path: str, is_folder: bool) -> list[Any]:

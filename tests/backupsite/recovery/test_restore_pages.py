@@ -27,7 +27,14 @@ def page_of(device: Device) -> str:
 
 
 def make_answer(point: RestorePoint, /, **fields: object) -> dict[str, object]:
-    return {"point": str(point.pk), "to": "folder", "target": "/var/restore/x", **fields}
+    return {
+        "point": str(point.pk),
+        "to": "folder",
+        "target": "/var/restore/x",
+        "conflict": "skip",
+        "token": "8d0b2e9c-6f1d-4b53-9a4e-0d5c2c1f7a10",
+        **fields,
+    }
 
 
 def test_the_newest_point_is_proposed(operator: Client, stranger: Client) -> None:
@@ -40,7 +47,7 @@ def test_the_newest_point_is_proposed(operator: Client, stranger: Client) -> Non
     assert f'value="{old.pk}"' in text
     assert f'value="{other.pk}"' in text
     assert propose_target(new) in text
-    assert "A file that exists there is kept" in text
+    assert "A file that exists there is kept; the restored one comes beside it" in text
     assert stranger.get(page_of(device)).status_code == 302
     assert stranger.post(page_of(device), make_answer(new)).status_code == 302
     assert not Run.objects.exists()
@@ -72,7 +79,12 @@ def test_a_whole_source_is_restored(operator: Client) -> None:
         "folder": encode_path("/srv"),
         "names": [],
         "target": "/var/restore/x",
+        "conflict": "skip",
+        "mode": "merge",
+        "is_whole_system": False,
         "size_bytes": 1000,
+        "safety": False,
+        "form": "8d0b2e9c-6f1d-4b53-9a4e-0d5c2c1f7a10",
     }
     assert AuditEvent.objects.filter(verb="device.restore").count() == 1
     assert "Everything in /srv" in operator.get(run.get_absolute_url()).content.decode()
@@ -195,7 +207,7 @@ def test_a_page_takes_as_many_queries_as_it_did(
     device = make_device()
     for number in range(20):
         make_point(device, None, timezone.now() - timedelta(hours=number), source=f"/srv/{number % 6}")
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         operator.get(page_of(device))
 
 

@@ -1,0 +1,154 @@
+"""What a person wants restored where, on its way from a form through a run to the device."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from agents.errors import PlanRefused
+from agents.restore import Conflict, Mode, RestoreRequest
+from backupsite.engine import console_restic
+from backupsite.recovery.folders import decode_folder, decode_path, encode_path, join
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.places import place_of
+from backupsite.runs.models import Run
+
+# Each is a restore point of its own, read back by itself.
+MOST_SAVED = 50
+LONGEST_SAVED = 4000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """All of `folder` of a restore point, or what `names` (relative to it) name, to `target`, None: to its
+    original place. `size_bytes` is what is known of its size (0: unknown)."""
+
+    point: RestorePoint
+    folder: str
+    names: tuple[str, ...]
+    target: str | None
+    conflict: Conflict
+    mode: Mode
+    is_whole_system: bool = False
+    size_bytes: int = 0
+
+    @property
+    def replaces(self) -> bool:
+        """Whether data of the device makes way."""
+        return self.mode is not Mode.MERGE or self.conflict is Conflict.REPLACE
+
+    @property
+    def paths(self) -> list[str]:
+        """What is restored, absolute in the restore point, nothing inside of another."""
+        return _outermost(join(self.folder, name) for name in self.names) or [self.folder]
+
+    @property
+    def places(self) -> list[str]:
+        """What changes on the device, absolute."""
+        if self.target is None:
+            return self.paths
+        target = self.target
+        return _outermost(join(target, name) for name in self.names) or [target]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "point": str(self.point.pk),
+            "folder": encode_path(self.folder),
+            "names": [encode_path(name) for name in self.names],
+            "target": self.target,
+            "conflict": self.conflict.value,
+            "mode": self.mode.value,
+            "is_whole_system": self.is_whole_system,
+            "size_bytes": self.size_bytes,
+        }
+
+    def to_request(self, run: Run) -> RestoreRequest:
+        """Return what the device's flow is asked. For workers: it opens the repository's secrets."""
+        is_local = run.device.is_local
+        return RestoreRequest(
+            console_id=settings.CONSOLE_ID,
+            run_id=run.id.hex,
+            place=place_of(self.point.repository),
+            binary=console_restic(),
+            is_local=is_local,
+            restic_id=self.point.restic_id,
+            paths=tuple(join(self.folder, name) for name in self.names),
+            base=self.folder,
+            target=self.target,
+            conflict=self.conflict,
+            mode=self.mode,
+            is_whole_system=self.is_whole_system,
+            moment=self.point.made_at,
+            size_bytes=self.size_bytes,
+            protected=(str(settings.HOTFLEET_HOME),) if is_local else (),
+        )
+
+
+def read_wish(run: Run) -> Wish:
+    """Given a run that restores, or forecasts, what a person picked, return it. Raise PlanRefused when the
+    restore point is gone."""
+    said = run.request
+    return Wish(
+        point=point_of(run),
+        folder=decode_folder(said["folder"]),
+        names=tuple(decode_path(name) for name in said["names"]),
+        target=said["target"],
+        conflict=Conflict(said["conflict"]),
+        mode=Mode(said["mode"]),
+        is_whole_system=said["is_whole_system"],
+        size_bytes=int(said["size_bytes"]),
+    )
+
+
+def make_undo(point: RestorePoint) -> Wish:
+    """Given a safety restore point, return what puts all of it back exactly as it was."""
+    return Wish(
+        point=point,
+        folder=point.top_folder,
+        names=(),
+        target=None,
+        conflict=Conflict.REPLACE,
+        mode=Mode.EXACT,
+        is_whole_system=True,
+        size_bytes=point.size_bytes,
+    )
+
+
+def point_of(run: Run) -> RestorePoint:
+    """Given a run, return the restore point that its request names, if it is one of the run's device.
+
+    Raise PlanRefused when it is gone."""
+    found = RestorePoint.objects.select_related("repository", "repository__storage", "device").filter(
+        pk=uuid.UUID(run.request["point"]), device=run.device
+    )
+    point = found.first()
+    if point is None:
+        raise PlanRefused("The restore point is gone.", remedy="Pick another one.")
+    return point
+
+
+def why_not_saved(wish: Wish) -> str:
+    """Given a wish that replaces data, return why what it replaces cannot be backed up first; "" when it
+    can. The catalogue names restore points by their path, as text."""
+    places = wish.places
+    if len(places) > MOST_SAVED:
+        return f"At most {MOST_SAVED} things can be backed up first: pick the folders that hold them."
+    for place in places:
+        is_text = all(not "\ud800" <= letter <= "\udfff" for letter in place)
+        if not is_text or len(place) > LONGEST_SAVED:
+            return (
+                "A picked name is no text, or too long, and cannot be backed up by itself: pick its folder."
+            )
+    return ""
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    kept: list[str] = []
+    for path in sorted(set(paths), key=lambda each: each.rstrip("/") + "/"):
+        if not kept or not (path.rstrip("/") + "/").startswith(kept[-1].rstrip("/") + "/"):
+            kept.append(path)
+    return kept
