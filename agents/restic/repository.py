@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from agents.restic.keys import Key, MasterKey, make_cheap_key, make_run_key, ope
 from agents.restic.messages import BackupSummary, parse_backup_summary
 from agents.restic.outcomes import judge
 from agents.restic.trees import Node, parse_tree
+from agents.restic.views import make_view
 from agents.restic.walking import Head, Walked, parse_head, read_lines, walk
 
 _FOLDERS = ("data", "index", "snapshots", "locks")
@@ -187,8 +187,7 @@ def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Re
     Raise RepositoryBroken when it is not there or the password does not open it."""
     master = open_master_key(path, password)
     key = make_run_key(master)
-    with tempfile.TemporaryDirectory(prefix="hotfleet-view-") as folder:
-        view = Path(folder)
+    with make_view() as view:
         (view / "keys").mkdir()
         (view / "keys" / key.name).write_bytes(key.content)
         for name in (*_FOLDERS, "config"):
