@@ -46,24 +46,27 @@ class Leftover:
 
 def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
     """Given a runner and facts, return what other runs left: their directories, and what each provider would
-    have made. Runs one request, and one command a maker."""
+    have made. Runs two requests, and one command a maker."""
     runs = runner.list_runs()
     found = [_make(runner, "", path.rpartition("/")[2], path, is_alive) for is_alive, path in runs]
-    alive_names = {path.rpartition("/")[2] for is_alive, path in runs if is_alive}
+    made: list[tuple[str, str, str]] = []
     finders = {name: provider.find_leftovers(facts) for name, provider in providers().items()}
     for maker, command in {**finders, _SCRATCH: scratch.FIND, _STAGING: staging.FIND}.items():
         if command is None:
             continue
-        for name, place in split_fields(runner.run(command).stdout, 2):
-            found.append(_make(runner, maker, name, place, name in alive_names))
+        made += [(maker, name, place) for name, place in split_fields(runner.run(command).stdout, 2)]
+    # Asked again: on the console's own machine a drill, or a backup beside it, may have begun since.
+    alive = {path.rpartition("/")[2] for is_alive, path in [*runs, *runner.list_runs()] if is_alive}
+    found += [_make(runner, maker, name, place, name in alive) for maker, name, place in made]
     return [each for each in found if each is not None]
 
 
 def clean_stagings(runner: Runner) -> list[str]:
     """Put back and remove what restores of this console left that died with the device (a power cut: then no
     journal is left that does it). Return the paths of those that stay. Runs one request and one command."""
-    runs = {path.rpartition("/")[2] for _, path in runner.list_runs()}
     pairs = split_fields(runner.run(staging.FIND).stdout, 2)
+    # Asked afterwards: what a run made that began in between is not a dead one's.
+    runs = {path.rpartition("/")[2] for _, path in runner.list_runs()}
     found = [_make(runner, _STAGING, name, place, name in runs) for name, place in pairs]
     stays = clean_leftovers(runner, [each for each in found if each is not None and not each.is_foreign])
     return [leftover.path for leftover, _ in stays]
