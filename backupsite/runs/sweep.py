@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from agents.errors import LeaseLost
 from backupsite.runs import queue
 from backupsite.runs.closing import LOST, close
-from backupsite.runs.models import Run, RunSample, TickLease
+from backupsite.runs.models import Run, RunImpact, RunSample, TickLease
 from backupsite.runs.states import State
 from backupsite.runs.thinning import thin
 
@@ -73,7 +73,7 @@ def wake_queued(now: datetime) -> int:
 
 
 def thin_old(now: datetime) -> None:
-    """Thin the samples of runs that ended a week ago, a few at a time.
+    """Thin the samples and impacts of runs that ended a week ago, a few at a time.
 
     How far this came is a row of TickLease: its `ticked_at` is the end of the last run that was looked at.
     """
@@ -83,10 +83,10 @@ def thin_old(now: datetime) -> None:
         ended = ended.filter(ended_at__gt=mark.ticked_at)
     # Picked before their samples are counted: else the database counts those of every old run first.
     batch = list(ended.order_by("ended_at")[:THIN_BATCH])
-    kept = RunSample.objects.filter(run__in=batch).order_by().values_list("run_id").annotate(Count("pk"))
-    counts = dict(kept.values_list("run_id", "pk__count"))
-    for run in batch:
-        if counts.get(run.pk, 0) > OLD_SAMPLES:
-            thin(RunSample.objects.filter(run=run), -(-counts[run.pk] // OLD_SAMPLES))
+    for model in (RunSample, RunImpact):
+        kept = model.objects.filter(run__in=batch).order_by().values_list("run_id").annotate(Count("pk"))
+        for run_id, count in kept.values_list("run_id", "pk__count"):
+            if count > OLD_SAMPLES:
+                thin(model.objects.filter(run=run_id), -(-count // OLD_SAMPLES))
     if batch:
         TickLease.objects.filter(name=THIN).update(ticked_at=batch[-1].ended_at)

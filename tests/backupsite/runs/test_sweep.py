@@ -10,7 +10,7 @@ from django.utils import timezone
 from backupsite.fleet.models import Device
 from backupsite.runs import queue, sweep, tick
 from backupsite.runs.lease import take
-from backupsite.runs.models import Run, RunPhase, RunSample, TickLease
+from backupsite.runs.models import Run, RunImpact, RunPhase, RunSample, TickLease
 from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
 from tests.backupsite.runs.grounds import Valkey
@@ -98,7 +98,12 @@ def test_old_samples_are_thinned_once(device: Device) -> None:
     RunSample.objects.bulk_create(
         RunSample(run=run, at=now, bytes_done=n, stored_bytes=n, files_done=n) for n in range(300)
     )
+    RunImpact.objects.bulk_create(
+        RunImpact(run=run, at=now, cpu=0.1, disk_busy=0.2, disk_wait_ms=1.0, network_bytes_s=n)
+        for n in range(300)
+    )
     sweep.thin_old(now)
+    assert run.impacts.count() <= sweep.OLD_SAMPLES + 1
     kept = list(run.samples.values_list("bytes_done", flat=True))
     assert len(kept) <= sweep.OLD_SAMPLES + 1
     assert (kept[0], kept[-1]) == (0, 299)
