@@ -16,7 +16,7 @@ from backupsite.policies.naming import name_source
 from backupsite.recovery.browse_page import icon_of, indexed_context
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, join
-from backupsite.recovery.index.reading import find_place
+from backupsite.recovery.index.reading import find_fault, find_place
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
@@ -108,7 +108,7 @@ def _listed_context(point: RestorePoint, folder: str, number: str | None) -> dic
     """Return what a worker read of the folder, or how far it is. Runs at most four queries."""
     listing = find_listing(point, folder)
     ways = _ways_to(folder)
-    context: dict[str, Any] = {"listing": listing, "is_indexed": False}
+    context: dict[str, Any] = {"listing": listing, "is_indexed": False, "fault": find_fault(point)}
     if listing is None:
         reading = _newest_reading(point, folder)
         read = _find_read(point, ways)

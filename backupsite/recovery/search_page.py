@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,6 +19,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.recovery.browse_page import icon_of, say_kind
 from backupsite.recovery.index.searching import MOST_FOUND, Found, Hit, search
+from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.search_form import SearchForm
 from backupsite.web.status import Status
 
@@ -87,7 +88,7 @@ def search_files(request: HttpRequest) -> HttpResponse:
 
 
 def _find(form: SearchForm, number: str | None) -> dict[str, Any]:
-    """Search and cut into pages. Runs one query; a device is known by its row."""
+    """Search and cut into pages. Runs two queries."""
     wanted: Device | None = form.cleaned_data["device"]
     devices = [wanted] if wanted is not None else list(_list_devices(form))
     found: Found = search(devices, form.query)
@@ -98,8 +99,17 @@ def _find(form: SearchForm, number: str | None) -> dict[str, Any]:
         "page": page,
         "rows": _show(page.object_list, devices),
         "shows_device": wanted is None,
+        "missing_count": _count_missing(found),
         "milliseconds": found.seconds * 1000,
     }
+
+
+def _count_missing(found: Found) -> int:
+    """Return how many restore points of the devices that were searched are not in their index (yet)."""
+    made = RestorePoint.objects.filter(device__in=found.point_counts).order_by().values_list("device")
+    return sum(
+        max(0, count - found.point_counts[device]) for device, count in made.annotate(count=Count("pk"))
+    )
 
 
 def _list_devices(form: SearchForm) -> QuerySet[Device]:

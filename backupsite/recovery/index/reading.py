@@ -133,6 +133,16 @@ def find_place(point: RestorePoint) -> Place | None:
 
 
 @none_when_broken
+def find_fault(point: RestorePoint) -> str:
+    """Given a restore point that is not in the index, return why it cannot be; "" when nobody tried yet."""
+    with open_for_reading(file_of(point.device)) as connection:
+        if connection is None:
+            return ""
+        row = connection.execute("SELECT fault FROM point WHERE id = ?", (point.pk.hex,)).fetchone()
+        return to_text(row[0]) if row is not None else ""
+
+
+@none_when_broken
 def entries(
     point: RestorePoint, folder: str, *, page: int = 1, sort: str = "name", size: int = PAGE_SIZE
 ) -> FolderPage | None:

@@ -98,11 +98,13 @@ class Hit:
 @dataclass(frozen=True, slots=True)
 class Found:
     """The hits, best first. `is_more`: there are more than MOST_FOUND. `unread_count` devices have no index
-    yet or were not reached in time."""
+    yet or were not reached in time; `point_counts` says how many restore points of each other device were
+    looked into."""
 
     hits: list[Hit]
     is_more: bool
     unread_count: int
+    point_counts: dict[int, int]
     seconds: float
 
 
@@ -110,6 +112,14 @@ _NEWEST_OF_EACH = """
 SELECT folder, path, name, series, max(first), last, kind, size, modified_ms
 FROM {where} GROUP BY folder, name, series LIMIT ?
 """
+
+
+_HOW_MANY_POINTS = "SELECT count(*) FROM point WHERE ordinal IS NOT NULL"
+
+
+class _Answer(NamedTuple):
+    hits: list[Hit]
+    point_count: int
 
 
 class _Row(NamedTuple):
@@ -128,7 +138,7 @@ def search(devices: Iterable[Device], query: Query, *, most: int = MOST_FOUND) -
     """Given devices and a query, return what fits. An empty query finds nothing."""
     began = monotonic()
     hits: list[Hit] = []
-    unread = 0
+    unread, counts = 0, {}
     for device in devices:
         if query.is_empty or len(hits) > most:
             break
@@ -136,9 +146,10 @@ def search(devices: Iterable[Device], query: Query, *, most: int = MOST_FOUND) -
         if found is None:
             unread += 1
         else:
-            hits += found
+            hits += found.hits
+            counts[device.pk] = found.point_count
     best = sorted(hits[:most], key=lambda hit: _rank(hit, query))
-    return Found(best, len(hits) > most, unread, monotonic() - began)
+    return Found(best, len(hits) > most, unread, counts, monotonic() - began)
 
 
 def _rank(hit: Hit, query: Query) -> tuple[bool, bool, float, str]:
@@ -148,8 +159,8 @@ def _rank(hit: Hit, query: Query) -> tuple[bool, bool, float, str]:
     return hit.name.lower() != wanted, hit.is_deleted, -changed, hit.path
 
 
-def _search_file(path: Path, device_id: int, query: Query, most: int, give_up: float) -> list[Hit] | None:
-    """Return the hits in one index; None when there is none, or the time is over."""
+def _search_file(path: Path, device_id: int, query: Query, most: int, give_up: float) -> _Answer | None:
+    """Return what one index says; None when there is none, or the time is over."""
     if monotonic() > give_up:
         return None
     try:
@@ -160,7 +171,8 @@ def _search_file(path: Path, device_id: int, query: Query, most: int, give_up: f
             where, values = make_condition(query)
             rows = connection.execute(_NEWEST_OF_EACH.format(where=where), (*values, most)).fetchall()
             make = _Maker(connection, device_id)
-            return [make(_Row(*row)) for row in rows]
+            [known] = connection.execute(_HOW_MANY_POINTS).fetchone()
+            return _Answer([make(_Row(*row)) for row in rows], known)
     except Broken:
         return None
     except sqlite3.OperationalError as error:

@@ -15,11 +15,13 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from agents.commands import to_bytes
 from backupsite.fleet.models import Device
 from backupsite.recovery.folders import decode_path, encode_path
+from backupsite.recovery.index.adding import add
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.runs.models import Run
 from tests.backupsite.hostile import GENERIC, MARKUP
 from tests.backupsite.making import make_device
 from tests.backupsite.recovery.making import HOSTILE
+from tests.backupsite.recovery.test_index_faults import walk_badly
 from tests.backupsite.recovery.trees import Trees
 
 A = {"/srv/a.txt": (1, 10), "/srv/b.txt": (2_000_000, 20), "/srv/www/index.html": (3, 30)}
@@ -223,7 +225,7 @@ def test_a_file_is_found(
 ) -> None:
     trees.add(A)
     newest = trees.add({"/srv/b.txt": (5, 20)})
-    with django_assert_num_queries(4):  # session, user, devices for the choice, devices to look at
+    with django_assert_num_queries(5):  # session, user, devices: choice and look, how many restore points
         text = read(operator, search_url(q="a.txt"))
     assert "1 path" in text
     assert "Deleted since" in text
@@ -292,6 +294,23 @@ def test_the_fleet_is_searched_or_one_device(trees: Trees, operator: Client) -> 
     text = read(operator, search_url(q="a.txt", device="web-01"))
     assert ">db-01</a>" not in text
     assert "not in this answer" not in text
+
+
+def test_an_answer_says_what_is_missing_in_it(trees: Trees, operator: Client) -> None:
+    trees.add(A)
+    trees.make(A)
+    text = read(operator, search_url(q="a.txt"))
+    assert "1 restore point could not be looked into: its list of paths is being made" in text
+    trees.add({})
+    assert "could not be looked into" not in read(operator, search_url(q="a.txt"))
+
+
+def test_a_point_that_could_not_be_read_says_why(trees: Trees, operator: Client) -> None:
+    point = trees.make(A)
+    add(point, walk=walk_badly)
+    text = read(operator, point.get_absolute_url())
+    assert "could not be made: a pack is gone" in text
+    assert "Open this folder" in text
 
 
 def test_hits_come_in_pages(trees: Trees, operator: Client) -> None:
