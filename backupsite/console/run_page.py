@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from agents.events import Phase
 from backupsite.console.ticks import make_ticks
 from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.undo_page import find_undo
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.freezes import show_freezes
 from backupsite.runs.impact import describe_pauses, show_impact
@@ -109,6 +110,9 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
         "report": make_report(run, len(points)),
         "points": show_points(points),
+        # What a restore saved before it replaced it.
+        "may_undo": run.kind == Run.RESTORE and state.is_final and bool(points),
+        "undo": find_undo(run) if run.kind == Run.RESTORE and state.is_final and points else None,
         "files": list(files[:MOST_FILES]) if run.problem_count else [],
         "newest_point": _newest_point(run) if is_unprotected else None,
         "asks_for_point": is_unprotected,

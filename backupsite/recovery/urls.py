@@ -11,6 +11,7 @@ from backupsite.recovery import (
     points_pages,
     restore_page,
     search_page,
+    undo_page,
     versions_page,
 )
 
@@ -25,6 +26,7 @@ urlpatterns: list[URLPattern] = [
     path("downloads/<uuid:pk>/file/", download_pages.download_file, name="download-file"),
     path("devices/<slug:slug>/points/", points_pages.device_points, name="device-points"),
     path("devices/<slug:slug>/versions/", versions_page.path_versions, name="path-versions"),
+    path("restores/<int:number>/undo/", undo_page.restore_undo, name="restore-undo"),
     path("search/files/", search_page.search_files, name="search-files"),
     path("devices/<slug:slug>/restore/", restore_page.device_restore, name="device-restore"),
 ]

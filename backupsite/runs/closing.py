@@ -81,7 +81,7 @@ STOPPED = Outcome(
 )
 _AFTER_LOSS = {
     Run.BACKUP: "The backup is tried once more.",
-    Run.RESTORE: "A part of the files may lie in its folder. Restore again, best into a new folder.",
+    Run.RESTORE: "Each file in its place is either the old or the restored one. Restore again.",
 }
 
 

@@ -60,7 +60,8 @@ _DONE = {
 _NOT_DONE = {
     Run.BACKUP: "This run made no restore point. Those that exist are untouched and can be restored.",
     Run.RESTORE: (
-        "What was written until then stays in the folder. The restore point is untouched: try it again."
+        "Each file in its place is either the old or the restored one, never half. The restore point is "
+        "untouched: try it again."
     ),
     Run.COMEBACK: "What the application had before is in place again, unless the log says otherwise.",
     Run.FORECAST: "Nothing on the device was changed. A restore looks again by itself.",
@@ -116,10 +117,12 @@ def _say_restore(run: Run) -> tuple[str, str]:
             f"The restore is done, {_say_problems(run)}",
             "What is named below is missing or differs from the restore point. The rest is in the folder.",
         )
-    return (
-        "Everything was restored",
-        "Every file was read again and compared with the restore point. What existed before was kept.",
-    )
+    compared = "Every file was read again and compared with the restore point."
+    if "undo" in run.request:
+        return "The restore was undone", f"{compared} What the restore had replaced is back."
+    replaces = run.request.get("conflict") == "replace" or run.request.get("mode") != "merge"
+    kept = "What was in its way was replaced." if replaces else "What existed before was kept."
+    return "Everything was restored", f"{compared} {kept}"
 
 
 def _say_problems(run: Run) -> str:

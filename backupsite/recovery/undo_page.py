@@ -1,0 +1,80 @@
+"""The question before a restore is undone, for as long as its safety restore points live."""
+
+from __future__ import annotations
+
+import uuid
+
+from django import forms
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from backupsite.accounts import audit
+from backupsite.recovery.restores import ask_undo, list_safety_points
+from backupsite.recovery.words import describe_restore, show_points
+from backupsite.runs.models import Run
+from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
+
+
+class UndoForm(forms.Form):
+    typed = forms.CharField(
+        label="Name of the device",
+        required=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+    )
+    token = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: object, device_name: str, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # as Django's own, whatever it takes
+        self.device_name = device_name
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"])
+        if typed != self.device_name:
+            raise forms.ValidationError(
+                f"Type {make_visible(self.device_name)}, the name of the device whose files are replaced."
+            )
+        return typed
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
+    """Ask before, and start, the undo of a restore. 404 when nothing was saved, or is left."""
+    run = get_object_or_404(Run.objects.select_related("device"), number=number, kind=Run.RESTORE)
+    if not State(run.state).is_final:
+        return redirect(run)
+    points = list_safety_points(run)
+    if not points:
+        raise Http404("no safety restore point")
+    given = request.POST if request.method == "POST" else None
+    form = UndoForm(given, initial={"token": uuid.uuid4()}, device_name=run.device.name)
+    if given is not None and form.is_valid():
+        with transaction.atomic():
+            undo = ask_undo(
+                run, token=str(form.cleaned_data["token"]), requested_by=request.user.get_username()
+            )
+            detail = {"run": undo.number, "undone": run.number}
+            audit.record(request, "device.restore.undo", run.device.name, detail)
+        return redirect(undo)
+    context = {
+        "run": run,
+        "device": run.device,
+        "form": form,
+        "points": show_points(points),
+        "restore": describe_restore(run),
+        "crumbs": [
+            ("Runs", reverse("runs")),
+            (f"#{run.number}", run.get_absolute_url()),
+            ("Undo this restore", ""),
+        ],
+    }
+    return render(request, "recovery/undo.html", context, status=422 if given is not None else 200)
+
+
+def find_undo(run: Run) -> Run | None:
+    """Given a restore, return the newest run that undid it, or tries to. Runs one query."""
+    asked = Run.objects.filter(kind=Run.RESTORE, device=run.device, request__undo=str(run.pk))
+    return asked.order_by("-number").first()
