@@ -10,6 +10,7 @@ PAGES = (
     ("Overview", "device"),
     ("Restore points", "device-points"),
     ("Runs", "device-runs"),
+    ("Drills", "device-drills"),
     ("Connection", "device-connect"),
     ("Settings", "device-edit"),
 )

@@ -28,6 +28,9 @@ from backupsite.runs.states import State
 
 UNTRIED = "No drill knows how to start {}: its files were compared with the restore point, and not more."
 
+# A drill works beside the backups of the console's own machine: under a name of its own neither keeps the
+# other waiting there, nor takes the other's directories for what a dead run left.
+BESIDE = "drill"
 COMPARISONS: dict[str, Comparison] = {word: word for word in get_args(Comparison)}
 
 
@@ -106,7 +109,7 @@ def make_request(run: Run, points: Sequence[RestorePoint], tell: Tell, notes: li
         tell(Said(notes[-1], Level.WARNING))
         stored = Stored("", "", stored.method, stored.parts)
     return DrillRequest(
-        console_id=settings.CONSOLE_ID,
+        console_id=f"{settings.CONSOLE_ID}{BESIDE}",
         run_id=run.id.hex,
         place=place_of(points[0].repository),
         binary=console_restic(),

@@ -29,7 +29,7 @@ class RestorePoint(models.Model):
     """
 
     NOT_DRILLED, PROVEN, REFUTED = "none", "proven", "failed"
-    DRILL_STATES = [(NOT_DRILLED, "Not drilled"), (PROVEN, "Proven by a drill"), (REFUTED, "Failed its drill")]
+    DRILL_STATES = [(NOT_DRILLED, "Not drilled"), (PROVEN, "Proven"), (REFUTED, "Failed its drill")]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="restore_points")

@@ -36,6 +36,11 @@ CONSISTENCIES: dict[str, tuple[Status, str]] = {
     ),
 }
 
+DRILLED = {
+    RestorePoint.PROVEN: Status("Proven by a drill", "good", "drill"),
+    RestorePoint.REFUTED: Status("Failed its drill", "bad", "failed"),
+}
+
 
 @dataclass(frozen=True)
 class ShownPoint:
@@ -59,6 +64,11 @@ class ShownPoint:
             if self.point.is_complete
             else Status("Not complete", "warn", "warn")
         )
+
+    @property
+    def drill(self) -> Status | None:
+        """What its newest drill proved; None when nobody drilled it."""
+        return DRILLED.get(self.point.drill_state)
 
     @property
     def method(self) -> str:

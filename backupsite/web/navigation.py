@@ -54,7 +54,13 @@ SECTIONS = (
             Item("Alerts", "alert", "alerts"),
         ),
     ),
-    Section("Recover", (Item("Restore points", "point", "points", on_phone=True),)),
+    Section(
+        "Recover",
+        (
+            Item("Restore points", "point", "points", on_phone=True),
+            Item("Restore drills", "drill", "drills"),
+        ),
+    ),
     Section(
         "Protect",
         (Item("Policies", "policy", "policies"), Item("Repositories", "repository", "repositories")),

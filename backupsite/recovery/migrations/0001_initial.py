@@ -149,7 +149,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("none", "Not drilled"),
-                            ("proven", "Proven by a drill"),
+                            ("proven", "Proven"),
                             ("failed", "Failed its drill"),
                         ],
                         default="none",
