@@ -23,7 +23,7 @@ from agents.restic.repository import Repository
 from agents.restoring import Conflict, Mode, RestoreOutcome, RestoreRequest
 from agents.restoring.forecast import Entry, Forecast, forecast
 from agents.restoring.legs import Leg, make_legs
-from agents.restoring.room import check_room
+from agents.restoring.room import check_room, find_grounds
 from agents.restoring.staging import Merged, Staging, Tools, open_staging
 from agents.runner import Runner, SupervisedProgram
 
@@ -65,10 +65,10 @@ def restore(
             tools = Tools(runner)
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
-            mounts = parse_mounts(runner.run(MOUNTS).stdout)
+            mounts = find_grounds(tools, request, parse_mounts(runner.run(MOUNTS).stdout))
             legs = make_legs(request, mounts, is_file=_is_file(repository, request))
             tools.claim(posixpath.commonpath([place for leg in legs for place in leg.places]))
-            check_room(tools, legs, request, needed_bytes=request.size_bytes)
+            check_room(tools, legs, request, mounts, needed_bytes=request.size_bytes)
         with phase(tell, Phase.TRANSFER):
             door = stack.enter_context(
                 open_door(

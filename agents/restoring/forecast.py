@@ -16,7 +16,7 @@ from agents.facts.mounts import MOUNTS, is_within, parse_mounts
 from agents.flow import Control, OpenSession, phase
 from agents.restoring.legs import Leg, make_legs
 from agents.restoring.requests import Mode, RestoreRequest
-from agents.restoring.room import check_room
+from agents.restoring.room import check_room, find_grounds
 from agents.restoring.staging import Tools
 from agents.runner import Runner
 
@@ -136,6 +136,7 @@ def forecast(
         is_file = len(first) == 1 and first[0].kind != "dir" and first[0].path == request.base
         seen = _Seen()
         try:
+            mounts = find_grounds(tools, request, mounts)
             legs = make_legs(request, mounts, is_file=is_file)
             free = min(tools.look(leg.destination).free_bytes for leg in legs)
             for leg in legs:
@@ -145,7 +146,7 @@ def forecast(
                 control.raise_if_stopped()
                 if request.mode is Mode.MERGE:
                     seen.add(_survey(runner, request.moment, (), paths).stdout)
-            check_room(tools, legs, request, needed_bytes=totals.bytes)
+            check_room(tools, legs, request, mounts, needed_bytes=totals.bytes)
         except RestoreTargetRefused as error:
             refusal, remedy = error.message, error.remedy
             for _ in totals:

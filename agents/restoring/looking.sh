@@ -2,7 +2,7 @@
 # ---- looking and making ---------------------------------------------------------------------------------------
 
 # Given a folder: prints where staging may be ("": nowhere), its mount and device, how far the folder exists,
-# what is free there in KiB, and whether each parent is root's alone.
+# what is free there in KiB, whether each parent is root's alone, and the highest folder on that ground.
 look() {
   cd / && here=/ || exit 4
   rest=${1#/} ground='' base='' safe=yes
@@ -10,7 +10,7 @@ look() {
     identify || exit 4
     is_safe || safe=no
     if [ "$mount:$device" != "$ground" ]; then
-      ground=$mount:$device base=''
+      ground=$mount:$device base='' top=$here
       [ "$safe" = no ] || base=$here # the highest one: where a sweep finds it
     fi
     [ -n "$rest" ] || break
@@ -23,7 +23,7 @@ look() {
   done
   ! is_read_only || refuse read-only "$here"
   free=$(df -Pk . | { read -r _; read -r _ _ _ free _; printf '%s' "$free"; })
-  printf 'ground\0%s\0%s\0%s\0%s\0%s\0' "$base" "$ground" "$here" "$free" "$safe"
+  printf 'ground\0%s\0%s\0%s\0%s\0%s\0%s\0' "$base" "$ground" "$here" "$free" "$safe" "$top"
 }
 
 is_read_only() { # root may write everywhere by the mode of a folder: the mount says it

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.commands import Command
 from agents.errors import RestoreTargetRefused
+from agents.facts.mounts import Mount, find_mount
 from agents.restoring.legs import Leg
 from agents.restoring.requests import Mode, RestoreRequest
 from agents.restoring.staging import Tools, check_ground
 
 _MOST_FOLDERS = 100
 _MEASURE_S = 3600.0
+# The root of a subvolume has this inode, and nothing else has. What is missing holds none.
+_SUBVOLUMES = r"""
+for each; do
+  [ ! -d "$each" ] || [ -L "$each" ] || find "$each" -xdev -type d -inum 256 -print0 | head -c 4096
+done
+"""
 
 
-def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest, *, needed_bytes: int) -> None:
+def find_grounds(tools: Tools, request: RestoreRequest, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+    """Given the mounts of a device, return them and, as if each were one, the subvolumes of btrfs in which
+    what is picked has its original place: nothing can be renamed into them from elsewhere."""
+    found = {mount.point: mount for mount in mounts}
+    if request.target is None:
+        folders = {posixpath.dirname(path) for path in request.paths or (request.base,)}
+        for folder in sorted(folders)[:_MOST_FOLDERS]:
+            mount = find_mount(folder, mounts)
+            top = tools.look(folder).top if mount.kind == "btrfs" else mount.point
+            found.setdefault(top, replace(mount, point=top))
+    return tuple(found.values())
+
+
+def check_room(
+    tools: Tools, legs: Sequence[Leg], request: RestoreRequest, mounts: Sequence[Mount], *, needed_bytes: int
+) -> None:
     """Given the legs of a restore and its size (0: unknown), look at each destination. Raise
     RestoreTargetRefused when staging cannot be there, when it is too small, or when the mode is not possible.
     """
@@ -23,6 +46,8 @@ def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest, *, ne
         ground = tools.look(leg.destination)
         check_ground(ground, leg.destination)
         free = ground.free_bytes
+        if leg.items and find_mount(leg.destination, mounts).kind == "btrfs":
+            _check_subvolumes(tools, leg)
         if request.mode is Mode.DIRECT:
             _check_parents(tools, leg)
             free += _measure(tools, leg) if free < needed_bytes else 0
@@ -31,6 +56,15 @@ def check_room(tools: Tools, legs: Sequence[Leg], request: RestoreRequest, *, ne
                 f"The restore needs {needed_bytes:,} bytes, and {free:,} are free there.",
                 remedy="Name a folder on a larger disk, or pick fewer files.",
             )
+
+
+def _check_subvolumes(tools: Tools, leg: Leg) -> None:
+    found = tools.runner.run(Command.of("sh", "-c", _SUBVOLUMES, "sh", *leg.places), timeout_s=_MEASURE_S)
+    if found.stdout:
+        raise RestoreTargetRefused(
+            f"{found.text.partition(chr(0))[0]} is a subvolume of btrfs: it cannot be swapped.",
+            remedy="Pick the things in it one by one, or let what is there stay.",
+        )
 
 
 def _check_parents(tools: Tools, leg: Leg) -> None:

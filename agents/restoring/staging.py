@@ -47,13 +47,15 @@ def read_program() -> bytes:
 @dataclass(frozen=True, slots=True)
 class Ground:
     """Where a leg goes. `base` is where its staging may be ("": nowhere), `identity` its mount and device;
-    `existing` how far the destination exists. `is_safe`: none of its parents can be changed by others."""
+    `existing` how far the destination exists. `is_safe`: none of its parents can be changed by others. `top`
+    is the highest folder on that ground: a mount point, or the root of a subvolume of btrfs."""
 
     base: str
     identity: str
     existing: str
     free_bytes: int
     is_safe: bool
+    top: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ class Tools:
         """Given a folder that may be missing, return its ground. Raise RestoreTargetRefused when something in
         its path is no folder, or it is read-only."""
         word, *fields = self._fields(self.run("look", folder))
-        if word != "ground" or len(fields) != 5 or not fields[3].isdigit() or fields[4] not in ("yes", "no"):
+        if word != "ground" or len(fields) != 6 or not fields[3].isdigit() or fields[4] not in ("yes", "no"):
             raise ProtocolBroken("the device did not say where a restore can go", detail=repr(fields)[:500])
-        base, identity, existing, free, safe = fields
-        return Ground(base, identity, existing, int(free) * 1024, safe == "yes")
+        base, identity, existing, free, safe, top = fields
+        return Ground(base, identity, existing, int(free) * 1024, safe == "yes", top)
 
     def claim(self, path: str) -> None:
         """Raise DeviceBusy when another run, of whatever console, restores to an overlapping place."""

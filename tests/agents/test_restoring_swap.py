@@ -210,7 +210,7 @@ def unsafe(place: Place) -> Path:
 
 
 def test_where_staging_may_be(place: Place, unsafe: Path) -> None:
-    _, base, identity, existing, free, safe = place.look(unsafe / "missing" / "far")
+    _, base, identity, existing, free, safe, _ = place.look(unsafe / "missing" / "far")
     assert (base, identity, existing, safe) == ("/", place.identity, str(unsafe), "no")
     assert int(free) > 0
     inner = unsafe / "inner"

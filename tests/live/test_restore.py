@@ -144,6 +144,23 @@ def test_things_from_several_file_systems_return_to_their_places(console: Consol
     assert_device_is_clean(console)
 
 
+def test_subvolumes_are_grounds_of_their_own(console: Console) -> None:
+    inner = console.device.btrfs / "data" / "inner"
+    inner.parent.mkdir()
+    command("btrfs", "subvolume", "create", inner)
+    for folder in (inner.parent, inner):
+        (folder / "file").write_text("point")
+    points = {point.source: point.restic_id for point in console.back_up(inner.parent).points}
+    for folder in (inner.parent, inner):
+        (folder / "file").write_text("damaged")
+    (restic_id,) = points.values()
+    with pytest.raises(RestoreTargetRefused, match="inner is a subvolume"):
+        console.restore(restic_id, inner.parent, None, mode=Mode.EXACT)
+    console.restore(restic_id, inner.parent, None, names=["file", "inner/file"], mode=Mode.EXACT)
+    assert [(folder / "file").read_text() for folder in (inner.parent, inner)] == ["point", "point"]
+    assert_device_is_clean(console)
+
+
 def test_one_file_of_many_comes_alone(console: Console) -> None:
     data = console.device.btrfs / "data"
     for number in range(2000):
