@@ -183,7 +183,8 @@ class _Work:
     ) -> None:
         began = time.monotonic()
         name = f"restore {part.part}".strip()
-        command = arguments.restore(Restic(restic, takes_locks=False), part.restic_id, tree, verify=True)
+        tool = Restic(restic, takes_locks=False)
+        command = arguments.restore(tool, part.restic_id, tree, sparse=True, verify=True)
         self._control.raise_if_stopped()
         program = self._runner.start(command, environment=door.environment, limits=self._request.limits)
         before = problems.count
