@@ -207,7 +207,11 @@ class Staging:
 
     def remove(self) -> None:
         """Remove it; what was not swapped to the end is put back first."""
-        self._tools.run("back", self.path, timeout_s=_LONG_S)
+        try:
+            self._tools.run("back", self.path, timeout_s=_LONG_S)
+        except CommandFailed as error:
+            error.message = f"{self.path} could not be removed; the device goes on trying"
+            raise
 
 
 @contextmanager

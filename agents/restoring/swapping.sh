@@ -84,5 +84,8 @@ back() { # the undo step: nothing is half, and staging is gone. May run twice
     [ -f "$record/here" ] || continue
     ( put_back "$record" ) || failed=1
   done
-  [ "$failed" = 0 ] && ! has_mounts "$S" && remove "$S"
+  [ "$failed" = 0 ] && ! has_mounts "$S" || return 1
+  remove "$S" && return 0
+  chattr -R -ia "$S" # it goes, whatever protected it where it was
+  remove "$S"
 }

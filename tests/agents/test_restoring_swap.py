@@ -183,6 +183,14 @@ def test_nothing_that_is_mounted_is_swapped_away(place: Place) -> None:
     assert place.back() == 0
 
 
+def test_what_nobody_may_change_goes_too(place: Place) -> None:
+    items = make_both(place)
+    command("chattr", "+i", place.destination / "data" / "only here")
+    assert place.exact(*items).returncode == 0
+    assert place.back() == 0
+    assert not place.staging.exists()
+
+
 def test_staging_with_a_mount_in_it_is_not_removed(place: Place) -> None:
     inner = place.staging / "old" / "inner"
     inner.mkdir()
