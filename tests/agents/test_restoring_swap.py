@@ -187,6 +187,9 @@ def test_what_nobody_may_change_goes_too(place: Place) -> None:
     items = make_both(place)
     command("chattr", "+i", place.destination / "data" / "only here")
     assert place.exact(*items).returncode == 0
+    if place.is_busybox:  # Debian's has no chattr: it stays owed
+        assert place.back() != 0
+        command("chattr", "-R", "-i", place.staging)
     assert place.back() == 0
     assert not place.staging.exists()
 
