@@ -10,8 +10,8 @@ In place, the order of what is undone matters:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from agents.applications import read_instances
@@ -19,6 +19,7 @@ from agents.applications.comebacks import (
     Choice,
     Comeback,
     Course,
+    Extraction,
     Home,
     Way,
     comeback_of,
@@ -27,7 +28,7 @@ from agents.applications.comebacks import (
 from agents.applications.keepers import Keeper, keep_services
 from agents.applications.stored import Stored
 from agents.commands import Command
-from agents.errors import AgentError, ComebackFailed, CommandFailed, PlanRefused
+from agents.errors import AgentError, ComebackFailed, CommandFailed, PlanRefused, RestoreTargetRefused
 from agents.events import Phase, Said, Tell
 from agents.facts import DeviceFacts, Instance, read_facts
 from agents.facts.databases import DATABASES, parse_databases
@@ -38,12 +39,15 @@ from agents.repositories import RepositoryPlace, open_door, open_place
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restoring.staging import Tools
+from agents.returning.extracting import extract, scratch_for
 from agents.returning.fetching import Fetcher, prepare_all
 from agents.returning.staging import make_stagings, plan_stagings
 from agents.returning.swapping import Swapper, tail_of
 from agents.runner import Runner
 
 __all__ = ["Choice", "ComebackOutcome", "ComebackRequest", "Way", "choices", "comeback"]
+
+Fetching = Callable[[], AbstractContextManager[Fetcher]]
 
 _LOOK_EVERY_S = 1.0
 # So often in a row the service may be seen standing before that is believed.
@@ -70,12 +74,20 @@ class ComebackRequest:
     services: tuple[str, ...] = ()
     keep_ending: str = ""
     longest_start_s: int = 900
+    # BESIDE: a folder that does not exist, and a port.
+    folder: str = ""
+    port: int = 0
+    # DATABASE: which stream of a dump, its new name, and of it one table ("" all).
+    part: str = ""
+    new_name: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ComebackOutcome:
     """What came back: where, how much, for how long it stood still, how long until it answered, and what it
-    was asked. `kept` are the paths of the old data, where it was kept."""
+    was asked. `kept` are the paths of the old data, where it was kept; `stop_line` ends and removes what runs
+    beside."""
 
     label: str
     places: tuple[str, ...]
@@ -86,6 +98,7 @@ class ComebackOutcome:
     checks: tuple[str, ...]
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stop_line: str = ""
 
 
 def choices(
@@ -126,33 +139,26 @@ def comeback(
             )
         work = _Work(request, runner, tell, control)
         with phase(tell, Phase.CHECK):
-            course = work.plan()
+            what = work.plan()
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
-        swapper = stack.enter_context(work.swapper(course))
-        with phase(tell, Phase.TRANSFER):
-            door = stack.enter_context(
-                open_door(
-                    session,
-                    request.place,
-                    repository,
-                    run_id=request.run_id,
-                    rights=Rights.RESTORE,
-                    control=control,
-                )
-            )
-            fetcher = Fetcher(runner, Restic(restic, takes_locks=False), door, tell, control)
-            fetcher.fetch_all(course, swapper.stagings)
-            prepare_all(runner, course, swapper.stagings, tell, control)
-        outcome = work.exchange(course, swapper, fetcher)
+
+        @contextmanager
+        def fetching() -> Iterator[Fetcher]:
+            rights, run_id = Rights.RESTORE, request.run_id
+            with open_door(
+                session, request.place, repository, run_id=run_id, rights=rights, control=control
+            ) as door:
+                yield Fetcher(runner, Restic(restic, takes_locks=False), door, tell, control)
+
+        outcome = work.extract(what, fetching) if isinstance(what, Extraction) else work.swap(what, fetching)
         with phase(tell, Phase.CLEAN_UP):
-            swapper.end()
             stack.close()
     return outcome
 
 
 class _Work:
-    """One comeback in place."""
+    """One comeback."""
 
     def __init__(self, request: ComebackRequest, runner: Runner, tell: Tell, control: Control) -> None:
         self._request = request
@@ -162,23 +168,62 @@ class _Work:
         self._plugin = comeback_of(request.stored)
         self._facts: DeviceFacts | None = None
 
-    def plan(self) -> Course:
-        """Return the course, with everything that can be known before anything is touched."""
+    def plan(self) -> Course | Extraction:
+        """Return what will be done, with everything that can be known before anything is touched."""
         stored = self._request.stored
         facts = self._look(read_facts(self._runner))
         home = find_home(stored, facts, self._request.known, self._request.services)
-        keeper = _keeper_of(self._plugin, home)
-        if keeper is None:
-            raise PlanRefused(_NOBODY.format(label=home.label), remedy=_NAME_IT)
-        course = self._plugin.course(stored, home, keeper)
-        Tools(self._runner).claim(home.data)
         self._facts = facts
+        if self._request.way is Way.DATABASE:
+            asked = self._request
+            words = (asked.part, asked.new_name, asked.table, self._runner.name)
+            return self._plugin.extraction(stored, home, *words)
+        course = self._plan_course(home)
         for note in course.notes:
             self._tell(Said(note))
         return course
 
+    def _plan_course(self, home: Home) -> Course:
+        stored, tools = self._request.stored, Tools(self._runner)
+        if self._request.way is Way.BESIDE:
+            course = self._plugin.beside(stored, home, self._request.folder, self._request.port)
+            if not tools.look(self._request.folder).is_safe:
+                raise RestoreTargetRefused(
+                    f"{self._request.folder} has parents that others than root may change.",
+                    remedy="Name a folder whose parents belong to root, for example in /var/lib.",
+                )
+        else:
+            keeper = _keeper_of(self._plugin, home)
+            if keeper is None:
+                raise PlanRefused(_NOBODY.format(label=home.label), remedy=_NAME_IT)
+            course = self._plugin.course(stored, home, keeper)
+        tools.claim(course.home.data)
+        return course
+
+    def extract(self, extraction: Extraction, fetching: Fetching) -> ComebackOutcome:
+        """Bring one database back while its server goes on working."""
+        with (
+            phase(self._tell, Phase.TRANSFER),
+            scratch_for(self._runner, extraction) as scratch,
+            fetching() as fetcher,
+        ):
+            count = extract(self._runner, fetcher, extraction, scratch, self._tell, self._control)
+        name, said = self._request.new_name, f"{count} tables came back"
+        self._tell(Said(f"{extraction.label}: {said}."))
+        return ComebackOutcome(extraction.label, (name,), fetcher.files, fetcher.bytes, 0.0, 0.0, (said,))
+
+    def swap(self, course: Course, fetching: Fetching) -> ComebackOutcome:
+        """Bring a whole instance back."""
+        with self._swapper(course) as swapper:
+            with phase(self._tell, Phase.TRANSFER), fetching() as fetcher:
+                fetcher.fetch_all(course, swapper.stagings)
+                prepare_all(self._runner, course, swapper.stagings, self._tell, self._control)
+            outcome = self._exchange(course, swapper, fetcher)
+            swapper.end()
+        return outcome
+
     @contextmanager
-    def swapper(self, course: Course) -> Iterator[Swapper]:
+    def _swapper(self, course: Course) -> Iterator[Swapper]:
         """The stagings, and the way back when anything inside fails."""
         if self._facts is None:
             raise ValueError("nothing was planned")
@@ -192,7 +237,7 @@ class _Work:
             swapper.go_back(error)
             raise
 
-    def exchange(self, course: Course, swapper: Swapper, fetcher: Fetcher) -> ComebackOutcome:
+    def _exchange(self, course: Course, swapper: Swapper, fetcher: Fetcher) -> ComebackOutcome:
         self._control.raise_if_stopped()
         ending = self._request.keep_ending
         with phase(self._tell, Phase.SWAP):
@@ -215,7 +260,7 @@ class _Work:
         places = tuple(seat.path for seat in course.seats)
         return ComebackOutcome(
             home.label, places, fetcher.files, fetcher.bytes, down_ms / 1000, answered_s, checks, kept,
-            course.notes,
+            course.notes, course.stop_line,
         )  # fmt: skip
 
     def _await(self, home: Home, swapper: Swapper) -> Instance:

@@ -133,8 +133,11 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How an instance comes back in place, decided before anything is touched. `factor`: how many times the
-    stored bytes are needed as free space meanwhile."""
+    """How an instance comes back, decided before anything is touched. `factor`: how many times the stored
+    bytes are needed as free space meanwhile.
+
+    `is_fresh`: the seats are places of its own, so nothing stays of what did not work; `stop_line` ends and
+    removes what runs there."""
 
     home: Home
     keeper: Keeper
@@ -143,6 +146,25 @@ class Course:
     preparations: tuple[Preparation, ...]
     factor: int = 1
     notes: tuple[str, ...] = ()
+    is_fresh: bool = False
+    stop_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """How one database of a dump comes into a server that runs, under a new name.
+
+    `load` reads the dump on stdin and fills what `create` made under a name of this run, which `finish`
+    replaces by the new one. `drop` removes what is left under the name of this run, and nothing else; it is
+    idempotent. `count` prints how much there is."""
+
+    label: str
+    part: StoredPart
+    create: Command
+    load: Command
+    finish: Command
+    drop: Command
+    count: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +194,17 @@ class Comeback(ABC):
     @abstractmethod
     def course(self, stored: Stored, home: Home, keeper: Keeper) -> Course:
         """Return how it comes back in place. Raise PlanRefused when that is not possible."""
+
+    def beside(self, stored: Stored, home: Home, folder: str, port: int) -> Course:
+        """Return how it comes to run in a new folder on a port of its own, or raise PlanRefused."""
+        raise PlanRefused(f"{home.label} does not come back beside what runs")
+
+    def extraction(
+        self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str
+    ) -> Extraction:
+        """Return how one database (or one table of it) of a dump comes into the server that runs. Raise
+        PlanRefused when it cannot."""
+        raise PlanRefused(f"{home.label} does not come back database by database")
 
     def keeper(self, home: Home) -> Keeper | None:
         """Return who stops and starts an instance that no service is known for, None when nobody does."""

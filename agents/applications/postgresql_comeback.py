@@ -12,6 +12,7 @@ from agents.applications.comebacks import (
     Choice,
     Comeback,
     Course,
+    Extraction,
     Fetch,
     Home,
     Preparation,
@@ -20,8 +21,9 @@ from agents.applications.comebacks import (
     course_of_files,
     refuse_method,
 )
-from agents.applications.keepers import Keeper
+from agents.applications.keepers import NOBODY, Keeper
 from agents.applications.postgresql_answers import names_of
+from agents.applications.postgresql_beside import bring_beside, extract_database
 from agents.applications.postgresql_start import keep_cluster
 from agents.applications.postgresql_ways import COPY, as_owner, databases_of, make_connection
 from agents.applications.recipes import DUMP, STREAM
@@ -153,6 +155,21 @@ class PostgreSqlComeback(Comeback):
 
     def keeper(self, home: Home) -> Keeper | None:
         return keep_cluster(home)
+
+    def beside(self, stored: Stored, home: Home, folder: str, port: int) -> Course:
+        if stored.way == DUMP:
+            raise PlanRefused(f"{home.label}: {_IS_DUMP}", remedy="Bring one database of it back.")
+        return bring_beside(self.course(stored, home, NOBODY), folder, port)
+
+    def extraction(
+        self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str
+    ) -> Extraction:
+        if stored.way != DUMP or home.instance is None or not home.is_running:
+            raise PlanRefused(
+                f"{home.label} must run to read a dump, and {stored.method} must be one",
+                remedy="Start the server, or pick a restore point of dumps.",
+            )
+        return extract_database(home.label, home.instance, stored.part(part), new_name, table, run_name)
 
     def answers(self, instance: Instance) -> bool:
         return instance.is_running and bool(instance.detail("asked_in"))

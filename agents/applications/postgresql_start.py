@@ -6,7 +6,7 @@ import re
 
 from agents.applications.comebacks import Home
 from agents.applications.keepers import Keeper
-from agents.commands import quote
+from agents.commands import join, quote
 
 _DEBIAN = re.compile(r"([0-9.]{1,8})/([A-Za-z0-9_.-]{1,100})")
 # The server's own words are kept while it still has them: whoever started it by hand gave options.
@@ -46,7 +46,7 @@ keeper_stop() {{
 keeper_start() {{
   [ -s "$1" ] || return 0
   ! cluster_runs || return 0
-  options=$(cat "$hold/options" 2>/dev/null)
+  options=$(cat "$hold/options" 2>/dev/null) || options={options}
   cluster_control -w -t $((START_WAIT / 10)) -l "$data/startup.log" -o "$options" start
 }}
 keeper_runs() {{ cluster_runs; }}
@@ -80,4 +80,11 @@ def keep_cluster(home: Home) -> Keeper | None:
     if config and config != f"{home.data}/postgresql.conf":
         return None
     owner = home.detail("owner") or home.owner
-    return Keeper(home.label, _OWN.format(data=quote(home.data), user=quote(owner)))
+    return keep_by_hand(home.label, home.data, owner)
+
+
+def keep_by_hand(label: str, data: str, owner: str, *settings: str) -> Keeper:
+    """Given a data directory, its owner and settings that come before its own configuration, return who
+    starts and stops it by pg_ctl."""
+    options = join([word for setting in settings for word in ("-c", setting)])
+    return Keeper(label, _OWN.format(data=quote(data), user=quote(owner), options=quote(options)))

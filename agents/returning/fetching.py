@@ -51,11 +51,12 @@ class Fetcher:
         """Restore everything, each file compared with the restore point. Raise CommandFailed when one is not
         whole: half of a database is none."""
         for fetch in course.fetches:
-            self._fetch(fetch, stagings[fetch.seat].path)
+            self.fetch(fetch, stagings[fetch.seat].path)
         for staging in stagings:
             self.runner.run(Command.of("/bin/sh", "-c", _STRIP, "hotfleet", staging.path), timeout_s=3600)
 
-    def _fetch(self, fetch: Fetch, staging: str) -> None:
+    def fetch(self, fetch: Fetch, staging: str) -> None:
+        """Restore one thing into a staging. Raise as `fetch_all`."""
         folder, name = posixpath.split(fetch.path)
         # By the link of the process to its own directory: no path leads through a folder of others.
         target = f"/proc/self/cwd/{'raw' if fetch.is_raw else 'new'}"

@@ -18,8 +18,8 @@ from agents.runner import Runner
 ENTER = r"""
 cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; exit 1; }
 """
-# The words: staging, "whole" or "-", then the names that leave. Folders that are missing are made like the
-# one in which they are.
+# The words: staging, "whole", "fresh" or "-", then the names that leave. Folders that are missing are made
+# like the one in which they are.
 _MAKE = r"""
 set -u
 umask 077
@@ -41,7 +41,7 @@ done
 mkdir -m 0700 -- "${staging##*/}" && cd -P -- "${staging##*/}" || exit 1
 [ "$(pwd -P)" = "$staging" ] && [ -O . ] || { echo "$folder changes meanwhile" >&2; exit 1; }
 mkdir raw new leaving || exit 1
-[ "$whole" = - ] || : >whole
+[ "$whole" = - ] || : >"$whole" || exit 1
 for name; do : >"leaving/$name" || exit 1; done
 df -Pk . | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
 """
@@ -85,7 +85,8 @@ def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging]) -
         seat = staging.seat
         name = posixpath.basename(seat.path)
         names = () if staging.is_whole else (name, *seat.leaves_too)
-        words = (staging.path, "whole" if staging.is_whole else "-", *names)
+        kind = "fresh" if course.is_fresh else "whole" if staging.is_whole else "-"
+        words = (staging.path, kind, *names)
         said = runner.run(Command.of("/bin/sh", "-c", _MAKE, "hotfleet", *words), check=False)
         word, _, free = said.text.strip().rpartition("free ")
         if not said.is_success or word or not (free.isascii() and free.isdigit()):

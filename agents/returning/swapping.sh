@@ -5,6 +5,7 @@
 #   new/<name>      this comes                              in/<name>    it is coming, or came
 #   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
 #   good            (in the first staging) the application answered: nothing goes back any more
+#   fresh           the seat is a place of its own: what does not work does not stay
 #   keep            (in the first staging) what was there is not removed; its line is the ending of its name
 # Whoever owns the folder may rename what lies in it, so nothing of ours is reached by a path from outside: a shell goes
 # into the staging, sees that it is there and root's, and works from it. Nobody else can move it to another folder.
@@ -123,12 +124,14 @@ swap_all() {
   cd / && : >"$1/swapped"
 }
 
+stays() { [ -e "$1/swapped" ] && [ ! -e "$1/fresh" ] && ! had_data "$@"; }
+
 back_all() { # nothing goes back where nothing was: what came stays then, and may be looked at
   [ ! -e "$1/good" ] && [ ! -e "$hold/ended" ] || return 0
   for staging in "$@"; do
     [ ! -e "$hold/moved" ] || [ -d "$staging" ] || { echo "$staging is gone" >&2; return 1; }
   done
-  if [ -e "$1/swapped" ] && ! had_data "$@"; then
+  if stays "$@"; then
     echo 'note Nothing was there before: the restored data stays in its place.'
     return 0
   fi
@@ -160,7 +163,8 @@ remove_all() { # never what was there while nothing took its place
   if [ -e "$1/keep" ] && [ -e "$1/good" ]; then
     IFS= read -r ending <"$1/keep" && keep_all "$@" || return 1
   fi
-  first=$1
+  first=$1 made=''
+  [ ! -e "$1/fresh" ] || [ -e "$1/good" ] || made=${1%/*}
   how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
   rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
   shift
@@ -168,6 +172,8 @@ remove_all() { # never what was there while nothing took its place
     (cd -- "${staging%/*}" 2>/dev/null && rm -rf "$how" -- "${staging##*/}") || :
     [ ! -e "$staging" ] || { echo "$staging cannot be removed" >&2; return 1; }
   done
+  # a folder that was made for it
+  [ -z "$made" ] || rmdir -- "$made" 2>/dev/null
   : >"$hold/ended"
 }
 
@@ -187,7 +193,7 @@ undo_all() { # what the device runs when everything else is dead; and we, to go 
 
 must_go_back() {
   [ ! -e "$1/good" ] && [ -e "$hold/names" ] || return 1
-  ! { [ -e "$1/swapped" ] && ! had_data "$@"; } || return 1
+  ! stays "$@" || return 1
   for staging in "$@"; do
     for each in "$staging"/in/* "$staging"/old/* "$staging"/in/.[!.]* "$staging"/old/.[!.]*; do
       ! is_there "$each" || return 0

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from agents.applications.stored import Stored, StoredPart
 from agents.backup import BackupOutcome
@@ -133,6 +134,7 @@ def bring_back(
     way: Way = Way.IN_PLACE,
     keep_ending: str = "",
     longest_start_s: int = 120,
+    **more: Any,
 ) -> ComebackOutcome:
     request = ComebackRequest(
         console.id,
@@ -146,5 +148,6 @@ def bring_back(
         services,
         keep_ending,
         longest_start_s,
+        **more,
     )
     return comeback(request, console.open_session, tell=console.tell, control=control or Unstoppable())

@@ -1,23 +1,27 @@
-"""PostgreSQL comes back after its data directory was destroyed, under writers, and over a server that runs.
+"""PostgreSQL comes back after its data directory was destroyed, over a server that runs, beside it, and one
+database of a dump.
 
-About 90 seconds on two cores; HOTFLEET_CAMPAIGN=full runs the whole sweep of kills (6 minutes more)."""
+About 2 minutes on two cores."""
 
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agents.applications.stored import Stored, StoredPart
+from agents.comeback import Way
 from agents.errors import ComebackFailed, ServiceDown
 from agents.plan import SourceRequest
 from tests.live.daemons import Daemon, bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
-from tests.live.postgresql import _AS_POSTGRES, Cluster
+from tests.live.postgresql import _AS_POSTGRES, Cluster, as_postgres
 
 
 class Service(Cluster):
@@ -218,3 +222,80 @@ def test_a_cluster_without_a_service_is_stopped_and_started_by_its_own_program(
     assert_whole(cluster)
     # by this id it is ended
     (cluster.daemon.state / "pid").write_text(str(started))
+
+
+@pytest.mark.parametrize("method", ["snapshot", "copy"])
+def test_it_runs_beside_the_present_one(console: Console, cluster: Service, method: str) -> None:
+    outcome = console.back_up(source(cluster, method))
+    before = write_more(cluster)
+    cluster.sql("alter system set archive_command = 'touch /tmp/hotfleet-was-here'")
+    stored, known = stored_of(outcome, "postgresql", str(cluster.data))
+    folder, server = Path("/var/lib") / f"hotfleet-beside-{console.id}", cluster.pid
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    back = bring_back(console, stored, known, way=Way.BESIDE, folder=str(folder), port=port)
+    try:
+        other = Other(cluster, folder / "socket", port)
+        assert assert_whole(other) < before
+        assert other.sql("show config_file") == str(folder / "postgresql.conf")
+        assert (cluster.pid, count_writes(cluster)) == (server, before), "the present one noticed nothing"
+    finally:
+        subprocess.run(["/bin/sh", "-c", back.stop_line], check=True, capture_output=True)
+    assert not folder.exists()
+    cluster.stop()
+    assert_device_is_clean(console)
+
+
+class Other(Cluster):
+    """A server that runs already."""
+
+    def __init__(self, cluster: Cluster, folder: Path, port: int) -> None:
+        self.binaries, self.socket, self._port = cluster.binaries, folder, port
+
+    def run(
+        self, program: str, *words: str | Path, check: bool = True, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        way = (f"PGHOST={self.socket}", f"PGPORT={self._port}")
+        return as_postgres("env", *way, self.binaries / program, *words, check=check, text=text)
+
+
+def test_what_does_not_start_beside_leaves_nothing(console: Console, cluster: Service) -> None:
+    stored = torn(console, cluster)
+    folder = Path("/var/lib") / f"hotfleet-beside-{console.id}"
+    with pytest.raises(ComebackFailed):
+        bring_back(console, stored, None, way=Way.BESIDE, folder=str(folder), port=15999)
+    assert not folder.exists()
+    assert_whole(cluster)
+
+
+def test_one_database_of_a_dump_comes_back_under_a_new_name(console: Console, cluster: Service) -> None:
+    outcome = console.back_up(source(cluster, "dump"))
+    then = count_writes(cluster)
+    now = write_more(cluster)
+    stored, known = stored_of(outcome, "postgresql", str(cluster.data))
+    name = 'post"gres restored'
+    bring_back(console, stored, known, way=Way.DATABASE, part="postgres.dump", new_name=name)
+    query = "select count(*) from pgbench_history"
+    assert int(cluster.sql(query, database=name)) == then and count_writes(cluster) == now
+    bring_back(
+        console,
+        stored,
+        known,
+        way=Way.DATABASE,
+        part="postgres.dump",
+        new_name="one",
+        table="pgbench_tellers",
+    )
+    assert cluster.sql(
+        "select relname from pg_class where relkind = 'r' and relname ~ 'pgbench'", database="one"
+    ) == ("pgbench_tellers")
+    # a name that is taken is left alone, and nothing else is left
+    with pytest.raises(ComebackFailed) as caught:
+        bring_back(console, stored, known, way=Way.DATABASE, part="postgres.dump", new_name="one")
+    assert "already exists" in caught.value.message
+    assert sorted(cluster.sql("select datname from pg_database").split("\n")) == sorted(
+        ["postgres", "template0", "template1", name, "one"]
+    )
+    cluster.stop()
+    assert_device_is_clean(console)
