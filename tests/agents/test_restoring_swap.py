@@ -120,6 +120,37 @@ def test_wherever_it_dies_all_is_old_or_all_is_new(place: Place) -> None:
     assert len(states) > 15 and states[0] is False and states == sorted(states)
 
 
+def test_wherever_a_merge_dies_each_thing_is_old_or_new(place: Place) -> None:
+    for name, is_folder in (("file", False), ("becomes a folder", True)):
+        (place.destination / name).write_text("old")
+        (place.new / name).mkdir() if is_folder else (place.new / name).write_text("new")
+    (place.new / "becomes a folder" / "file").write_text("new")
+    (place.destination / "becomes a file").mkdir()
+    (place.destination / "becomes a file" / "file").write_text("old")
+    (place.new / "becomes a file").write_text("new")
+    original, staged = place.folder / "original", place.folder / "staged"
+    subprocess.run(["cp", "-a", place.destination, original], check=True)
+    subprocess.run(["cp", "-a", place.staging, staged], check=True)
+    path, seen = place.environment["PATH"], set()
+    words = ["merge", str(place.staging), place.identity, "replace", "x", str(place.program)]
+    for calls in range(1, 200):
+        cut_after(place, calls)
+        status = run_in_group(place, *words, str(place.destination), items=[])
+        place.environment["PATH"] = path
+        assert place.back() == 0
+        assert not place.staging.exists()
+        told = {file.read_text() for file in place.destination.rglob("*") if file.is_file()}
+        assert len([file for file in place.destination.rglob("*") if file.is_file()]) == 3, calls
+        seen.add(frozenset(told))
+        if status == 0:
+            break
+        for source, target in ((original, place.destination), (staged, place.staging)):
+            subprocess.run(["rm", "-rf", target], check=True)
+            subprocess.run(["cp", "-a", source, target], check=True)
+    assert status == 0
+    assert seen == {frozenset({"old"}), frozenset({"old", "new"}), frozenset({"new"})}
+
+
 def assert_state(destination: Path, *, is_new: bool) -> None:
     assert (destination / "data" / "sub" / "file").read_text() == ("new" if is_new else "destination")
     assert (destination / "data" / "only here").exists() is not is_new
