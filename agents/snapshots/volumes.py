@@ -89,12 +89,23 @@ done
 #    suspended before and after it is nobody's. Its half-made table is dropped, the one that it had goes on.
 # 2. The snapshot goes when it has our name and our tag; nothing to do when it is gone. It may be busy for
 #    moments: a program that read it is dying, udev looks at it.
+#    An lvcreate that was killed after the kernel made a thin snapshot and before its pool counted it leaves
+#    a pool in which LVM can do nothing any more ("already contain thin device", seen with kill -9): it would
+#    make the snapshot again. So it is counted, as lvcreate was about to do.
 # 3. A killed lvcreate may leave "-real" behind, which belongs to an origin only while it has snapshots.
 _REMOVE = """
 place=$1 mapped=${2-} origin=${3-}
 case $place in */hotfleet-*-*-*-*) ;; *) echo "$place is no snapshot of a run" >&2; exit 1 ;; esac
 is_suspended() { [ "$(dmsetup info -c --noheadings -o suspended "$1" 2>/dev/null)" = Suspended ]; }
 list() { lvm lvs --noheadings --separator ' ' -o "$2" -S "vg_name=\\"${1%/*}\\" && lv_name=\\"${1#*/}\\""; }
+count_made() {
+  set -- $(list "$place" vg_name,pool_lv,transaction_id)
+  [ $# = 3 ] || return 0
+  pool=$(printf %s "$1" | sed 's/-/--/g')-$(printf %s "$2" | sed 's/-/--/g')-tpool made=$3
+  set -- "$(list "$1/$2" transaction_id)" $(dmsetup status --noflush "$pool")
+  [ "${4-} ${5-} ${1##* }" = "thin-pool $made $((made + 1))" ] || return 0
+  dmsetup message "$pool" 0 "set_transaction_id $made $((made + 1))"
+}
 if [ -n "$mapped" ] && is_suspended "$mapped"; then
   list "$origin" lv_name >/dev/null
   sleep 1
@@ -112,6 +123,7 @@ while :; do
   lvm lvremove -q -f -y -A n "$place" >/dev/null && continue
   tries=$((tries + 1))
   [ "$tries" -lt 3 ] || exit 1
+  count_made
   sleep 1
 done
 if [ -n "$mapped" ] && dmsetup info "$mapped-real" >/dev/null 2>&1; then

@@ -226,3 +226,37 @@ def test_a_file_system_that_a_killed_lvcreate_left_frozen_goes_on(vm: Vm, kind: 
         if frozen:
             break
     assert frozen, "lvcreate was always killed too late"
+
+
+# What an lvcreate leaves that was killed between its steps: the kernel has the snapshot, its pool has not
+# counted it, and LVM's metadata still order it.
+_HALF_MADE = """
+set -eu
+lvcreate -q -y -A n -s --addtag hotfleet -k y -n {name} data/thin
+vgcfgbackup -q -f /run/whole data
+awk -v order='message1 {{ create = "{name}" }}' '
+  /type = "thin-pool"/ {{ is_pool = 1 }}
+  {{ print }}
+  is_pool && /transaction_id/ {{ print order; is_pool = 0 }}
+' /run/whole >/run/half
+vgcfgrestore -q -y --force -f /run/half data
+read -r _ _ _ counted _ <<END
+$(dmsetup status --noflush data-pool-tpool)
+END
+dmsetup message data-pool-tpool 0 "set_transaction_id $counted $((counted - 1))"
+"""
+
+
+@pytest.mark.full
+def test_a_pool_that_a_killed_lvcreate_left_stuck_makes_snapshots_again(vm: Vm) -> None:
+    name = "hotfleet-killed-r3-0-0"
+    vm.run(_HALF_MADE.format(name=name))
+    stuck = vm.run(f"lvremove -f -y -A n data/{name} 2>&1 && echo gone", check=False)
+    assert "already contain thin device" in stuck and "gone" not in stuck, (
+        "the control: LVM alone does not go on"
+    )
+    undo = remove_command(f"data/{name}", "data/thin")
+    for _ in range(2):
+        vm.run(undo.shell_line())
+    assert_volumes_are_well(vm)
+    vm.run("lvcreate -q -y -s -k y -n after data/thin && lvremove -q -f -y data/after")
