@@ -106,7 +106,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "pauses": describe_pauses(pauses),
         "phases": make_phases(run, phases, now),
         "freezes": show_freezes(freezes),
-        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.DOWNLOAD),
+        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD),
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
         "report": make_report(run, len(points)),
         "points": show_points(points),
@@ -116,7 +116,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "files": list(files[:MOST_FILES]) if run.problem_count else [],
         "newest_point": _newest_point(run) if is_unprotected else None,
         "asks_for_point": is_unprotected,
-        "restore": describe_restore(run) if run.kind == Run.RESTORE else None,
+        "restore": describe_restore(run) if run.kind in (Run.RESTORE, Run.COMEBACK) else None,
         "download": Download.objects.filter(run=run).first() if run.kind == Run.DOWNLOAD else None,
         "ticks": make_ticks(run) if run.kind == Run.PROBE else [],
     }

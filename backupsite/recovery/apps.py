@@ -9,6 +9,7 @@ class RecoveryConfig(AppConfig):
     def ready(self) -> None:
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
+        from backupsite.recovery.comebacks import ComeBack
         from backupsite.recovery.downloads import Fetch
         from backupsite.recovery.drills import Prove
         from backupsite.recovery.forecasts import Foresee
@@ -17,7 +18,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.stored import repair
         from backupsite.runs import afterwork, kinds, tick
 
-        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee()):
+        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee(), ComeBack()):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(catching_up.look)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from backupsite.recovery import (
+    comeback_page,
     compare_page,
     download_pages,
     drill_pages,
     point_page,
     points_pages,
     restore_page,
+    restores_page,
     search_page,
     undo_page,
     versions_page,
@@ -24,6 +26,7 @@ urlpatterns: list[URLPattern] = [
     path("points/<uuid:pk>/open/", point_page.point_open, name="point-open"),
     path("points/<uuid:pk>/download/", download_pages.point_download, name="point-download"),
     path("points/<uuid:pk>/drill/", drill_pages.point_drill, name="point-drill"),
+    path("points/<uuid:pk>/comeback/", comeback_page.point_comeback, name="point-comeback"),
     path("downloads/<uuid:pk>/", download_pages.download, name="download"),
     path("downloads/<uuid:pk>/file/", download_pages.download_file, name="download-file"),
     path("drills/", drill_pages.drills, name="drills"),
@@ -32,6 +35,7 @@ urlpatterns: list[URLPattern] = [
     path("devices/<slug:slug>/drill/", drill_pages.device_drill, name="device-drill"),
     path("devices/<slug:slug>/points/", points_pages.device_points, name="device-points"),
     path("devices/<slug:slug>/versions/", versions_page.path_versions, name="path-versions"),
+    path("restores/", restores_page.restores, name="restores"),
     path("restores/<int:number>/undo/", undo_page.restore_undo, name="restore-undo"),
     path("search/files/", search_page.search_files, name="search-files"),
     path("devices/<slug:slug>/restore/", restore_page.device_restore, name="device-restore"),

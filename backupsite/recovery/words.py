@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from agents.comeback import Way
 from agents.events import Consistency
 from agents.snapshots import providers
 from backupsite.policies.naming import name_source
@@ -126,15 +127,29 @@ class RestoreWords:
     point: RestorePoint | None
 
 
+WAYS = {Way.IN_PLACE: "its place", Way.BESIDE: "a place of its own", Way.DATABASE: "its server"}
+
+
 def describe_restore(run: Run) -> RestoreWords:
-    """Given a restore run, return what it restores to where. Runs one query."""
-    if "undo" in run.request:
-        return RestoreWords(f"Undo of run #{int(run.request['number'])}", "where it was before", None)
-    point = RestorePoint.objects.filter(pk=UUID(run.request["point"]), device=run.device).first()
-    names = [decode_path(name) for name in run.request["names"]]
-    target = run.request["target"]
-    where = make_visible(target) if target is not None else "its original place"
-    return RestoreWords(say_what(decode_folder(run.request["folder"]), names), where, point)
+    """Given a run that restores files or an application, return what it restores to where. Runs one query."""
+    wanted = run.request.get("point") or next(iter(run.request.get("points", ())), None)
+    point = RestorePoint.objects.filter(pk=UUID(wanted), device=run.device).first() if wanted else None
+    what, target = say_restore(run)
+    return RestoreWords(what, target, point)
+
+
+def say_restore(run: Run) -> tuple[str, str]:
+    """Given a run that restores, return what it restores and to where, ready to be shown. Pure."""
+    said = run.request
+    if "undo" in said:
+        return f"Undo of run #{int(said['number'])}", "where it was before"
+    if "way" in said:
+        name = said["new_name"] or said["folder"]
+        where = f"{WAYS[Way(said['way'])]}{f' as {make_visible(name)}' if name else ''}"
+        return name_source(said["source"]), where
+    target = said["target"]
+    what = say_what(decode_folder(said["folder"]), [decode_path(name) for name in said["names"]])
+    return what, make_visible(target) if target is not None else "its original place"
 
 
 def say_what(folder: str, names: list[str]) -> str:

@@ -58,6 +58,7 @@ SECTIONS = (
         "Recover",
         (
             Item("Restore points", "point", "points", on_phone=True),
+            Item("Restores", "restore", "restores"),
             Item("Restore drills", "drill", "drills"),
         ),
     ),

@@ -1,0 +1,114 @@
+"""The form by which an application comes back."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from django import forms
+
+from agents.applications.services import is_service_name
+from agents.comeback import Way
+from backupsite.recovery.comebacks import Options
+from backupsite.recovery.restore_form import check_target
+from backupsite.web.choices import Choice
+from backupsite.web.visible import make_visible
+
+TITLES = {Way.IN_PLACE: "In place", Way.BESIDE: "Beside what runs", Way.DATABASE: "One database"}
+_PLAIN = {"spellcheck": "false", "autocomplete": "off"}
+LONGEST_NAME = 63  # what PostgreSQL takes
+
+
+class ComebackForm(forms.Form):
+    """`options` are what the restore point allows; only what is possible can be chosen."""
+
+    way = forms.ChoiceField(label="How it comes back", widget=forms.RadioSelect)
+    services = forms.CharField(
+        label="Services that stop meanwhile",
+        required=False,
+        help_text="Their names, with spaces between; empty: those that are known.",
+        widget=forms.TextInput(attrs=_PLAIN),
+    )
+    keep = forms.BooleanField(
+        label="Keep what is there beside it",
+        required=False,
+        help_text="Under its name with the number of the run, until you remove it: the way back by hand.",
+    )
+    folder = forms.CharField(label="New folder", required=False, widget=forms.TextInput(attrs=_PLAIN))
+    port = forms.IntegerField(label="Port", required=False, min_value=1024, max_value=65535)
+    part = forms.ChoiceField(label="Database", required=False)
+    new_name = forms.CharField(
+        label="Its new name", required=False, max_length=LONGEST_NAME, widget=forms.TextInput(attrs=_PLAIN)
+    )
+    table = forms.CharField(
+        label="Only this table", required=False, max_length=200, widget=forms.TextInput(attrs=_PLAIN)
+    )
+    typed = forms.CharField(label="Name of the device", required=False, widget=forms.TextInput(attrs=_PLAIN))
+    token = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, options: Options, device_name: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.options = options
+        self.device_name = device_name
+        ways: Any = self.fields["way"]
+        ways.choices = [
+            (each.way.value, Choice(TITLES[each.way], make_visible(each.reason)))
+            for each in options.choices
+            if each.is_possible
+        ]
+        parts: Any = self.fields["part"]
+        names = [name for each in options.choices for name in each.databases]
+        parts.choices = [(name, make_visible(name.removesuffix(".dump"))) for name in names]
+
+    @property
+    def chosen(self) -> str:
+        return str(self.data.get("way", "")) if self.is_bound else str(self.initial.get("way", ""))
+
+    def clean_services(self) -> list[str]:
+        names = str(self.cleaned_data["services"]).split()
+        for name in names:
+            if not is_service_name(name):
+                raise forms.ValidationError(f"{make_visible(name)} cannot be the name of a service.")
+        return names
+
+    def clean_folder(self) -> str:
+        if self.chosen != Way.BESIDE:
+            return ""
+        try:
+            folder = check_target(str(self.cleaned_data["folder"]))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+        if posixpath.dirname(folder) == "/":
+            raise forms.ValidationError("Name a folder below another one, for example in /var/lib.")
+        return folder
+
+    def clean_port(self) -> int:
+        port = self.cleaned_data["port"]
+        if self.chosen == Way.BESIDE and port is None:
+            raise forms.ValidationError("It needs a port of its own.")
+        return int(port or 0)
+
+    def clean_new_name(self) -> str:
+        name = str(self.cleaned_data["new_name"])
+        if self.chosen == Way.DATABASE and not name:
+            raise forms.ValidationError("Give the name under which it comes back.")
+        return name
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"])
+        if self.chosen == Way.IN_PLACE and typed != self.device_name:
+            raise forms.ValidationError(
+                f"Type {make_visible(self.device_name)}, the name of the device whose data is replaced."
+            )
+        return typed
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.chosen == Way.DATABASE and not cleaned.get("part"):
+            self.add_error("part", "Choose one of the databases.")
+        return cleaned
+
+    def make_wish(self) -> dict[str, Any]:
+        """Given a valid form, return what it asks for."""
+        names = ("way", "services", "keep", "folder", "port", "part", "new_name", "table")
+        return {name: self.cleaned_data[name] for name in names}

@@ -1,0 +1,96 @@
+"""The page on which an application comes back from a restore point."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from agents.comeback import Way
+from agents.errors import PlanRefused
+from backupsite.accounts import audit
+from backupsite.recovery.comeback_form import TITLES, ComebackForm
+from backupsite.recovery.comebacks import Options, ask_comeback, find_options
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.restore_form import say_moment
+from backupsite.recovery.words import ShownPoint
+from backupsite.web.visible import make_visible
+
+FIRST_PORT = 15432
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def point_comeback(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask how the application of a restore point comes back, and start it. 404 for a point of files."""
+    point = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
+    if point.source.startswith("/"):
+        raise Http404("files, no application")
+    given = request.POST if request.method == "POST" else None
+    named = given.get("services", "").split() if given is not None else []
+    try:
+        options = find_options(point, named)
+    except (PlanRefused, ValueError) as error:
+        refusal = error if isinstance(error, PlanRefused) else PlanRefused(str(error))
+        return render(request, "recovery/comeback_refused.html", _frame(point) | {"refusal": refusal})
+    form = ComebackForm(
+        given, initial=_propose(point, options), options=options, device_name=point.device.name
+    )
+    if given is not None and form.is_valid():
+        return redirect(_ask(request, point, form))
+    context = _frame(point) | {
+        "form": form,
+        "home": options.home,
+        "refused": [
+            (TITLES[each.way], make_visible(each.reason), make_visible(each.remedy))
+            for each in options.choices
+            if not each.is_possible
+        ],
+        "size_bytes": options.stored.size_bytes,
+        "has_ways": any(each.is_possible for each in options.choices),
+    }
+    return render(request, "recovery/comeback.html", context, status=422 if given is not None else 200)
+
+
+def _ask(request: HttpRequest, point: RestorePoint, form: ComebackForm) -> str:
+    """Ask for the comeback and return the address of its run."""
+    with transaction.atomic():
+        wish, token = form.make_wish(), str(form.cleaned_data["token"])
+        run = ask_comeback(point, wish, token=token, requested_by=request.user.get_username())
+        detail = {"run": run.number, "source": make_visible(point.source), "way": wish["way"]}
+        audit.record(request, "device.comeback", point.device.name, detail | {"point": str(point.pk)})
+    return run.get_absolute_url()
+
+
+def _propose(point: RestorePoint, options: Options) -> dict[str, object]:
+    possible = [each for each in options.choices if each.is_possible]
+    name = f"{options.stored.application}-restored"
+    database = next((each.databases[0] for each in possible if each.databases), "")
+    return {
+        "way": (possible[0].way if possible else Way.IN_PLACE).value,
+        "services": " ".join(options.home.services),
+        "keep": True,
+        "folder": f"/var/lib/{name}",
+        "port": FIRST_PORT,
+        "part": database,
+        "new_name": f"{database.removesuffix('.dump')}_restored"[:63] if database else "",
+        "token": uuid.uuid4(),
+    }
+
+
+def _frame(point: RestorePoint) -> dict[str, object]:
+    name = make_visible(point.device.name)
+    return {
+        "point": point,
+        "device": point.device,
+        "shown": ShownPoint(point),
+        "moment": say_moment(point),
+        "crumbs": [
+            ("Devices", reverse("devices")),
+            (name, point.device.get_absolute_url()),
+            ("Restore an application", ""),
+        ],
+    }

@@ -1,0 +1,129 @@
+"""The run that brings an application back: in place, beside what runs, or one database of a dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from agents.applications.comebacks import Home, find_home
+from agents.applications.stored import Stored
+from agents.comeback import Choice, ComebackOutcome, ComebackRequest, Way, choices, comeback
+from agents.errors import PlanRefused
+from agents.events import Said, Tell
+from agents.facts import Instance
+from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
+from backupsite.fleet.sessions import open_session
+from backupsite.policies.known import read_known_facts
+from backupsite.recovery.drills import list_set, points_of, stored_of
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.places import place_of
+from backupsite.runs.kinds import Control, Ended, QueueName
+from backupsite.runs.models import Run
+from backupsite.runs.requests import lock_numbers, request_run
+from backupsite.runs.states import State
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is known before anything is asked for: where the application belongs, and each way back."""
+
+    stored: Stored
+    home: Home
+    choices: tuple[Choice, ...]
+
+    def choice(self, way: str) -> Choice | None:
+        return next((each for each in self.choices if each.way == way and each.is_possible), None)
+
+
+def find_options(point: RestorePoint, services: Sequence[str] = ()) -> Options:
+    """Given a restore point of an application and the services that a person named, return what is possible.
+    Runs one query. Raise PlanRefused when it does not come back by itself."""
+    points = list_set(point)
+    facts = read_known_facts(point.device)
+    if facts is None:
+        raise PlanRefused("Nothing is known about the device.", remedy="Check the device first.")
+    stored = make_stored(points)
+    known = known_instance(point.device, stored)
+    found = choices(stored, facts, known, tuple(services))
+    return Options(stored, find_home(stored, facts, known, tuple(services)), found)
+
+
+def make_stored(points: Sequence[RestorePoint]) -> Stored:
+    """Given the restore points of one source and one backup, return them with the places where they were."""
+    stored = stored_of(points)
+    return replace(stored, paths=stored.parts[0].paths) if stored.is_files else stored
+
+
+def known_instance(device: Device, stored: Stored) -> Instance | None:
+    """Return the application as it was seen last; None when nobody saw it, or nothing can be read of it."""
+    facts = read_known_facts(device)
+    return facts.instance(stored.application, stored.instance) if facts is not None else None
+
+
+def ask_comeback(point: RestorePoint, wish: dict[str, Any], *, token: str, requested_by: str) -> Run:
+    """Ask for a comeback. `wish` is `way`, `services`, `keep`, `folder`, `port`, `part`, `new_name`, `table`.
+    A form is one comeback, however often it is sent: `token` is its own."""
+    ids = sorted(str(each.pk) for each in list_set(point))
+    with transaction.atomic():
+        lock_numbers()
+        asked = Run.objects.filter(kind=Run.COMEBACK, device=point.device, request__form=token).first()
+        if asked is not None:
+            return asked
+        request = {"points": ids, "source": point.source, **wish, "form": token}
+        return request_run(Run.COMEBACK, point.device, request=request, requested_by=requested_by)
+
+
+class ComeBack:
+    """Brings an application back on its device."""
+
+    name = Run.COMEBACK
+    queue: QueueName = "interactive"
+    may_retry = False
+
+    def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        outcome = comeback(make_request(run), lambda: open_session(run.device), tell=tell, control=control)
+        for sentence in say_outcome(outcome):
+            tell(Said(sentence))
+        return Ended(State.SUCCEEDED)
+
+
+def make_request(run: Run) -> ComebackRequest:
+    """Given a run, return what the flow is asked for. Raise PlanRefused when a restore point is gone."""
+    points, said = points_of(run), run.request
+    stored = make_stored(points)
+    return ComebackRequest(
+        console_id=settings.CONSOLE_ID,
+        run_id=run.id.hex,
+        place=place_of(points[0].repository),
+        binary=console_restic(),
+        is_local=run.device.is_local,
+        stored=stored,
+        way=Way(said["way"]),
+        known=known_instance(run.device, stored),
+        services=tuple(said["services"]),
+        keep_ending=f"before-run-{run.number}" if said["keep"] else "",
+        folder=said["folder"],
+        port=int(said["port"]),
+        part=said["part"],
+        new_name=said["new_name"],
+        table=said["table"],
+    )
+
+
+def say_outcome(outcome: ComebackOutcome) -> list[str]:
+    """Given what came out, return the sentences that a person needs afterwards."""
+    sentences = []
+    if outcome.down_s:
+        sentences.append(
+            f"It stood still for {outcome.down_s:.1f} s and answered after {outcome.answered_s:.1f} s."
+        )
+    if outcome.kept:
+        sentences.append(f"What was there before is kept in {', '.join(outcome.kept)}: remove it by hand.")
+    if outcome.stop_line:
+        sentences.append(f"To end and remove what runs beside: {outcome.stop_line}")
+    return sentences
