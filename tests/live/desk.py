@@ -32,6 +32,8 @@ from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
+from backupsite.recovery.drill_models import DrillQuestion  # noqa: E402
+from backupsite.recovery.drills import ask_drill  # noqa: E402
 from backupsite.recovery.index import catching_up, files  # noqa: E402
 from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
@@ -111,6 +113,18 @@ def ask(kind: str, device: str) -> int:
     found = Device.objects.get(slug=device)
     policy = Policy.objects.get(assignments__device=found) if kind == Run.BACKUP else None
     return requests.request_run(kind, found, policy=policy, request={}, requested_by=ME.name).number
+
+
+def ask_to_drill(point: str) -> int:
+    """Ask for a drill as the button of a restore point does. Return its run's number."""
+    return ask_drill(RestorePoint.objects.get(pk=point), requested_by=ME.name).number
+
+
+def ask_in_drills(device: str, text: str, value: str) -> None:
+    """Have the drills of a device's only source ask for more than a value."""
+    policy = Policy.objects.get(assignments__device__slug=device)
+    source = policy.sources.get()
+    DrillQuestion.objects.create(policy=policy, source=source.key, text=text, comparison=">", value=value)
 
 
 def ask_folder(point: str, folder: str) -> int:
@@ -194,6 +208,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         set_policy,
         set_sources,
         ask,
+        ask_to_drill,
+        ask_in_drills,
         ask_folder,
         read_folder,
         list_paths,

@@ -1,0 +1,91 @@
+"""Drills through a whole console: its worker backs up, drills on the console's machine, and writes down what came."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agents.plan import SCRATCH_PARENT
+from tests.live.ground import Device
+from tests.live.site import Enrolled, LiveSite, run_site
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(live_ground: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    with run_site(tmp_path_factory.mktemp("console") / "home") as site:
+        yield site
+
+
+def drill(enrolled: Enrolled, point: str, state: str) -> dict[str, object]:
+    """Drill a restore point; return the evidence."""
+    run = enrolled.site.wait_for_state(enrolled.site.do("ask_to_drill", point=point), state, timeout_s=180)
+    (found,) = enrolled.site.rows("SELECT * FROM recovery_drill WHERE run_id = ?", run["id"])
+    left = [path for path in Path(SCRATCH_PARENT).glob(f".hotfleet-{enrolled.id}*")]
+    assert not left, "a drill leaves nothing behind"
+    return dict(found)
+
+
+def state_of(enrolled: Enrolled, point: str) -> str:
+    (found,) = [each for each in enrolled.points() if each["id"] == point]
+    return str(found["drill_state"])
+
+
+def test_files_are_proven_and_a_repository_that_rots_is_an_alert(site: LiveSite, device: Device) -> None:
+    folder = device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(1_000_000))
+    (folder / "\udcff").write_text("a name that is no text")
+    enrolled = site.enrol(device, folder)
+    enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    assert state_of(enrolled, point) == "none"
+    evidence = drill(enrolled, point, "succeeded")
+    assert evidence["result"] == "passed"
+    assert [check[0] for check in json.loads(str(evidence["checks"]))] == ["restore", "manifest", "hashes"]
+    assert (evidence["files"], len(json.loads(str(evidence["hashes"])))) == (2, 2)
+    assert state_of(enrolled, point) == "proven"
+    assert enrolled.notices() == []
+    rot(enrolled.repository)
+    evidence = drill(enrolled, point, "failed")
+    assert evidence["result"] == "failed"
+    assert state_of(enrolled, point) == "failed"
+    (notice,) = enrolled.notices()
+    assert (notice["kind"], notice["url"]) == ("drill-failed", f"/drills/{evidence['id']}/")
+
+
+def test_a_database_answers_the_persons_question(site: LiveSite, device: Device) -> None:
+    path = device.btrfs / "app.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table account (id integer primary key)")
+        database.executemany("insert into account values (?)", [(number,) for number in range(5000)])
+        database.commit()
+    enrolled = site.enrol(device, device.btrfs)
+    source = {"application": "sqlite", "instance": str(path), "method": "stream"}
+    fields = {"schedule": "manual", "every_minutes": 60}
+    site.do("set_sources", device=enrolled.slug, sources=[source], fields=fields)
+    enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    site.do("ask_in_drills", device=enrolled.slug, text="select count(*) from account", value="4999")
+    evidence = drill(enrolled, point, "succeeded")
+    names = [check[0] for check in json.loads(str(evidence["checks"]))]
+    assert {"start", "integrity_check", "question 1"} <= set(names)
+    site.do("ask_in_drills", device=enrolled.slug, text="select count(*) from account", value="5000")
+    evidence = drill(enrolled, point, "failed")
+    failed = [check[0] for check in json.loads(str(evidence["checks"])) if not check[1]]
+    assert failed == ["question 2"]
+
+
+def rot(repository: Path) -> None:
+    """Change bytes in the middle of the largest pack, as a disk does."""
+    packs = sorted((repository / "data").glob("*/*"), key=lambda each: each.stat().st_size)
+    with packs[-1].open("r+b") as file:
+        file.seek(200_000)
+        file.write(b"rot")
