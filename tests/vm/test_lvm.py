@@ -180,14 +180,14 @@ def test_a_power_cut_leaves_volumes_that_the_next_run_removes(
     vm.boot()
     left = vm.run("lvs --noheadings -o lv_name @hotfleet").split()
     assert len(left) == 3 and all(name.startswith(f"hotfleet-{console.id}-") for name in left)
-    vm.run("lvcreate -q -y -s -l 6 --addtag hotfleet -n hotfleet-another-run-0-0 data/ext")
-    vm.run("lvcreate -q -y -s -l 6 -n hotfleet-notes data/ext")
-    console.back_up(sources[0])
-    assert sorted(vm.run("lvs --noheadings -o lv_name -S 'lv_name=~hotfleet'").split()) == [
-        "hotfleet-another-run-0-0",
-        "hotfleet-notes",
-    ]
-    vm.run("lvremove -q -f -y data/hotfleet-another-run-0-0 data/hotfleet-notes")
+    others = ["hotfleet-another-run-0-0", "hotfleet-notes"]
+    vm.run(f"lvcreate -q -y -s -l 6 --addtag hotfleet -n {others[0]} data/ext")
+    vm.run(f"lvcreate -q -y -s -l 6 -n {others[1]} data/ext")
+    try:
+        console.back_up(sources[0])
+        assert sorted(vm.run("lvs --noheadings -o lv_name -S 'lv_name=~hotfleet'").split()) == others
+    finally:
+        vm.run(f"lvremove -q -f -y data/{others[0]} data/{others[1]}")
     wait_until_clean(vm, console.id, timeout_s=20)
     assert_volumes_are_well(vm)
 
