@@ -4,6 +4,7 @@ dump under a new name."""
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import replace
 
 from agents.applications.comebacks import (
@@ -112,6 +113,13 @@ done
 class PostgreSqlComeback(Comeback):
     name = "postgresql"
     owner = "postgres"
+
+    def places(self, stored: Stored, known: tuple[str, ...]) -> tuple[str, ...]:
+        """The name tells where a cluster is that nobody sees any more: its path, or that of Debian."""
+        if known:
+            return known
+        is_debian = re.fullmatch(r"[0-9.]{1,8}/[A-Za-z0-9_.-]{1,100}", stored.instance)
+        return (f"/var/lib/postgresql/{stored.instance}",) if is_debian else (stored.instance,)
 
     def choices(self, stored: Stored, home: Home) -> tuple[Choice, ...]:
         if stored.way == DUMP:
