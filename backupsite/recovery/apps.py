@@ -7,6 +7,7 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from backupsite.recovery import drill_due
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
@@ -21,5 +22,6 @@ class RecoveryConfig(AppConfig):
         for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee(), ComeBack()):
             kinds.register(kind)
         tick.add_step(repair)
+        tick.add_step(drill_due.look)
         tick.add_step(catching_up.look)
         afterwork.add_step(catching_up.after_run)

@@ -24,6 +24,7 @@ from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.windows import COLD, HOT, WINDOW_LASTS, Window, first_window, is_taken_hot, may_wait
+from backupsite.recovery.drill_due import note_backup
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
@@ -259,6 +260,7 @@ def keep_points(
         for point in outcome.points
     )
     restate([run.device_id])
+    note_backup(run.policy_id, run.device_id, {point.source for point in outcome.points}, now)
     device = Device.objects.get(pk=run.device_id)
     keep_facts(device, to_json(join_facts(read_known_facts(device), outcome.facts, asked)))
 

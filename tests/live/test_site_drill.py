@@ -1,4 +1,4 @@
-"""Drills through a whole console: its worker backs up, drills on the console's machine, and writes down what came."""
+"""Drills through a whole console: its worker backs up, drills on its own machine, writes it down."""
 
 from __future__ import annotations
 

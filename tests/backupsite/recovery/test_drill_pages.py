@@ -15,6 +15,7 @@ from agents.drilling.evidence import Check, Evidence, FileHash
 from backupsite.accounts.models import AuditEvent
 from backupsite.alerts.models import Notice
 from backupsite.fleet.models import Device
+from backupsite.policies.models import Policy
 from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
 from backupsite.recovery.drill_models import Drill, DrillRule
 from backupsite.recovery.models import RestorePoint
@@ -67,7 +68,7 @@ def test_a_device_with_points_was_never_drilled_until_it_was(operator: Client, p
 
 
 def test_the_evidence_is_shown(operator: Client, stranger: Client, point: RestorePoint) -> None:
-    DrillRule.objects.create(policy=point.policy, rto=timedelta(seconds=30))
+    DrillRule.objects.create(policy=Policy.objects.get(), rto=timedelta(seconds=30))
     hashes = (FileHash("/srv/\udcff\u202eevil", 7, "ab" * 32),)
     drill = make_drill(point, make_evidence(hashes=hashes, notes=("nobody looked at the mail",)))
     text = read(operator, drill.get_absolute_url())

@@ -1,0 +1,146 @@
+"""Drills that the rules of policies ask for: claimed when they are due, told when none comes to a result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+
+from backupsite.alerts import notices
+from backupsite.policies.models import PolicyDevice, Source
+from backupsite.policies.naming import name_source
+from backupsite.policies.windows import MODE_OUT
+from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
+from backupsite.recovery.drills import ask_drill
+from backupsite.recovery.models import RestorePoint
+from backupsite.runs import tick
+from backupsite.runs.due import SCHEDULE
+from backupsite.runs.models import Run
+from backupsite.runs.requests import ACTIVE
+
+log = logging.getLogger(__name__)
+
+DAY = timedelta(days=1)
+# How often a source has to be drilled; each point of a source is new, so a day is the most it may wait.
+PERIODS = {DrillRule.EVERY: DAY, DrillRule.DAILY: DAY, DrillRule.WEEKLY: 7 * DAY, DrillRule.MONTHLY: 30 * DAY}
+# Drills wait for each other: this much later than asked for is no news.
+GRACE = DAY
+# They work one after the other: more that wait would only be older when their turn comes.
+MOST_WAITING = 10
+BATCH = 500
+
+
+def look(now: datetime) -> None:
+    """A step of the tick: plan what rules ask for, start what is due, tell what is overdue."""
+    if not DrillRule.objects.filter(rhythm__in=PERIODS).exists():
+        return
+    if now.second < tick.PACE_S:
+        # Once a minute: what policies say changes seldom, and comparing it with every turn is much to read.
+        plan(now)
+    start_due(now)
+    tell_overdue(now)
+
+
+def plan(now: datetime) -> int:
+    """Make the turns that are missing, remove those that no rule asks for. Return how many are new."""
+    asked = PolicyDevice.objects.filter(policy=OuterRef("policy"), device=OuterRef("device"))
+    source = Source.objects.filter(policy=OuterRef("policy"), key=OuterRef("source")).exclude(mode=MODE_OUT)
+    _ruled(DrillTurn.objects.all(), is_asked=False).delete()
+    DrillTurn.objects.exclude(Exists(asked)).delete()
+    DrillTurn.objects.exclude(Exists(source)).delete()
+    known = DrillTurn.objects.filter(
+        policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("key")
+    )
+    rows = _ruled(PolicyDevice.objects.filter(policy__sources__isnull=False))
+    rows = rows.annotate(key=F("policy__sources__key"), mode=F("policy__sources__mode"))
+    missing = rows.exclude(mode=MODE_OUT).exclude(Exists(known)).values_list("policy", "device", "key")
+    made = [
+        DrillTurn(policy_id=policy, device_id=device, source=key, next_due=now, since=now)
+        for policy, device, key in missing[:BATCH]
+    ]
+    DrillTurn.objects.bulk_create(made, ignore_conflicts=True)
+    return len(made)
+
+
+def _ruled(rows: QuerySet[Any], *, is_asked: bool = True) -> QuerySet[Any]:
+    asked = Q(policy__is_enabled=True, policy__drill_rule__rhythm__in=PERIODS)
+    return rows.filter(asked) if is_asked else rows.exclude(asked)
+
+
+def _with_newest() -> Any:
+    """Return the turns that have a restore point of their policy, with the newest of them."""
+    points = RestorePoint.objects.filter(
+        policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("source")
+    )
+    newest = points.order_by("-made_at", "part").values("pk")[:1]
+    turns = _ruled(DrillTurn.objects.select_related("policy", "device", "policy__drill_rule"))
+    return turns.annotate(newest=Subquery(newest)).filter(newest__isnull=False)
+
+
+def start_due(now: datetime) -> int:
+    """Ask for the drills that are due, while few of them wait; return how many."""
+    room = MOST_WAITING - Run.objects.filter(kind=Run.DRILL, state__in=ACTIVE).count()
+    due = _with_newest().filter(next_due__lte=now).order_by("next_due")[: max(room, 0)]
+    return sum(_start(turn, now) for turn in due)
+
+
+def _start(turn: Any, now: datetime) -> int:
+    """Claim a turn and ask for its drill in one transaction. Return 0 when somebody else did."""
+    rhythm = turn.policy.drill_rule.rhythm
+    # After each backup it is due again: `note_backup`.
+    upcoming = None if rhythm == DrillRule.EVERY else now + PERIODS[rhythm]
+    with transaction.atomic():
+        if not DrillTurn.objects.filter(pk=turn.pk, next_due=turn.next_due).update(next_due=upcoming):
+            return 0
+        point = RestorePoint.objects.select_related("device", "policy").get(pk=turn.newest)
+        run = ask_drill(point, requested_by=SCHEDULE)
+    log.info("Run %d drills %s of device %d.", run.number, turn.source, turn.device_id)
+    return 1
+
+
+def note_backup(policy_id: int | None, device_id: int, sources: Collection[str], now: datetime) -> None:
+    """Let the sources that a backup has just stored be due where each restore point is to be drilled. Call it
+    in the transaction that stores the points. Runs one query."""
+    turns = DrillTurn.objects.filter(policy=policy_id, device=device_id, source__in=sources)
+    turns.filter(policy__drill_rule__rhythm=DrillRule.EVERY).update(next_due=now)
+
+
+def tell_overdue(now: datetime) -> int:
+    """Write a notice for each source that was not drilled for too long, once until it is; return how many."""
+    count = 0
+    for rhythm, period in PERIODS.items():
+        turns = _with_newest().filter(policy__drill_rule__rhythm=rhythm, told_at=None)
+        late = turns.annotate(last=Coalesce("done_at", "since")).filter(last__lt=now - period - GRACE)
+        if rhythm == DrillRule.EVERY:
+            # Without a new restore point there is nothing to do.
+            late = late.exclude(next_due=None)
+        count += sum(_tell(turn, now) for turn in late[:BATCH])
+    return count
+
+
+def _tell(turn: Any, now: datetime) -> int:
+    rhythm = turn.policy.drill_rule.get_rhythm_display().lower()
+    said = f"Its last drill ended {turn.done_at:%Y-%m-%d %H:%M} UTC." if turn.done_at else "It never was."
+    newest = Drill.objects.filter(device=turn.device, source=turn.source).first()
+    if newest is not None and newest.result == Drill.IMPOSSIBLE:
+        said += f"\nThe newest could not be done: {newest.reason} {newest.remedy}"
+    with transaction.atomic():
+        claimed = DrillTurn.objects.filter(pk=turn.pk, told_at=None).update(told_at=now)
+        if claimed:
+            notices.tell(
+                "drill-overdue",
+                key=f"drill-overdue-{turn.pk}-{now:%Y%m%d%H%M%S}",
+                title=f"{turn.device.name}: restore drill overdue",
+                text=(
+                    f"{name_source(turn.source)} should be drilled by the policy {turn.policy.name}: "
+                    f"{rhythm}. {said}"
+                ),
+                url=reverse("device-drills", args=[turn.device.slug]),
+            )
+    return claimed
