@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from agents.comeback import Way
 from agents.errors import PlanRefused
 from backupsite.accounts import audit
+from backupsite.policies.naming import name_source
 from backupsite.recovery.comeback_form import TITLES, ComebackForm
 from backupsite.recovery.comebacks import Options, ask_comeback, find_options
 from backupsite.recovery.models import RestorePoint
@@ -81,13 +82,18 @@ def _propose(point: RestorePoint, options: Options) -> dict[str, object]:
     }
 
 
+def _in_a_sentence(words: str) -> str:
+    return words[0].lower() + words[1:]
+
+
 def _frame(point: RestorePoint) -> dict[str, object]:
     name = make_visible(point.device.name)
     return {
         "point": point,
         "device": point.device,
         "shown": ShownPoint(point),
-        "moment": say_moment(point),
+        "name": name_source(point.source),
+        "moment": _in_a_sentence(say_moment(point)),
         "crumbs": [
             ("Devices", reverse("devices")),
             (name, point.device.get_absolute_url()),

@@ -23,7 +23,7 @@ LONGEST_TARGET_BYTES = 3000
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 CONFLICTS: list[tuple[str, Any]] = [
     (Conflict.KEEP_BOTH, Choice("Keep both", "the restored copy gets a date in its name")),
-    (Conflict.REPLACE, Choice("Replace", "what is there is saved first")),
+    (Conflict.REPLACE, Choice("Replace", "what is there makes way, and is saved first")),
     (Conflict.SKIP, Choice("Skip", "only what is missing comes")),
 ]
 
