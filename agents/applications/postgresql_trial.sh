@@ -90,11 +90,15 @@ setting() { # a line of pg_controldata, at least, at most: what recovery needs, 
   echo "$value"
 }
 
-launch() { # waits until it answers; sets $server
-  "$bin/postgres" -D "$data" -c config_file=/ours/postgresql.conf \
+become_server() { # a word before and one after; only in a subshell, which it becomes
+  exec "$bin/postgres" ${1:+"$1"} -D "$data" -c config_file=/ours/postgresql.conf \
     -c max_connections="$(setting max_connections 20 5000)" \
     -c max_prepared_transactions="$(setting max_prepared_xacts 0 5000)" \
-    -c max_locks_per_transaction="$(setting max_locks_per_xact 64 5000)" >>/drill/log 2>&1 &
+    -c max_locks_per_transaction="$(setting max_locks_per_xact 64 5000)" ${2:+"$2"} 2>>/drill/log
+}
+
+launch() { # waits until it answers; sets $server
+  become_server "" "" >>/drill/log &
   server=$!
   until "$bin/pg_isready" -q -d template1; do
     kill -0 "$server" 2>/dev/null || fail "it does not start: $(grep -E 'FATAL|PANIC|ERROR' /drill/log | tail -n 5)"
@@ -107,11 +111,11 @@ ask() { "$bin/psql" -X -q -w -A -t -v ON_ERROR_STOP=1 -U "$user" "$@" </dev/null
 start() {
   launch
   user=postgres
-  if ! ask -d template1 -c 'select 1' >/dev/null 2>&1; then
+  if [ "$(ask -d template1 -c 'select rolsuper from pg_roles where rolname = current_user' 2>/dev/null)" != t ]; then
     # the first superuser of a cluster always has the number 10, whatever its name
     stop
     user=$(echo 'select rolname from pg_authid where oid = 10' \
-      | "$bin/postgres" --single -D "$data" -c config_file=/ours/postgresql.conf template1 2>>/drill/log \
+      | become_server --single template1 \
       | sed -n 's/.*rolname = "\(.*\)"[[:space:]]*(typeid = .*/\1/p' | head -n 1)
     [ -n "$user" ] || fail 'the cluster has no superuser'
     launch
@@ -123,10 +127,9 @@ start() {
 
 stop() {
   kill -s INT "$server" 2>/dev/null
+  wait "$server" 2>/dev/null # where it is a child of this step
   tries=0
   while kill -0 "$server" 2>/dev/null; do
-    # a zombie is there until the first process of the cage looks
-    case $(ps -o stat= -p "$server" 2>/dev/null) in Z*) break ;; esac
     tries=$((tries + 1))
     [ "$tries" -lt 1500 ] || fail 'it does not stop'
     sleep 0.2 2>/dev/null || sleep 1

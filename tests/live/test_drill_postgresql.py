@@ -152,3 +152,20 @@ def test_a_version_that_is_not_installed_is_no_failed_check(console: Prover, fol
         console.drill(console.store(folder / "data", "postgresql", "cold"))
     assert "apt install postgresql-12" in missing.value.remedy
     assert_device_is_clean(console)
+
+
+@full_only
+def test_a_cluster_that_is_like_no_other_is_proven(console: Prover, folder: Path) -> None:
+    """Another superuser, its WAL elsewhere, a transaction that was prepared, slots, a standby's marks."""
+    wal = own(folder / "w al")
+    words = (f"--waldir={wal}", "-U", "odd one", "-A", "trust")
+    cluster = Cluster(folder / "data", "max_prepared_transactions=10", "max_connections=333")
+    with cluster.create(*words):
+        ask = ("psql", "-X", "-q", "-U", "odd one", "-d", "postgres", "-c")
+        cluster.run(*ask, "create table t as select 1 n")
+        cluster.run(*ask, "begin; insert into t values (2); prepare transaction 'half'")
+        cluster.run(*ask, "select pg_create_physical_replication_slot('slot', true)")
+    (cluster.data / "standby.signal").touch()
+    half = Question("select gid from pg_prepared_xacts", "=", "half")
+    stored = console.store(folder, "postgresql", "cold")
+    assert_proven(console.drill(stored, half, Question("select n from t", "=", "1")), "start", "question 1")
