@@ -256,7 +256,7 @@ class _Work:
             swapper.accept()
         home = course.home
         self._tell(Said(f"{home.label} runs on the restored data: {', '.join(checks) or 'it answers'}."))
-        kept = tuple(f"{seat.path}.{ending}" for seat in course.seats) if ending else ()
+        kept = tuple(each.kept_path(ending) for each in swapper.stagings) if ending else ()
         places = tuple(seat.path for seat in course.seats)
         return ComebackOutcome(
             home.label, places, fetcher.files, fetcher.bytes, down_ms / 1000, answered_s, checks, kept,

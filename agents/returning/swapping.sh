@@ -43,6 +43,7 @@ swap_out() { # given a staging and its folder: what is there goes
 swap_in() { # given a staging and its folder
   enter "$1" || return 1
   coming_from "$2"
+  [ ! -e whole ] || rm -rf -- "$from/lost+found"
   each_name "$from" >coming.names
   while IFS= read -r name; do
     : >"in/$name" || return 1
@@ -98,12 +99,16 @@ in_use() {
   coming_from "${1%/*}"
   each_name leaving >leaving.names
   ls -ln /proc/[0-9]*/fd /proc/[0-9]*/cwd >open.files 2>/dev/null
+  [ ! -e whole ] || echo . >leaving.names
   while IFS= read -r name; do
+    seat=${1%/*}/$name
+    seat=${seat%/.}
     owner=$(stat -c %u "$from/$name" 2>/dev/null) || owner=0
-    seat=${1%/*}/$name owner=$owner awk '
+    seat=$seat staging=$1 owner=$owner awk '
       /^\/proc\/[0-9]+\/fd:$/ { process = $0; sub(/\/fd:$/, "", process); next }
       { at = index($0, " -> "); path = substr($0, at + 4); sub(/ \(deleted\)$/, "", path) }
       !at || (path != ENVIRON["seat"] && index(path, ENVIRON["seat"] "/") != 1) { next }
+      index(path, ENVIRON["staging"] "/") == 1 { next } # our own
       $9 ~ /^\/proc\/[0-9]+\/cwd$/ {
         if (ENVIRON["owner"] != 0 && $3 == ENVIRON["owner"]) { print $9 " works in " path; exit }
         next
@@ -147,6 +152,8 @@ keep_all() { # $ending: of the names that what was there gets
   for staging in "$@"; do
     (
       enter "$staging" || exit 1
+      # a folder that is a mount point has no room beside it
+      [ ! -e whole ] || { mv -T -- old "../$ending" && exit 0; } || exit 1
       each_name old >old.names
       while IFS= read -r name; do mv -T -- "old/$name" "../$name.$ending" || exit 1; done <old.names
     ) || return 1

@@ -154,13 +154,38 @@ def test_it_comes_back_over_a_server_that_runs(console: Console, cluster: Servic
     assert_device_is_clean(console)
 
 
+def test_a_data_directory_that_is_a_mount_point_is_replaced_entry_by_entry(
+    console: Console, machine: Device, tmp_path: Path
+) -> None:
+    data = machine.make_file_system("xfs", name=f"data-{console.id}", size_mb=512)
+    cluster = Service(data, tmp_path / "state", f"hotfleet-pg-{console.id}", "logging_collector=on")
+    cluster.create()
+    with cluster:
+        prepare(cluster, scale=1)
+        before = write_more(cluster)
+        stored, known = stored_of(console.back_up(source(cluster, "stream")), "postgresql", str(data))
+        write_more(cluster)
+        bring_back(console, stored, known, cluster.daemon.name)
+        assert assert_whole(cluster) == before
+        assert not [each for each in data.iterdir() if each.name.startswith(".")]
+        # and gives way again
+        bad, now = torn(console, cluster), write_more(cluster)
+        with pytest.raises(ComebackFailed):
+            bring_back(console, bad, None, cluster.daemon.name)
+        cluster.wait()
+        assert assert_whole(cluster) == now
+        assert not [each for each in data.iterdir() if each.name.startswith(".")]
+        cluster.stop()
+    assert_device_is_clean(console)
+
+
 def torn(console: Console, cluster: Service) -> Stored:
     """A restore point on which no server starts: its WAL is of no cluster."""
     cluster.stop()
     segments = {file: file.read_bytes() for file in (cluster.data / "pg_wal").iterdir() if file.is_file()}
     for file in segments:
         file.write_bytes(b"\0" * len(segments[file]))
-    (point,) = console.back_up(str(cluster.data)).points
+    (point,) = console.back_up(str(cluster.data), fallback="accept-live").points
     for file, good in segments.items():
         file.write_bytes(good)
     cluster.start()
