@@ -60,12 +60,12 @@ class Foresight(NamedTuple):
 
 def ask_forecast(wish: Wish, *, requested_by: str) -> Run:
     """Ask what a restore would do. Asking again while it is looked at is the same run."""
-    return request_run(Run.FORECAST, wish.point.device, request=_key(wish), requested_by=requested_by)
+    return request_run(Run.FORECAST, wish.device, request=_key(wish), requested_by=requested_by)
 
 
 def find_forecast(wish: Wish) -> Foresight | None:
     """Given a wish, return the newest look at it; None when there is none, or none of now. Runs one query."""
-    asked = Run.objects.filter(kind=Run.FORECAST, device=wish.point.device, request=_key(wish))
+    asked = Run.objects.filter(kind=Run.FORECAST, device=wish.device, request=_key(wish))
     run = asked.select_related("forecast").order_by("-number").first()
     if run is None or (run.ended_at is not None and run.ended_at < timezone.now() - FRESH_FOR):
         return None

@@ -5,21 +5,25 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.utils import timezone
 
 from agents.restore import Conflict
+from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.targets import list_targets
 from backupsite.web.choices import Choice
 from backupsite.web.formatting import format_ago
 from backupsite.web.visible import make_visible, shorten_middle
 
-TO_ORIGINAL, TO_FOLDER, TO_DOWNLOAD = "original", "folder", "download"
+TO_ORIGINAL, TO_FOLDER, TO_DEVICE, TO_DOWNLOAD = "original", "folder", "device", "download"
 LONGEST_TARGET_BYTES = 3000
+MOST_TARGETS = 100
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 CONFLICTS: list[tuple[str, Any]] = [
     (Conflict.KEEP_BOTH, Choice("Keep both", "the restored copy gets a date in its name")),
@@ -37,6 +41,12 @@ class RestoreForm(forms.Form):
         label="3. Where to",
         widget=forms.RadioSelect,
         error_messages={"invalid_choice": "Choose one of the places that are offered for this moment."},
+    )
+    onto = forms.CharField(
+        label="Name of the other device",
+        required=False,
+        help_text="Its host key is approved and its newest check was good.",
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off", "list": "targets"}),
     )
     target = forms.CharField(
         label="Folder on the device",
@@ -67,10 +77,11 @@ class RestoreForm(forms.Form):
     token = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(
-        self, *args: Any, points: Sequence[RestorePoint], device_name: str, is_picked: bool, **kwargs: Any
+        self, *args: Any, points: Sequence[RestorePoint], device: Device, is_picked: bool, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.device_name = device_name
+        self.device = device
+        self.targets = list(list_targets(device).values_list("name", flat=True)[:MOST_TARGETS])
         self.points = {str(point.pk): point for point in points}
         choices = [(key, describe_moment(point)) for key, point in self.points.items()]
         # Choices hold objects as labels on purpose: parts/choices.html draws both lines of a Choice.
@@ -78,18 +89,21 @@ class RestoreForm(forms.Form):
         moments.choices = choices
         places: Any = self.fields["to"]
         places.choices = self._list_places()
-        self.fields["target"].required = self.data.get("to", TO_FOLDER) == TO_FOLDER
+        self.fields["target"].required = self.data.get("to", TO_FOLDER) in (TO_FOLDER, TO_DEVICE)
         self.fields["conflict"].required = self.data.get("to", TO_FOLDER) != TO_DOWNLOAD
-        self.fields["safety"].label = f"Back up {make_visible(device_name)} first, so that this can be undone"
+        name = make_visible(self.where.name)
+        self.fields["safety"].label = f"Back up {name} first, so that this can be undone"
         if is_picked:
             self.fields["point"].widget = forms.HiddenInput()
 
     def _list_places(self) -> list[tuple[str, Choice]]:
-        name = make_visible(self.device_name)
+        name = make_visible(self.device.name)
         places = [
             (TO_FOLDER, Choice("Another folder", f"on {name}")),
             (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as a tar archive")),
         ]
+        if self.targets:
+            places.insert(1, (TO_DEVICE, Choice("Another device", "one that was checked and is approved")))
         if has_original_place(self.chosen):
             places.insert(0, (TO_ORIGINAL, Choice("Original place", f"where it came from on {name}")))
         return places
@@ -107,6 +121,13 @@ class RestoreForm(forms.Form):
         known = dict(self._list_places())
         return str(said) if said in known else next(iter(known))
 
+    @cached_property
+    def where(self) -> Device:
+        """The device that gets it, as the form stands now; its own while no other one is named."""
+        if self.place != TO_DEVICE:
+            return self.device
+        return list_targets(self.device).filter(name=str(self.data.get("onto", ""))).first() or self.device
+
     @property
     def replaces(self) -> bool:
         """Whether data would be replaced, as the form stands now."""
@@ -121,8 +142,15 @@ class RestoreForm(forms.Form):
         proposed = {propose_target(point) for point in self.points.values()}
         return propose_target(self.chosen) if not self.is_bound or typed in proposed else typed
 
+    def clean_onto(self) -> str:
+        if self.place == TO_DEVICE and self.where == self.device:
+            raise forms.ValidationError(
+                "Name another device, whose host key is approved and whose newest check was good."
+            )
+        return str(self.cleaned_data["onto"])
+
     def clean_target(self) -> str:
-        if self.place != TO_FOLDER:
+        if self.place not in (TO_FOLDER, TO_DEVICE):
             return ""
         try:
             return check_target(self.folder_or_default)
@@ -131,9 +159,9 @@ class RestoreForm(forms.Form):
 
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"])
-        if self.replaces and typed != self.device_name:
+        if self.replaces and typed != self.where.name:
             raise forms.ValidationError(
-                f"Type {make_visible(self.device_name)}, the name of the device whose files are replaced."
+                f"Type {make_visible(self.where.name)}, the name of the device whose files are replaced."
             )
         return typed
 

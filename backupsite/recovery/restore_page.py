@@ -20,6 +20,7 @@ from backupsite.recovery.forecasts import Foresight, ask_forecast, find_forecast
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.point_page import folder_url
 from backupsite.recovery.restore_form import (
+    TO_DEVICE,
     TO_DOWNLOAD,
     TO_FOLDER,
     TO_ORIGINAL,
@@ -58,7 +59,7 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
             "token": uuid.uuid4(),
         },
         points=[point] if not picked.is_whole_source else offer_points(point),
-        device_name=device.name,
+        device=device,
         is_picked=not picked.is_whole_source,
     )
     part = request.GET.get("part", "") if is_answer else ""
@@ -91,12 +92,14 @@ def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
     place, target = form.place, None
     if place == TO_DOWNLOAD:
         return None
-    if place == TO_FOLDER:
+    if place in (TO_FOLDER, TO_DEVICE):
         try:
             target = check_target(form.folder_or_default)
         except ValueError:
             return None
     elif picked.folder == "/" and not picked.entries:
+        return None
+    if place == TO_DEVICE and form.where == form.device:
         return None
     said = str(form["conflict"].value() or "")
     return Wish(
@@ -108,6 +111,7 @@ def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
         mode=Mode.EXACT if form["exact"].value() else Mode.MERGE,
         is_whole_system=bool(form["whole_system"].value()),
         size_bytes=picked.known_size_bytes or 0,
+        onto=form.where if place == TO_DEVICE else None,
     )
 
 
@@ -139,6 +143,7 @@ def _ask(request: HttpRequest, picked: Picked, wish: Wish, token: str, *, has_sa
         detail: dict[str, str | int | bool] = {
             "run": run.number,
             "what": picked.words,
+            "onto": make_visible(wish.device.name),
             "target": make_visible(wish.target or "its original place"),
             "point": str(picked.point.pk),
             "conflict": wish.conflict.value,
@@ -174,7 +179,9 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "replaces": wish is not None and wish.replaces,
         "seen": seen,
         "looks_by_itself": wish is not None and wish.target is None and seen is None,
-        "act": _say_act(device, picked, wish, seen),
+        "where": form.where,
+        "is_other": form.place == TO_DEVICE,
+        "act": _say_act(form.where, picked, wish, seen),
         "point_count": RestorePoint.objects.filter(device=device).count(),
         "crumbs": _crumbs(device),
     }

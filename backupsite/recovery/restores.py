@@ -28,11 +28,11 @@ from backupsite.runs.states import State
 
 
 def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str) -> Run:
-    """Ask for a restore onto the point's own device; `has_safety`: what it replaces is backed up first.
+    """Ask for a restore; `has_safety`: what it replaces is backed up first.
 
     A form is one restore, however often it is sent: `token` is its own."""
     request = {**wish.to_json(), "safety": has_safety}
-    return _ask_once(wish.point.device, request, token, requested_by)
+    return _ask_once(wish.device, request, token, requested_by)
 
 
 def ask_undo(undone: Run, *, token: str, requested_by: str) -> Run:

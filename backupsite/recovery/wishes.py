@@ -12,6 +12,7 @@ from django.conf import settings
 from agents.errors import PlanRefused
 from agents.restore import Conflict, Mode, RestoreRequest
 from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
 from backupsite.recovery.folders import decode_folder, decode_path, encode_path, join
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
@@ -25,7 +26,8 @@ LONGEST_SAVED = 4000
 @dataclass(frozen=True)
 class Wish:
     """All of `folder` of a restore point, or what `names` (relative to it) name, to `target`, None: to its
-    original place. `size_bytes` is what is known of its size (0: unknown)."""
+    original place. `onto` is the device, None: the point's own. `size_bytes` is what is known of its size
+    (0: unknown)."""
 
     point: RestorePoint
     folder: str
@@ -35,6 +37,12 @@ class Wish:
     mode: Mode
     is_whole_system: bool = False
     size_bytes: int = 0
+    onto: Device | None = None
+
+    @property
+    def device(self) -> Device:
+        """Where it is restored."""
+        return self.onto if self.onto is not None else self.point.device
 
     @property
     def replaces(self) -> bool:
@@ -55,7 +63,9 @@ class Wish:
         return _outermost(join(target, name) for name in self.names) or [target]
 
     def to_json(self) -> dict[str, Any]:
+        other = {"of": self.point.device_id} if self.onto is not None else {}
         return {
+            **other,
             "point": str(self.point.pk),
             "folder": encode_path(self.folder),
             "names": [encode_path(name) for name in self.names],
@@ -91,9 +101,10 @@ class Wish:
 def read_wish(run: Run) -> Wish:
     """Given a run that restores, or forecasts, what a person picked, return it. Raise PlanRefused when the
     restore point is gone."""
-    said = run.request
+    said, point = run.request, point_of(run)
     return Wish(
-        point=point_of(run),
+        point=point,
+        onto=run.device if point.device_id != run.device_id else None,
         folder=decode_folder(said["folder"]),
         names=tuple(decode_path(name) for name in said["names"]),
         target=said["target"],
@@ -119,11 +130,10 @@ def make_undo(point: RestorePoint) -> Wish:
 
 
 def point_of(run: Run) -> RestorePoint:
-    """Given a run, return the restore point that its request names, if it is one of the run's device.
-
-    Raise PlanRefused when it is gone."""
+    """Given a run, return the restore point that its request names, if it is one of the run's device, or of
+    the device that the request names. Raise PlanRefused when it is gone."""
     found = RestorePoint.objects.select_related("repository", "repository__storage", "device").filter(
-        pk=uuid.UUID(run.request["point"]), device=run.device
+        pk=uuid.UUID(run.request["point"]), device=run.request.get("of", run.device_id)
     )
     point = found.first()
     if point is None:

@@ -133,7 +133,11 @@ WAYS = {Way.IN_PLACE: "its place", Way.BESIDE: "a place of its own", Way.DATABAS
 def describe_restore(run: Run) -> RestoreWords:
     """Given a run that restores files or an application, return what it restores to where. Runs one query."""
     wanted = run.request.get("point") or next(iter(run.request.get("points", ())), None)
-    point = RestorePoint.objects.filter(pk=UUID(wanted), device=run.device).first() if wanted else None
+    point = (
+        RestorePoint.objects.filter(pk=UUID(wanted), device=run.request.get("of", run.device_id)).first()
+        if wanted
+        else None
+    )
     what, target = say_restore(run)
     return RestoreWords(what, target, point)
 

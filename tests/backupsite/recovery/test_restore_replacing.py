@@ -13,12 +13,13 @@ from django.utils import timezone
 from agents.errors import PlanRefused
 from agents.restore import Conflict, Mode
 from backupsite.accounts.models import AuditEvent
+from backupsite.fleet.models import Device, HostKey
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import FRESH_FOR, find_forecast
 from backupsite.recovery.models import RestoreForecast
 from backupsite.recovery.restores import ask_restore, list_safety_points
 from backupsite.recovery.wishes import MOST_SAVED, Wish, make_undo, read_wish, why_not_saved
-from backupsite.runs.models import Run
+from backupsite.runs.models import Counter, Run
 from backupsite.runs.states import State
 from tests.backupsite.making import make_device, make_point, make_run
 from tests.backupsite.recovery.making import make_read_point
@@ -224,3 +225,45 @@ def test_without_scripts_the_look_answers_with_the_page(operator: Client) -> Non
     answer = operator.post(f"{page_of(point.device)}?part=forecast", replace_answer(point, typed=""))
     assert "<html" in answer.content.decode()
     assert Run.objects.get().kind == Run.FORECAST
+
+
+def make_target(name: str = "web-01", state: State = State.SUCCEEDED, *, approved: bool = True) -> Device:
+    """Another device, and its newest check."""
+    device = make_device(name)
+    if approved:
+        HostKey.objects.create(
+            device=device, key_type="x", blob=b"", fingerprint=name, state=HostKey.APPROVED
+        )
+    make_run(device, State.SUCCEEDED, Run.PROBE, ended_at=timezone.now())
+    make_run(device, state, Run.PROBE, ended_at=timezone.now())
+    Counter.objects.update_or_create(name="run", defaults={"value": 1000})
+    return device
+
+
+def test_another_device_gets_it(operator: Client) -> None:
+    point, target = make_point(make_device(), None, timezone.now()), make_target()
+    assert 'value="web-01"' in operator.get(page_of(point.device)).content.decode()
+    fields = replace_answer(point, to="device", onto="web-01", target="/srv/x", typed="db-01", safety="on")
+    text = operator.post(f"{page_of(point.device)}?part=outcome", fields).content.decode()
+    assert "web-01 can read every restore point of db-01" in text
+    # Whose files are replaced is whose name is typed.
+    assert operator.post(page_of(point.device), fields).status_code == 422
+    assert operator.post(page_of(point.device), {**fields, "typed": "web-01"}).status_code == 302
+    run = Run.objects.get(kind=Run.RESTORE)
+    wish = read_wish(run)
+    assert (run.device, wish.device, wish.point, wish.target) == (target, target, point, "/srv/x")
+    assert operator.get(run.get_absolute_url()).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", "db-01", "failed-01", "pending-01", "new-01", "<b>"])
+def test_only_a_checked_and_approved_device_gets_it(operator: Client, name: str) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    make_target()
+    make_target("failed-01", State.FAILED)
+    make_target("pending-01", approved=False)
+    make_device("new-01")
+    fields = replace_answer(point, to="device", onto=name, target="/srv/x", typed=name)
+    answer = operator.post(page_of(point.device), fields)
+    assert answer.status_code == 422
+    assert "Name another device, whose host key is approved" in answer.content.decode()
+    assert not Run.objects.filter(kind=Run.RESTORE).exists()
