@@ -189,12 +189,25 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
 
 def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight | None) -> str:
     """Return the words of the button: what it does, to how much."""
-    count = seen.said["files"] if seen is not None and seen.said else picked.known_file_count
-    verb = "Replace" if wish is not None and wish.replaces else "Restore"
+    said = seen.said if seen is not None else {}
+    count = said.get("files", picked.known_file_count)
+    name = make_visible(device.name)
+    if wish is not None and wish.mode is not Mode.MERGE:
+        return f"Replace all of it on {name}" if count is None else f"Replace by {_say_files(count)} on {name}"
+    if wish is not None and wish.replaces:
+        existing = min(said.get("existing", 0), count or 0)
+        if existing:
+            rest = f", add {count - existing:,}" if count > existing else ""
+            return f"Replace {_say_files(existing)}{rest} on {name}"
+        if not said:
+            return f"Replace what is there on {name}"
     if count is None:
-        return f"{verb} {len(picked.entries)} entries" if len(picked.entries) > 1 else f"{verb} this"
-    what = f"{count:,} file{'s' if count != 1 else ''}"
-    return f"{verb} {what} on {make_visible(device.name)}" if verb == "Replace" else f"{verb} {what}"
+        return f"Restore {len(picked.entries)} entries" if len(picked.entries) > 1 else "Restore this"
+    return f"Restore {_say_files(count)}"
+
+
+def _say_files(count: int) -> str:
+    return f"{count:,} file{'s' if count != 1 else ''}"
 
 
 def _crumbs(device: Device) -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ def replace_everything(walk: Walk) -> None:
     expect(name).not_to_be_visible()
     page.get_by_role("radio", name="Replace").check()
     expect(name).to_be_visible()
-    act = outcome.get_by_role("button", name=re.compile(r"^Replace \d+ files on db-01$"))
+    act = outcome.get_by_role("button", name=re.compile("^Replace 2 files, add 201 on db-01$"))
     expect(act).to_be_visible()
     name.fill("db-1")
     walk.look("restore-replace")

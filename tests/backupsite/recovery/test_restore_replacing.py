@@ -177,7 +177,7 @@ def test_a_look_is_asked_for_and_shown(operator: Client) -> None:
     fields = replace_answer(point, folder=encode_path("/srv"), name=names, safety="on", typed="")
     url = f"{page_of(point.device)}?part="
     text = operator.post(f"{url}outcome", fields, headers={"HX-Request": "true"}).content.decode()
-    assert "Replace 2 files on db-01" in text
+    assert "Replace what is there on db-01" in text
     assert "?part=forecast" in text
     assert not Run.objects.exists()
     for _ in range(2):
@@ -192,6 +192,7 @@ def test_a_look_is_asked_for_and_shown(operator: Client) -> None:
     Run.objects.update(state=State.SUCCEEDED, ended_at=timezone.now())
     text = operator.post(f"{url}outcome", fields, headers={"HX-Request": "true"}).content.decode()
     assert "1 changed after that moment" in text
+    assert "Replace 2 files on db-01" in text
     assert "/srv/&lt;b&gt;.txt" in text
     assert 'hx-trigger="load' not in text
     # What is done about what is in the way changes nothing about what is there.
