@@ -62,7 +62,7 @@ def draw_trend(
     # A target of hours over drills of seconds would press them flat: it is said, not drawn, then.
     is_drawn = 0 < limit <= longest * 8
     top = svg.round_up(max(longest, limit if is_drawn else 0.0, 1.0))
-    body = [*_axes(top), *(_bar(each, days, top) for each in slowest)]
+    body = [*_axes(top, limit if is_drawn else 0.0), *(_bar(each, days, top) for each in slowest)]
     if is_drawn:
         y = TOP + HEIGHT * (1 - limit / top)
         body += [
@@ -76,14 +76,14 @@ def draw_trend(
     return svg.figure(drawing, summary)
 
 
-def _axes(top: float) -> list[SafeString]:
+def _axes(top: float, limit: float) -> list[SafeString]:
     lines = []
     for share in (1.0, 0.5):
         y = TOP + HEIGHT * (1 - share)
-        lines += [
-            svg.line("0", y, "100%", y, "grid-line"),
-            svg.text("0", y - 5, format_duration(top * share), classes="halo"),
-        ]
+        lines.append(svg.line("0", y, "100%", y, "grid-line"))
+        if not 0 <= limit / top - share < 0.15:
+            # The line of the limit would run through its words.
+            lines.append(svg.text("0", y - 5, format_duration(top * share), classes="halo"))
     return [*lines, svg.line("0", TOP + HEIGHT, "100%", TOP + HEIGHT, "axis")]
 
 

@@ -19,7 +19,7 @@ RESULTS = {
     Drill.IMPOSSIBLE: Status("Could not be done", "warn", "warn"),
 }
 CHECK_PASSED, CHECK_FAILED = Status("Passed", "good", "good"), Status("Failed", "bad", "failed")
-# The names of checks that are not simply words.
+# The names of checks that are not simply words. Those of tools ("pg_amcheck") stay as they are.
 CHECKS = {
     "restore": "Restored and read again",
     "manifest": "Everything is there",
@@ -107,6 +107,6 @@ class ShownDrill:
 def make_check(stored: list[Any]) -> ShownCheck:
     """Given a check as it is stored, return it with its words."""
     name, is_passed, said, seconds = stored
-    words = CHECKS.get(name) or name.replace("_", " ")
+    words = CHECKS.get(name) or (name if "_" in name else name[:1].upper() + name[1:])
     status = CHECK_PASSED if is_passed is True else CHECK_FAILED
-    return ShownCheck(make_visible(words[:1].upper() + words[1:]), status, said, float(seconds))
+    return ShownCheck(make_visible(words), status, said, float(seconds))
