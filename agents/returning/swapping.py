@@ -34,7 +34,7 @@ shift
 """
 _UNDO = 'undo_all "$@"'
 _SWAP = r"""
-mkdir -p -m 0700 -- "$hold" || exit 1
+mkdir -p -- "$hold" || exit 1
 uptime_ms() { read -r now _ </proc/uptime; now=${now%.*}${now#*.}0; }
 step() {
   uptime_ms
