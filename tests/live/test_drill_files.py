@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents.applications.trials import Question
+from agents.errors import PlanRefused
 from agents.plan import SourceRequest
 from tests.live.drills import Prover, assert_proven, assert_refuted, full_only, stored_of
 from tests.live.flows import assert_device_is_clean
@@ -64,6 +66,18 @@ def test_a_repository_that_rots_fails_the_drill(console: Prover) -> None:
     assert not evidence.is_passed
     assert evidence.checks[0].name == "restore"
     assert not evidence.checks[0].is_passed
+    assert_device_is_clean(console)
+
+
+def test_a_machine_without_room_is_no_failed_check(console: Prover) -> None:
+    folder = console.device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_text("one")
+    stored = console.store(folder, "", "btrfs")
+    (part,) = stored.parts
+    with pytest.raises(PlanRefused) as refused:
+        console.drill(replace(stored, parts=(replace(part, size_bytes=10**16),)))
+    assert "free" in refused.value.message
     assert_device_is_clean(console)
 
 
