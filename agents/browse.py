@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from agents.archives import stream_tar
 from agents.errors import PlanRefused
 from agents.events import Moved, Tell
 from agents.flow import Control
@@ -44,7 +45,7 @@ def save_download(
     place: RepositoryPlace,
     binary: Binary,
     restic_id: str,
-    path: str,
+    paths: Sequence[str],
     *,
     is_folder: bool,
     into: Path,
@@ -52,7 +53,8 @@ def save_download(
     tell: Tell,
     control: Control,
 ) -> int:
-    """Write a file, or a folder as a tar archive, of a restore point to the new file `into`; return its size.
+    """Write a file, or a folder or several paths as a tar archive, of a restore point to the new file `into`;
+    return its size.
 
     `into` appears only when it is whole. Raise PlanRefused when it grows over the limit or the disk is full,
     ResticFailed when restic cannot read it.
@@ -60,8 +62,9 @@ def save_download(
     partial = into.with_suffix(".part")
     with open_repository(place.path, place.password, binary) as repository:
         read = repository.dump_tar if is_folder else repository.dump_file
+        pieces = stream_tar(repository, restic_id, paths) if len(paths) > 1 else read(restic_id, paths[0])
         try:
-            written = _write(read(restic_id, path), partial, size_limit_bytes, tell, control)
+            written = _write(pieces, partial, size_limit_bytes, tell, control)
             partial.rename(into)
         except OSError as error:
             raise PlanRefused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,13 +18,14 @@ from django.views.decorators.http import require_POST, require_safe
 from agents.commands import to_bytes
 from backupsite.accounts import audit
 from backupsite.policies.naming import name_source
-from backupsite.recovery.downloads import ask_download, file_name_of, file_of
-from backupsite.recovery.folders import decode_folder, join
+from backupsite.recovery.downloads import MOST_PATHS, ask_download, file_name_of, file_of, paths_of
+from backupsite.recovery.folders import join
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.picking import find_entries
 from backupsite.recovery.point_page import folder_url, read_folder
 from backupsite.runs.requests import ACTIVE
 from backupsite.runs.states import State
+from backupsite.web.formatting import format_count
 from backupsite.web.visible import make_visible
 
 
@@ -33,25 +35,31 @@ def point_download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     point = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
     folder = read_folder(point, request.POST.get("folder"))
     keys = request.POST.getlist("entry") or request.POST.getlist("name")
-    if len(keys) > 1:
-        messages.warning(request, "A download holds one file or one folder. Pick one, or restore them.")
-        return redirect(folder_url(point, folder))
     if not keys:
-        return redirect(start_download(request, point, folder, is_folder=True))
-    entry = find_entries(point, folder, keys)[0]
+        return redirect(start_download(request, point, [folder], is_folder=True))
+    if len(keys) > MOST_PATHS:
+        messages.warning(request, f"A download holds at most {MOST_PATHS} things: pick their folder.")
+        return redirect(folder_url(point, folder))
+    entries = find_entries(point, folder, keys)
+    if len(entries) > 1:
+        paths = [join(folder, entry.name) for entry in entries]
+        return redirect(start_download(request, point, paths, is_folder=True))
+    entry = entries[0]
     if not (entry.is_file or entry.is_folder):
         messages.warning(request, "Only files and folders can be downloaded; links come with their folder.")
         return redirect(folder_url(point, folder))
-    path = join(folder, entry.name)
-    return redirect(start_download(request, point, path, is_folder=entry.is_folder))
+    paths = [join(folder, entry.name)]
+    return redirect(start_download(request, point, paths, is_folder=entry.is_folder))
 
 
-def start_download(request: HttpRequest, point: RestorePoint, path: str, *, is_folder: bool) -> str:
+def start_download(
+    request: HttpRequest, point: RestorePoint, paths: Sequence[str], *, is_folder: bool
+) -> str:
     """Ask for a download and return the address of its page."""
     with transaction.atomic():
-        made = ask_download(point, path, is_folder=is_folder, requested_by=request.user.get_username())
+        made = ask_download(point, paths, is_folder=is_folder, requested_by=request.user.get_username())
         audit.record(
-            request, "download.ask", point.device.name, {"path": make_visible(path), "point": str(point.pk)}
+            request, "download.ask", point.device.name, {"path": say_paths(paths), "point": str(point.pk)}
         )
     return reverse("download", args=[made.pk])
 
@@ -68,7 +76,7 @@ def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "is_working": not shown.is_ready and run is not None and run.state in ACTIVE,
         "has_failed": run is not None and State(run.state).is_final and not State(run.state).is_good,
         "file_name": file_name_of(shown),
-        "path": decode_folder(shown.path_key),
+        "path": say_paths(paths_of(shown)),
     }
     if request.GET.get("part") == "state":
         return render(request, "recovery/download_state.html", context)
@@ -93,7 +101,7 @@ def download_file(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     except FileNotFoundError:
         return render(request, "recovery/download_gone.html", {"download": wanted}, status=410)
     if request.method == "GET":
-        detail = {"path": make_visible(decode_folder(wanted.path_key)), "bytes": wanted.size_bytes}
+        detail = {"path": say_paths(paths_of(wanted)), "bytes": wanted.size_bytes}
         audit.record(request, "download.fetch", wanted.point.device.name, detail)
     answer = FileResponse(file, content_type="application/octet-stream")
     answer["Content-Disposition"] = attachment(file_name_of(wanted))
@@ -101,6 +109,12 @@ def download_file(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
     answer["Cache-Control"] = "private, no-store"
     return answer
+
+
+def say_paths(paths: Sequence[str]) -> str:
+    """Given what a download holds, return it in words, ready to be shown. Pure."""
+    first = make_visible(paths[0])
+    return f"{first} and {format_count(len(paths) - 1)} more" if len(paths) > 1 else first
 
 
 def attachment(name: str) -> str:

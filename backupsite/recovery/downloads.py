@@ -5,6 +5,7 @@ The spool holds only whole files, so that a part of a file can never look like t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
 
 KEPT_FOR = timedelta(hours=6)
+# restic is asked for each by itself.
+MOST_PATHS = 200
 # The console's own disk must never fill up because of a download.
 _RESERVE_BYTES = 1_000_000_000
 
@@ -42,20 +45,28 @@ def file_of(download: Download) -> Path:
     return spool() / download.pk.hex
 
 
+def paths_of(download: Download) -> list[str]:
+    """Given a download, return the paths of the restore point that it holds."""
+    return [decode_folder(key) for key in download.path_key.split(" ")]
+
+
 def file_name_of(download: Download) -> str:
     """Given a download, return the name that the browser may give the file."""
-    name = decode_folder(download.path_key).rpartition("/")[2] or download.point.device.slug
+    paths = paths_of(download)
+    name = (paths[0].rpartition("/")[2] if len(paths) == 1 else "") or download.point.device.slug
     return f"{name}.tar" if download.is_folder else name
 
 
-def ask_download(point: RestorePoint, path: str, *, is_folder: bool, requested_by: str) -> Download:
-    """Ask a worker to prepare a download. The answer's run shows how far it is."""
+def ask_download(
+    point: RestorePoint, paths: Sequence[str], *, is_folder: bool, requested_by: str
+) -> Download:
+    """Ask a worker to prepare a download; several paths are one archive. Its run shows how far it is."""
     with transaction.atomic():
         download = Download.objects.create(
             point=point,
             requested_by=requested_by,
-            path_key=encode_path(path),
-            is_folder=is_folder,
+            path_key=" ".join(map(encode_path, paths)),
+            is_folder=is_folder or len(paths) > 1,
             expires_at=timezone.now() + KEPT_FOR,
         )
         download.run = request_run(
@@ -85,7 +96,7 @@ class Fetch:
             place_of(download.point.repository),
             console_restic(),
             download.point.restic_id,
-            decode_folder(download.path_key),
+            paths_of(download),
             is_folder=download.is_folder,
             into=file_of(download),
             size_limit_bytes=max(0, free),

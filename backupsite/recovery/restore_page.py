@@ -15,6 +15,7 @@ from agents.restore import Conflict, Mode
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.recovery.download_pages import start_download
+from backupsite.recovery.downloads import MOST_PATHS
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import Foresight, ask_forecast, find_forecast
 from backupsite.recovery.models import RestorePoint
@@ -36,6 +37,7 @@ from backupsite.recovery.words import ShownPoint
 from backupsite.web.visible import make_visible
 
 MOST_SHOWN = 12
+NO_DOWNLOAD = f"A download holds up to {MOST_PATHS} files, folders and links: pick their folder."
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -118,13 +120,11 @@ def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
 def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpResponse | None:
     """Start what was asked for; None when the form got an error instead."""
     if form.cleaned_data["to"] == TO_DOWNLOAD:
-        path = picked.download_path
-        if path is None:
-            form.add_error(
-                "to", "A download holds one file or one folder. Pick one, or restore into a folder."
-            )
+        paths = picked.download_paths
+        if not paths:
+            form.add_error("to", NO_DOWNLOAD)
             return None
-        return redirect(start_download(request, picked.point, path, is_folder=picked.is_folder_download))
+        return redirect(start_download(request, picked.point, paths, is_folder=picked.is_folder_download))
     wish = make_wish(picked, form)
     if wish is None:
         form.add_error("to", "All of / does not go to its original place: pick the folders that shall.")
@@ -173,6 +173,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "moment_words": moment[0].lower() + moment[1:],
         "target": form.folder_or_default,
         "place": form.place,
+        "no_download": "" if picked.download_paths else NO_DOWNLOAD,
         "is_download": form.place == TO_DOWNLOAD,
         "is_original": form.place == TO_ORIGINAL,
         "wish": wish,
@@ -193,7 +194,9 @@ def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight 
     count = said.get("files", picked.known_file_count)
     name = make_visible(device.name)
     if wish is not None and wish.mode is not Mode.MERGE:
-        return f"Replace all of it on {name}" if count is None else f"Replace by {_say_files(count)} on {name}"
+        return (
+            f"Replace all of it on {name}" if count is None else f"Replace by {_say_files(count)} on {name}"
+        )
     if wish is not None and wish.replaces:
         existing = min(said.get("existing", 0), count or 0)
         if existing:

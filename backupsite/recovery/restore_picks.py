@@ -12,11 +12,13 @@ from django.http import Http404, QueryDict
 from django.shortcuts import get_object_or_404
 
 from backupsite.fleet.models import Device
+from backupsite.recovery.downloads import MOST_PATHS
 from backupsite.recovery.folders import Entry, join
 from backupsite.recovery.index.reading import Measured, measure
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.picking import find_entries, find_paths, make_entry
 from backupsite.recovery.point_page import read_folder
+from backupsite.recovery.wishes import outermost
 from backupsite.recovery.words import say_what
 from backupsite.runs.models import Run
 
@@ -66,17 +68,20 @@ class Picked:
         return measure(self.point, [join(self.folder, name) for name in names] or [self.folder])
 
     @property
-    def download_path(self) -> str | None:
-        """What a download would hold; None when it is more than one thing, or a link."""
+    def download_paths(self) -> list[str]:
+        """What a download would hold; nothing when it is too much, or what no archive holds by itself."""
         if not self.entries:
-            return self.folder
-        only = self.entries[0]
-        is_one = len(self.entries) == 1 and (only.is_file or only.is_folder)
-        return join(self.folder, only.name) if is_one else None
+            return [self.folder]
+        if len(self.entries) == 1 and self.entries[0].kind == "symlink":
+            return []
+        is_possible = all(entry.kind in ("file", "dir", "symlink") for entry in self.entries)
+        if not is_possible or len(self.entries) > MOST_PATHS:
+            return []
+        return outermost(join(self.folder, entry.name) for entry in self.entries)
 
     @property
     def is_folder_download(self) -> bool:
-        return not self.entries or self.entries[0].is_folder
+        return len(self.entries) != 1 or self.entries[0].is_folder
 
 
 def find_point(device: Device, text: str) -> RestorePoint | None:

@@ -52,7 +52,7 @@ class Wish:
     @property
     def paths(self) -> list[str]:
         """What is restored, absolute in the restore point, nothing inside of another."""
-        return _outermost(join(self.folder, name) for name in self.names) or [self.folder]
+        return outermost(join(self.folder, name) for name in self.names) or [self.folder]
 
     @property
     def places(self) -> list[str]:
@@ -60,7 +60,7 @@ class Wish:
         if self.target is None:
             return self.paths
         target = self.target
-        return _outermost(join(target, name) for name in self.names) or [target]
+        return outermost(join(target, name) for name in self.names) or [target]
 
     def to_json(self) -> dict[str, Any]:
         other = {"of": self.point.device_id} if self.onto is not None else {}
@@ -156,7 +156,8 @@ def why_not_saved(wish: Wish) -> str:
     return ""
 
 
-def _outermost(paths: Iterable[str]) -> list[str]:
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Given absolute paths, return those that lie in no other, sorted. Pure."""
     kept: list[str] = []
     for path in sorted(set(paths), key=lambda each: each.rstrip("/") + "/"):
         if not kept or not (path.rstrip("/") + "/").startswith(kept[-1].rstrip("/") + "/"):

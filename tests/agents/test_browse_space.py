@@ -34,7 +34,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
             RepositoryPlace(repository_path, tmp_path / "journals", PASSWORD),
             binary,
             point.snapshot_id,
-            str(tmp_path / "large"),
+            [str(tmp_path / "large")],
             is_folder=False,
             into=small_disk / "download",
             size_limit_bytes=10**9,

@@ -160,7 +160,7 @@ def ask_files(point: str, folder: str, target: str) -> int:
 def ask_file(point: str, path: str, is_folder: bool) -> list[Any]:
     """Ask for a download. Return its id and its run's number."""
     download = ask_download(
-        RestorePoint.objects.get(pk=point), path, is_folder=is_folder, requested_by=ME.name
+        RestorePoint.objects.get(pk=point), [path], is_folder=is_folder, requested_by=ME.name
     )
     if download.run is None:
         raise ValueError("the download has no run")

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from backupsite.accounts.models import AuditEvent, User
 from backupsite.recovery.download_pages import attachment
-from backupsite.recovery.downloads import file_of
+from backupsite.recovery.downloads import file_of, paths_of
 from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.runs.models import Run
@@ -78,11 +78,16 @@ def test_a_folder_becomes_an_archive(operator: Client) -> None:
     assert Download.objects.filter(path_key=encode_path("/srv"), is_folder=True).count() == 1
 
 
-def test_only_one_thing_and_no_link(operator: Client) -> None:
+def test_a_link_alone_is_none(operator: Client) -> None:
     point = make_read_point()
-    assert "/points/" in ask(operator, point, "a.txt", "b.txt")
     assert "/points/" in ask(operator, point, "now")
     assert not Download.objects.exists()
+
+
+def test_several_things_become_one_archive(operator: Client) -> None:
+    ask(operator, make_read_point(), "a.txt", "b.txt")
+    made = Download.objects.get()
+    assert (paths_of(made), made.is_folder) == (["/srv/a.txt", "/srv/b.txt"], True)
 
 
 @pytest.mark.parametrize(("name", "folder"), [("c.txt", "/srv"), ("a.txt", "/etc"), ("../etc", "/srv")])

@@ -13,6 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from agents.commands import to_bytes
 from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device
+from backupsite.recovery.downloads import file_name_of, paths_of
 from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.restore_form import check_target, propose_target
@@ -175,13 +176,24 @@ def test_a_download_is_the_other_place(operator: Client) -> None:
     assert (decode_path(made.path_key), made.is_folder) == ("/srv/a.txt", False)
 
 
-def test_a_download_of_two_things_is_refused_at_its_field(operator: Client) -> None:
+def test_a_download_of_several_things_is_one_archive(operator: Client) -> None:
     point = make_read_point()
-    names = [encode_path("a.txt"), encode_path("b.txt")]
+    names = [encode_path(name) for name in ("b.txt", "www", "now", "a.txt")]
     fields = make_answer(point, to="download", folder=encode_path("/srv"), name=names)
     answer = operator.post(page_of(point.device), fields)
+    made = Download.objects.get()
+    assert answer["Location"] == reverse("download", args=[made.pk])
+    assert (paths_of(made), made.is_folder) == (["/srv/a.txt", "/srv/b.txt", "/srv/now", "/srv/www"], True)
+    assert file_name_of(made) == "db-01.tar"
+    assert "/srv/a.txt and 3 more" in operator.get(answer["Location"]).content.decode()
+
+
+def test_a_link_alone_is_no_download(operator: Client) -> None:
+    point = make_read_point()
+    fields = make_answer(point, to="download", folder=encode_path("/srv"), name=[encode_path("now")])
+    answer = operator.post(page_of(point.device), fields)
     assert answer.status_code == 422
-    assert "A download holds one file or one folder." in answer.content.decode()
+    assert "A download holds up to 200 files" in answer.content.decode()
     assert not Download.objects.exists()
 
 
