@@ -27,6 +27,7 @@ from backupsite.fleet.tabs import make_tabs
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.windows import is_taken_hot
+from backupsite.recovery.drill_words import find_last_drill
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.words import ShownPoint
@@ -122,6 +123,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "next_due": next_dues([device.pk]).get(device.pk),
         "repository": Repository.objects.filter(device=device).first(),
         "longest_freeze_ms": _longest_freeze(device, now),
+        "last_drill": find_last_drill(device),
         **_points_context(device, now),
         **_key_context(device),
     }

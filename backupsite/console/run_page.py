@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from agents.events import Phase
 from backupsite.console.ticks import make_ticks
+from backupsite.recovery.drill_words import find_drilled
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.undo_page import find_undo
 from backupsite.recovery.words import describe_restore, show_points
@@ -67,6 +68,7 @@ def head_context(run: Run) -> dict[str, Any]:
     percent = percent_done(run)
     return {
         "run": run,
+        "drilled": find_drilled(run) if run.kind == Run.DRILL else None,
         "is_over": state.is_final,
         "status": run_status(run),
         "title": run_title(run),
@@ -106,7 +108,8 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "pauses": describe_pauses(pauses),
         "phases": make_phases(run, phases, now),
         "freezes": show_freezes(freezes),
-        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD),
+        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD)
+        or (run.kind == Run.DRILL and state != State.QUEUED),
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
         "report": make_report(run, len(points)),
         "points": show_points(points),

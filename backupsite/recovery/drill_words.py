@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.recovery.drill_models import Drill
 from backupsite.recovery.folders import decode_path
+from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.words import ShownPoint
+from backupsite.runs.models import Run
 from backupsite.web.formatting import format_duration
 from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
@@ -102,6 +106,19 @@ class ShownDrill:
     @property
     def moment(self) -> str:
         return f"{make_visible(self.drill.device.name)}, {self.name}"
+
+
+def find_drilled(run: Run) -> ShownPoint | None:
+    """Given a run that drills, return one of its restore points; None when they are gone. Runs one query."""
+    point = RestorePoint.objects.filter(pk__in=run.request.get("points", []), device=run.device).first()
+    return ShownPoint(point) if point is not None else None
+
+
+def find_last_drill(device: Device) -> ShownDrill | None:
+    """Given a device, return its newest drill that came to a result. Runs one query."""
+    drills = Drill.objects.filter(device=device).exclude(result=Drill.IMPOSSIBLE)
+    newest = drills.defer("checks", "hashes", "notes").first()
+    return ShownDrill(newest) if newest is not None else None
 
 
 def make_check(stored: list[Any]) -> ShownCheck:

@@ -17,6 +17,7 @@ from backupsite.policies.naming import name_source
 from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.targets import list_targets
+from backupsite.recovery.words import say_drilled
 from backupsite.web.choices import Choice
 from backupsite.web.formatting import format_ago
 from backupsite.web.visible import make_visible, shorten_middle
@@ -176,7 +177,8 @@ def describe_moment(point: RestorePoint) -> Choice:
     """Given a restore point, return its choice card."""
     name = shorten_middle(name_source(point.source, point.part), 40)
     words = f"{format_ago(point.made_at, timezone.now())}, {name}"
-    return Choice(say_moment(point), words if point.is_complete else f"{words}, not complete")
+    words += "" if point.is_complete else ", not complete"
+    return Choice(say_moment(point), words + say_drilled(point))
 
 
 def say_moment(point: RestorePoint) -> str:

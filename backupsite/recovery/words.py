@@ -43,6 +43,12 @@ DRILLED = {
 }
 
 
+def say_drilled(point: RestorePoint) -> str:
+    """Given a restore point, return what its newest drill proved, to be put behind words; "" without one."""
+    status = DRILLED.get(point.drill_state)
+    return f", {status.label[0].lower()}{status.label[1:]}" if status is not None else ""
+
+
 @dataclass(frozen=True)
 class ShownPoint:
     """A restore point with its words, for lists and its page."""
@@ -87,7 +93,7 @@ class ShownPoint:
     def sentence(self) -> str:
         """What it is, in words: "PostgreSQL 15/main, stream base.tar, application-consistent"."""
         label = self.consistency.label
-        return f"{self.name}, {label[0].lower()}{label[1:]}"
+        return f"{self.name}, {label[0].lower()}{label[1:]}{say_drilled(self.point)}"
 
 
 def show_points(points: Iterable[RestorePoint]) -> list[ShownPoint]:

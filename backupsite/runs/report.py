@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.errors import DrillRefuted
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
@@ -65,12 +66,17 @@ _NOT_DONE = {
     ),
     Run.COMEBACK: "What the application had before is in place again, unless the log says otherwise.",
     Run.FORECAST: "Nothing on the device was changed. A restore looks again by itself.",
-    Run.DRILL: "A drill that did not pass proves nothing about these restore points: see what it says below.",
+    Run.DRILL: "It could not be done, which says nothing about the restore point.",
     Run.PROBE: "What is known about the device is from its check before.",
     Run.SCAN: "No key was taken over.",
     Run.BROWSE: "The restore point itself is untouched.",
     Run.DOWNLOAD: "Nothing is offered: a part of a file is never passed off as the whole.",
 }
+
+_REFUTED = (
+    "The restore point failed its drill",
+    "It was restored and tried: the evidence says what is wrong. Nothing of it stayed on the machine.",
+)
 
 
 def make_report(run: Run, point_count: int) -> Report | None:
@@ -80,6 +86,8 @@ def make_report(run: Run, point_count: int) -> Report | None:
         return None
     tone, icon = _LOOKS[state]
     if not state.is_good:
+        if run.error_code == DrillRefuted.code:
+            return Report(tone, icon, *_REFUTED)
         meaning = _NOT_DONE[run.kind]
         if point_count:
             meaning = f"{_say_points(point_count)} made before it ended: what was stored can be restored."

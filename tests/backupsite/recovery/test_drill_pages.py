@@ -170,3 +170,32 @@ def test_a_page_of_many_devices_asks_no_more(
             make_drill(make_point(device, None, timezone.now()))
     with django_assert_max_num_queries(14):
         read(operator, reverse("drills"))
+
+
+def test_what_was_proven_is_said_where_a_restore_begins(operator: Client, point: RestorePoint) -> None:
+    address = reverse("device-restore", args=[point.device.slug])
+    assert "proven by a drill" not in read(operator, address)
+    device_page = read(operator, point.device.get_absolute_url())
+    assert "Nobody knows yet that it can be restored" in device_page
+    drill = make_drill(point)
+    assert "proven by a drill" in read(operator, address)
+    assert drill.get_absolute_url() in read(operator, point.device.get_absolute_url())
+    make_drill(point, make_evidence(BAD))
+    assert "failed its drill" in read(operator, address)
+
+
+def test_the_run_leads_to_its_evidence(operator: Client, point: RestorePoint) -> None:
+    drill = make_drill(point)
+    run = drill.run
+    assert run is not None
+    Run.objects.filter(pk=run.pk).update(
+        state=State.FAILED, error_code="drill-failed", request={"points": [str(point.pk)]}
+    )
+    text = read(operator, run.get_absolute_url())
+    assert "The restore point failed its drill" in text
+    assert drill.get_absolute_url() in text
+    assert point.get_absolute_url() in text
+    Run.objects.filter(pk=run.pk).update(error_code="tool-missing")
+    Drill.objects.all().delete()
+    text = read(operator, run.get_absolute_url())
+    assert "which says nothing about the restore point" in text
