@@ -30,13 +30,16 @@ def make_view() -> Iterator[Path]:
 
 
 def _make_held() -> tuple[Path, int]:
-    while True:
+    while True:  # until it is held, another process may take it for abandoned
         view = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        held = os.open(view, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            held = os.open(view, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
         fcntl.flock(held, fcntl.LOCK_EX)
         if view.exists():
             return view, held
-        os.close(held)  # another process took it for abandoned before it was held
+        os.close(held)
 
 
 def _remove_abandoned() -> None:

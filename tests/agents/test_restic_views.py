@@ -52,3 +52,16 @@ def test_the_view_of_a_killed_process_is_removed_and_a_held_one_stays(tmp_path: 
     with make_view():
         assert not theirs.exists()
     assert (victim / "file").read_text() == "stays"
+
+
+_MAKER = """
+from agents.restic.views import make_view
+for _ in range(200):
+    with make_view() as view:
+        (view / "keys").mkdir()
+"""
+
+
+def test_many_at_once_do_not_take_each_others_views() -> None:
+    makers = [subprocess.Popen([sys.executable, "-c", _MAKER]) for _ in range(6)]
+    assert [maker.wait() for maker in makers] == [0] * 6
