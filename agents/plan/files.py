@@ -20,6 +20,9 @@ from agents.snapshots.traces import TRACE_PATTERN
 
 # Ours on the device: never part of a backup.
 OWN_PLACES = ("/run/hotfleet", "/dev/shm/hotfleet", "/var/cache/hotfleet")  # noqa: S108 - read, never made here
+# Where streams that need a disk write, and drills restore to: below it each run's own directory. On the
+# console's machine a drill may work beside a backup, which must not store what it restored.
+SCRATCH_PARENT = "/var/tmp"  # noqa: S108 - root's own directory is made in it, by a name nobody can guess
 OWN_REASON = "it holds the repository or Hotfleet's own files"
 # Nobody can mean these as a source; tmpfs or overlay somebody can.
 _NO_FILES = frozenset(
@@ -131,7 +134,7 @@ def find_histories(roots: tuple[str, ...], facts: DeviceFacts) -> list[LeftOut]:
 
 def trace_patterns(roots: tuple[str, ...], facts: DeviceFacts) -> tuple[str, ...]:
     """Given real paths, return the patterns that leave out what runs make there meanwhile."""
-    places = (*visible_tops(facts), *facts.reflinks)
+    places = (*visible_tops(facts), *facts.reflinks, SCRATCH_PARENT)
     tops = [top for top in places if any(is_within(top, root) for root in roots)]
     return tuple(f"{escape_pattern(top.rstrip('/'))}/{TRACE_PATTERN}" for top in tops)
 

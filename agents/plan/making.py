@@ -7,13 +7,10 @@ from dataclasses import replace
 
 from agents.errors import PlanRefused
 from agents.facts import DeviceFacts
-from agents.plan.files import HotImpossible, plan_files
+from agents.plan.files import SCRATCH_PARENT, HotImpossible, plan_files
 from agents.plan.plan import LeftOut, Plan, PlannedSource
 from agents.plan.requests import SourceRequest
 from agents.plan.sources import plan_application
-
-# Where streams that need a disk write, below it the run's own directory.
-SCRATCH_PARENT = "/var/tmp"  # noqa: S108 - root's own directory is made in it, by a name nobody can guess
 
 
 def make_plan(

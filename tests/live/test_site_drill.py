@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from agents.facts import read_facts
+from agents.leftovers import find_leftovers
+from agents.local import LocalSession
 from agents.plan import SCRATCH_PARENT
+from agents.runner import Runner
+from agents.scratch import drop_scratch, make_scratch
+from backupsite.recovery.drills import BESIDE
+from tests.live.drills import Prover, assert_proven
 from tests.live.ground import Device
 from tests.live.site import Enrolled, LiveSite, run_site
 
@@ -53,6 +60,12 @@ def test_files_are_proven_and_a_repository_that_rots_is_an_alert(site: LiveSite,
     assert (evidence["files"], len(json.loads(str(evidence["hashes"])))) == (2, 2)
     assert state_of(enrolled, point) == "proven"
     assert enrolled.notices() == []
+    away = enrolled.repository.rename(enrolled.repository.with_name("away"))
+    evidence = drill(enrolled, point, "failed")
+    assert evidence["result"] == "impossible"
+    assert state_of(enrolled, point) == "proven", "what could not be done says nothing about the data"
+    assert enrolled.notices() == []
+    away.rename(enrolled.repository)
     rot(enrolled.repository)
     evidence = drill(enrolled, point, "failed")
     assert evidence["result"] == "failed"
@@ -81,6 +94,22 @@ def test_a_database_answers_the_persons_question(site: LiveSite, device: Device)
     evidence = drill(enrolled, point, "failed")
     failed = [check[0] for check in json.loads(str(evidence["checks"])) if not check[1]]
     assert failed == ["question 2"]
+
+
+def test_a_drill_works_beside_a_backup_of_the_consoles_own_machine(device: Device, tmp_path: Path) -> None:
+    console = Prover(device, tmp_path)
+    folder = device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(1_000_000))
+    stored = console.store(folder, "", "btrfs")
+    with Runner(LocalSession(), console_id=console.id, run_id="backup", tell=console.tell) as backup:
+        scratch = make_scratch(backup, 1)
+        console.id += BESIDE
+        assert_proven(console.drill(stored))
+        assert Path(scratch).is_dir(), "a drill took the directory of a backup for a leftover"
+        left = [each.path for each in find_leftovers(backup, read_facts(backup)) if console.id in each.path]
+        assert left == []
+        drop_scratch(backup)
 
 
 def rot(repository: Path) -> None:
