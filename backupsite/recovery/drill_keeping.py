@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.drilling.evidence import Evidence
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # More than any trial has: what a device made up must not fill the database.
 MOST_CHECKS, MOST_HASHES, MOST_NOTES = 200, 100, 20
+# Somebody may have installed by then what was missing.
+TRY_AGAIN = timedelta(days=1)
 
 
 def keep_evidence(
@@ -45,8 +49,7 @@ def keep_evidence(
     RestorePoint.objects.filter(pk__in=[point.pk for point in points]).update(
         drill_state=state, verified_at=drill.at
     )
-    turn = DrillTurn.objects.filter(policy=drill.policy_id, device=drill.device_id, source=drill.source)
-    turn.update(done_at=drill.at, told_at=None)
+    _turns_of(drill).update(done_at=drill.at, told_at=None)
     if not evidence.is_passed:
         _tell(drill, evidence)
 
@@ -57,6 +60,12 @@ def keep_impossible(run: Run, points: Sequence[RestorePoint], reason: str, remed
     drill.result = Drill.IMPOSSIBLE
     drill.reason, drill.remedy = make_storable(reason), make_storable(remedy)
     _save(drill, points)
+    later = drill.at + TRY_AGAIN
+    _turns_of(drill).filter(Q(next_due=None) | Q(next_due__gt=later)).update(next_due=later)
+
+
+def _turns_of(drill: Drill) -> QuerySet[DrillTurn]:
+    return DrillTurn.objects.filter(policy=drill.policy_id, device=drill.device_id, source=drill.source)
 
 
 def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:

@@ -55,7 +55,8 @@ class Prove:
 
     name = Run.DRILL
     queue: QueueName = "bulk"
-    may_retry = False
+    # What it restored is removed whatever happens; data that is bad is no error that may pass.
+    may_retry = True
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         points = points_of(run)

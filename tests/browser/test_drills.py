@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from agents.drilling.evidence import Check, Evidence, FileHash
+from agents.errors import DrillRefuted
 from backupsite.policies.models import Source
 from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
 from backupsite.recovery.drill_models import Drill, DrillQuestion, DrillRule
@@ -65,7 +66,10 @@ def make_month() -> Drill:
 
 
 def keep_at(point: RestorePoint, days_ago: int, evidence: Evidence) -> Drill:
-    run = make_run(point.device, State.SUCCEEDED if evidence.is_passed else State.FAILED, Run.DRILL)
+    state = State.SUCCEEDED if evidence.is_passed else State.FAILED
+    asked = {"points": [str(point.pk)]}
+    code = "" if evidence.is_passed else DrillRefuted.code
+    run = make_run(point.device, state, Run.DRILL, request=asked, error_code=code)
     keep_evidence(run, [point], evidence)
     Drill.objects.filter(run=run).update(at=timezone.now() - timedelta(days=days_ago))
     return Drill.objects.get(run=run)
@@ -75,6 +79,7 @@ def test_the_pages_fit_a_phone(console: Console) -> None:
     bad = make_month()
     good = Drill.objects.filter(device__slug="db-01").first()
     assert good is not None
+    assert bad.run is not None
     pages = {
         "drills": "/drills/",
         "drills-device": "/devices/db-01/drills/",
@@ -83,7 +88,8 @@ def test_the_pages_fit_a_phone(console: Console) -> None:
         "drill-rules": "/policies/pg-prod/drills/",
         "drill-point": RestorePoint.objects.get(device__slug="db-02").get_absolute_url(),
         "drill-points": "/points/",
-        "device": "/devices/db-01/",
+        "drill-device-page": "/devices/db-01/",
+        "drill-run": f"/runs/{bad.run.number}/",
     }
     for path in pages.values():
         console.fetch(path)

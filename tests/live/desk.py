@@ -30,9 +30,10 @@ from backupsite.fleet import devices  # noqa: E402
 from backupsite.fleet.models import Device, HostKey  # noqa: E402
 from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
+from backupsite.recovery import drill_due  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
-from backupsite.recovery.drill_models import DrillQuestion  # noqa: E402
+from backupsite.recovery.drill_models import DrillQuestion, DrillRule  # noqa: E402
 from backupsite.recovery.drills import ask_drill  # noqa: E402
 from backupsite.recovery.index import catching_up, files  # noqa: E402
 from backupsite.recovery.index.reading import under  # noqa: E402
@@ -127,6 +128,13 @@ def ask_in_drills(device: str, text: str, value: str) -> None:
     DrillQuestion.objects.create(policy=policy, source=source.key, text=text, comparison=">", value=value)
 
 
+def drill_every_point(device: str) -> None:
+    """Have each restore point of a device drilled, as the page of its policy's rule and the tick do."""
+    policy = Policy.objects.get(assignments__device__slug=device)
+    DrillRule.objects.create(policy=policy, rhythm=DrillRule.EVERY)
+    drill_due.plan(timezone.now())
+
+
 def ask_folder(point: str, folder: str) -> int:
     return ask_listing(RestorePoint.objects.get(pk=point), folder, requested_by=ME.name).number
 
@@ -210,6 +218,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         ask,
         ask_to_drill,
         ask_in_drills,
+        drill_every_point,
         ask_folder,
         read_folder,
         list_paths,

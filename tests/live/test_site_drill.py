@@ -19,7 +19,7 @@ from agents.runner import Runner
 from agents.scratch import drop_scratch, make_scratch
 from backupsite.recovery.drills import BESIDE
 from tests.live.drills import Prover, assert_proven
-from tests.live.ground import Device
+from tests.live.ground import Device, wait_until
 from tests.live.site import Enrolled, LiveSite, run_site
 
 pytestmark = pytest.mark.slow
@@ -94,6 +94,22 @@ def test_a_database_answers_the_persons_question(site: LiveSite, device: Device)
     evidence = drill(enrolled, point, "failed")
     failed = [check[0] for check in json.loads(str(evidence["checks"])) if not check[1]]
     assert failed == ["question 2"]
+
+
+def test_each_new_restore_point_is_drilled_by_the_clock(site: LiveSite, device: Device) -> None:
+    folder = device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_text("something")
+    enrolled = site.enrol(device, folder)
+    site.do("drill_every_point", device=enrolled.slug)
+    enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    wait_until(lambda: state_of(enrolled, point) == "proven", timeout_s=120, what="the drill")
+    assert [run["requested_by"] for run in enrolled.runs()] == ["ada", "schedule"]
+    (folder / "file").write_text("something else")
+    enrolled.back_up()
+    newest = enrolled.points()[-1]["id"]
+    wait_until(lambda: state_of(enrolled, newest) == "proven", timeout_s=120, what="the second drill")
 
 
 def test_a_drill_works_beside_a_backup_of_the_consoles_own_machine(device: Device, tmp_path: Path) -> None:

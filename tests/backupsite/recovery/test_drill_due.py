@@ -133,6 +133,10 @@ def test_what_is_overdue_is_told_once_with_the_reason(point: RestorePoint) -> No
     run = Run.objects.get()
     keep_impossible(run, [point], "bwrap is missing", "Install bubblewrap.")
     Run.objects.update(state=State.FAILED)
+    turn = DrillTurn.objects.get()
+    assert turn.next_due is not None
+    assert turn.next_due - timezone.now() < DAY, "it is tried again before its week is over"
+    DrillTurn.objects.update(next_due=NOW + 8 * DAY + timedelta(minutes=1))
     drill_due.look(NOW + 8 * DAY)
     assert not Notice.objects.exists()
     drill_due.look(NOW + 8 * DAY + timedelta(minutes=1))
