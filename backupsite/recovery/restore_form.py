@@ -64,6 +64,11 @@ class RestoreForm(forms.Form):
         required=False,
         help_text="What came since is removed: each thing that is picked is exchanged as a whole.",
     )
+    direct = forms.BooleanField(
+        label="Remove what is there first",
+        required=False,
+        help_text="For what does not fit twice. If it is cut off, NOTHING is there until one succeeds.",
+    )
     whole_system = forms.BooleanField(
         label="Whole system",
         required=False,
@@ -132,8 +137,9 @@ class RestoreForm(forms.Form):
     @property
     def replaces(self) -> bool:
         """Whether data would be replaced, as the form stands now."""
-        is_exact = bool(self.data.get("exact")) or self.data.get("conflict") == Conflict.REPLACE
-        return self.is_bound and self.place != TO_DOWNLOAD and is_exact
+        is_exact = any(self.data.get(name) for name in ("exact", "direct"))
+        makes_way = is_exact or self.data.get("conflict") == Conflict.REPLACE
+        return self.is_bound and self.place != TO_DOWNLOAD and makes_way
 
     @property
     def folder_or_default(self) -> str:

@@ -110,11 +110,17 @@ def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
         names=tuple(entry.name for entry in picked.entries),
         target=target,
         conflict=Conflict(said) if said in list(Conflict) else Conflict.KEEP_BOTH,
-        mode=Mode.EXACT if form["exact"].value() else Mode.MERGE,
+        mode=_mode_of(form),
         is_whole_system=bool(form["whole_system"].value()),
         size_bytes=picked.known_size_bytes or 0,
         onto=form.where if place == TO_DEVICE else None,
     )
+
+
+def _mode_of(form: RestoreForm) -> Mode:
+    if form["direct"].value():
+        return Mode.DIRECT
+    return Mode.EXACT if form["exact"].value() else Mode.MERGE
 
 
 def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpResponse | None:

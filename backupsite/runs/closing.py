@@ -81,7 +81,7 @@ STOPPED = Outcome(
 )
 _AFTER_LOSS = {
     Run.BACKUP: "The backup is tried once more.",
-    Run.RESTORE: "Each file in its place is either the old or the restored one. Restore again.",
+    Run.RESTORE: "Look at its log how far it came, and restore again.",
 }
 
 

@@ -89,11 +89,21 @@ def make_report(run: Run, point_count: int) -> Report | None:
         if run.error_code == DrillRefuted.code:
             return Report(tone, icon, *_REFUTED)
         meaning = _NOT_DONE[run.kind]
-        if point_count:
+        if run.kind == Run.RESTORE:
+            meaning = _say_cut_restore(run, point_count)
+        elif point_count:
             meaning = f"{_say_points(point_count)} made before it ended: what was stored can be restored."
         return Report(tone, icon, f"{_NOUNS[run.kind]} {_OVER[state]}", meaning)
     title, meaning = _say_done(run, point_count)
     return Report(tone, icon, title, meaning)
+
+
+def _say_cut_restore(run: Run, point_count: int) -> str:
+    """What a restore that did not succeed leaves behind."""
+    saved = " What it was to replace was saved before: it can be undone." if point_count else ""
+    if run.request.get("mode") == "direct":
+        return f"What was there may have been removed already, as it was asked for: restore again.{saved}"
+    return f"{_NOT_DONE[Run.RESTORE]}{saved}"
 
 
 def _say_done(run: Run, point_count: int) -> tuple[str, str]:

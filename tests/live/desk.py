@@ -32,13 +32,14 @@ from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery import drill_due  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
+from backupsite.recovery.comebacks import ask_comeback  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule  # noqa: E402
 from backupsite.recovery.drills import ask_drill  # noqa: E402
 from backupsite.recovery.index import catching_up, files  # noqa: E402
 from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
-from backupsite.recovery.restores import ask_restore  # noqa: E402
+from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
 from backupsite.repositories.models import Storage  # noqa: E402
@@ -165,6 +166,23 @@ def ask_files(point: str, folder: str, target: str) -> int:
     return ask_restore(wish, has_safety=False, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
+def ask_replacement(point: str, names: list[str], mode: str) -> int:
+    """Ask for these entries of a restore point in their original place, with a safety restore point."""
+    found = RestorePoint.objects.get(pk=point)
+    wish = Wish(found, found.top_folder, tuple(names), None, Conflict.REPLACE, Mode(mode))
+    return ask_restore(wish, has_safety=True, token=str(uuid.uuid4()), requested_by=ME.name).number
+
+
+def ask_to_undo(number: int) -> int:
+    return ask_undo(Run.objects.get(number=number), token=str(uuid.uuid4()), requested_by=ME.name).number
+
+
+def ask_to_come_back(point: str, wish: dict[str, Any]) -> int:
+    """Ask for an application as its page does."""
+    found = RestorePoint.objects.get(pk=point)
+    return ask_comeback(found, wish, token=str(uuid.uuid4()), requested_by=ME.name).number
+
+
 def ask_file(point: str, path: str, is_folder: bool) -> list[Any]:
     """Ask for a download. Return its id and its run's number."""
     download = ask_download(
@@ -224,6 +242,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         list_paths,
         lose_index,
         ask_files,
+        ask_replacement,
+        ask_to_undo,
+        ask_to_come_back,
         ask_file,
         file_path,
         cancel,

@@ -31,7 +31,8 @@ def after_run(device: Device, run: Run | None) -> None:
     """Bring a device's index up to date after a good backup, or when it was asked for. For workers."""
     if run is not None:
         run.refresh_from_db(fields=["state"])
-        if run.kind != Run.BACKUP or not State(run.state).is_good:
+        # A restore makes points too: what it replaced.
+        if run.kind not in (Run.BACKUP, Run.RESTORE) or not State(run.state).is_good:
             return
     count = add_missing(device, longest_s=LONGEST_S)
     if count and has_missing(device):

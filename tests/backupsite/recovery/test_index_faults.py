@@ -258,7 +258,7 @@ def test_after_a_good_backup_the_index_is_made(
     )
     point = trees.make(A)
     catching_up.after_run(trees.device, make_run(trees.device, State.FAILED))
-    catching_up.after_run(trees.device, make_run(trees.device, kind=Run.RESTORE))
+    catching_up.after_run(trees.device, make_run(trees.device, kind=Run.PROBE))
     assert find_place(point) is None
     catching_up.after_run(trees.device, make_run(trees.device, State.WARNINGS))
     assert find_place(point) is not None

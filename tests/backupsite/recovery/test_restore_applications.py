@@ -149,3 +149,15 @@ def test_restores_are_listed(operator: Client, stranger: Client) -> None:
     text = operator.get(reverse("restores")).content.decode()
     assert "/var/restore/&lt;b&gt;" in text
     assert stranger.get(reverse("restores")).status_code == 302
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_comeback_has_a_page_in_every_state(operator: Client, state: State) -> None:
+    point = make_stream()
+    operator.post(page_of(point), make_answer())
+    now = timezone.now()
+    ended_at = now if state.is_final else None
+    Run.objects.filter(kind=Run.COMEBACK).update(state=state, started_at=now, ended_at=ended_at)
+    text = operator.get(Run.objects.get(kind=Run.COMEBACK).get_absolute_url()).content.decode()
+    assert state.label in text
+    assert "PostgreSQL 15/main" in text

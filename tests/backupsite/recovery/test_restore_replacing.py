@@ -42,7 +42,10 @@ def test_the_original_place_is_proposed_and_keeps_both(operator: Client) -> None
     assert not Run.objects.get().request["safety"]
 
 
-@pytest.mark.parametrize("fields", [{"conflict": "replace"}, {"conflict": "skip", "exact": "on"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"conflict": "replace"}, {"conflict": "skip", "exact": "on"}, {"conflict": "skip", "direct": "on"}],
+)
 @pytest.mark.parametrize("typed", ["", "db-1", "DB-01", "<b>"])
 def test_whoever_replaces_types_the_name(operator: Client, fields: dict[str, str], typed: str) -> None:
     point = make_point(make_device(), None, timezone.now())
@@ -59,8 +62,9 @@ def test_what_is_replaced_is_saved_first_unless_somebody_says_no(operator: Clien
     point = make_point(make_device(), None, timezone.now())
     operator.post(page_of(point.device), replace_answer(point, safety="on"))
     operator.post(page_of(point.device), replace_answer(point, exact="on", token=uuid.uuid4()))
-    assert [run.request["safety"] for run in Run.objects.order_by("number")] == [True, False]
-    assert [run.request["mode"] for run in Run.objects.order_by("number")] == ["merge", "exact"]
+    operator.post(page_of(point.device), replace_answer(point, exact="on", direct="on", token=uuid.uuid4()))
+    assert [run.request["safety"] for run in Run.objects.order_by("number")] == [True, False, False]
+    assert [run.request["mode"] for run in Run.objects.order_by("number")] == ["merge", "exact", "direct"]
     assert AuditEvent.objects.filter(verb="device.restore", detail__safety=True).count() == 1
 
 
@@ -268,3 +272,17 @@ def test_only_a_checked_and_approved_device_gets_it(operator: Client, name: str)
     assert answer.status_code == 422
     assert "Name another device, whose host key is approved" in answer.content.decode()
     assert not Run.objects.filter(kind=Run.RESTORE).exists()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("state", [state for state in State if state.is_final and not state.is_good])
+def test_what_a_restore_that_was_cut_left_is_said(operator: Client, state: State, mode: Mode) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    wish = Wish(point, "/srv", (), None, Conflict.REPLACE, mode)
+    run = ask_restore(wish, has_safety=True, token="1", requested_by="ada")
+    Run.objects.update(state=state, started_at=timezone.now(), ended_at=timezone.now())
+    make_point(point.device, None, timezone.now(), run=run)
+    text = operator.get(run.get_absolute_url()).content.decode()
+    assert "it can be undone" in text
+    assert ("never half" in text) is (mode is not Mode.DIRECT)
+    assert ("may have been removed already" in text) is (mode is Mode.DIRECT)

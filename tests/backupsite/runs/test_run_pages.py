@@ -97,7 +97,9 @@ def add_line(run: Run, text: str, kind: str = RunLine.LINE) -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("kind", [kind for kind, _ in Run.KINDS if kind not in (Run.RESTORE, Run.DOWNLOAD)])
+@pytest.mark.parametrize(
+    "kind", [kind for kind, _ in Run.KINDS if kind not in (Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD)]
+)
 def test_every_kind_in_every_state_has_a_page(operator: Client, state: State, kind: str) -> None:
     now = timezone.now()
     run = make_run(
