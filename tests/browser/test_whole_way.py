@@ -190,10 +190,11 @@ def _restore(walk: Walk) -> None:
     target = Path("/var/lib") / f"restored-{walk.device.name}"
     page.goto(f"{walk.site.origin}/devices/db-01/")
     page.locator("main").get_by_role("link", name="Restore…").first.click()
+    page.get_by_role("radio", name="Another folder").check()
     page.get_by_label("Folder on the device").fill(str(target))
     walk.look("restore")
     try:
-        walk.press("Restore everything")
+        page.get_by_role("button", name=re.compile(r"^Restore \d+ files$")).click()
         expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=90_000)
         walk.look("run-restore")
         assert picture_of(target) == picture_of(walk.source)

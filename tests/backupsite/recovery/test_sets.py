@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -202,11 +203,12 @@ def test_a_stream_is_looked_into_and_restored_into_a_folder(operator: Client) ->
     keep_listing(point, "/", [make_node("base.tar")])
     text = operator.get(point.get_absolute_url()).content.decode()
     assert "PostgreSQL 15/main, stream base.tar" in text and 'aria-label="base.tar"' in text
-    assert "Its files are restored into a folder." in text
+    assert reverse("point-comeback", args=[point.pk]) in text
     address = reverse("device-restore", args=["db-01"])
     page = operator.get(f"{address}?point={point.pk}")
     assert "stream base.tar, application-consistent" in page.content.decode()
     assert page.context["picked"].is_whole_source
-    operator.post(address, {"point": str(point.pk), "to": "folder", "target": "/var/restore/pg"})
+    where = {"to": "folder", "target": "/var/restore/pg", "conflict": "skip", "token": str(uuid.uuid4())}
+    operator.post(address, {"point": str(point.pk), **where})
     run = Run.objects.get(kind="restore")
     assert run.request["folder"] == encode_path("/") and run.request["names"] == []
