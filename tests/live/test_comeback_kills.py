@@ -34,7 +34,7 @@ from tests.live.workers import Worker
 __all__ = ["cluster", "console", "machine"]
 VICTIMS = ("worker", "silent worker", "runner", "sshd", "restic")
 # What a comeback asks of the device from its first undo step on, up to the swap: its staging, the stream,
-# what is looked at in it, and three preparations. Then it looks until the server answers, at least until STEPS.
+# what is looked at in it, three preparations. Then it looks until the server answers, at least until STEPS.
 BEGINNING = ["owe", "run", *("start", "started"), "run", *("start", "started") * 3, "run"]
 STEPS = 22
 # Before anything is made; while restic restores; while it is prepared; before and after the swap; until the
