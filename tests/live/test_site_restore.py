@@ -4,6 +4,7 @@ About 2 minutes on two cores."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.live.flows import picture_of
-from tests.live.ground import Device
+from tests.live.ground import Device, wait_until
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.site import Enrolled, LiveSite, run_site
 from tests.live.test_comeback_postgresql import Service, destroy
@@ -132,4 +133,25 @@ def test_a_destroyed_postgresql_comes_back(site: LiveSite, device: Device, tmp_p
         assert assert_whole(cluster) >= before
         cluster.stop()
     shutil.rmtree(data)
+    enrolled.wait_until_clean()
+
+
+def test_a_power_cut_after_the_safety_point_leaves_an_undo(
+    site: LiveSite, device: Device, data: Path
+) -> None:
+    (data / "folder" / "large").write_bytes(os.urandom(30_000_000))
+    enrolled = site.enrol(device, data)
+    enrolled.back_up()
+    (point,) = enrolled.points()
+    (data / "folder" / "a").write_text("younger")
+    destroyed = picture_of(data)
+    number = site.do("ask_replacement", point=point["id"], names=["folder"], mode="exact")
+    wait_until(lambda: len(enrolled.points()) == 2, timeout_s=PATIENCE_S, what="the safety restore point")
+    assert site.run(number)["state"] == "running"
+    site.cut_power()
+    site.start()
+    site.wait_for_state(number, "lost", timeout_s=PATIENCE_S)
+    enrolled.wait_until_clean(PATIENCE_S)
+    site.wait_for_state(site.do("ask_to_undo", number=number), "succeeded", timeout_s=PATIENCE_S)
+    assert picture_of(data) == destroyed
     enrolled.wait_until_clean()
