@@ -16,6 +16,7 @@ from backupsite.web.visible import make_visible
 
 TITLES = {Way.IN_PLACE: "In place", Way.BESIDE: "Beside what runs", Way.DATABASE: "One database"}
 _PLAIN = {"spellcheck": "false", "autocomplete": "off"}
+NEEDED = {"folder": Way.BESIDE, "port": Way.BESIDE, "part": Way.DATABASE, "new_name": Way.DATABASE}
 LONGEST_NAME = 63  # what PostgreSQL takes
 
 
@@ -50,6 +51,9 @@ class ComebackForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.options = options
         self.device_name = device_name
+        # A page that nobody answered yet shows the fields of every way.
+        for name, way in NEEDED.items():
+            self.fields[name].required = not self.is_bound or self.chosen == way
         ways: Any = self.fields["way"]
         ways.choices = [
             (each.way.value, Choice(TITLES[each.way], make_visible(each.reason)))
@@ -83,16 +87,7 @@ class ComebackForm(forms.Form):
         return folder
 
     def clean_port(self) -> int:
-        port = self.cleaned_data["port"]
-        if self.chosen == Way.BESIDE and port is None:
-            raise forms.ValidationError("It needs a port of its own.")
-        return int(port or 0)
-
-    def clean_new_name(self) -> str:
-        name = str(self.cleaned_data["new_name"])
-        if self.chosen == Way.DATABASE and not name:
-            raise forms.ValidationError("Give the name under which it comes back.")
-        return name
+        return int(self.cleaned_data["port"] or 0)
 
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"])
@@ -101,12 +96,6 @@ class ComebackForm(forms.Form):
                 f"Type {make_visible(self.device_name)}, the name of the device whose data is replaced."
             )
         return typed
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.chosen == Way.DATABASE and not cleaned.get("part"):
-            self.add_error("part", "Choose one of the databases.")
-        return cleaned
 
     def make_wish(self) -> dict[str, Any]:
         """Given a valid form, return what it asks for."""

@@ -188,6 +188,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "looks_by_itself": wish is not None and wish.target is None and seen is None,
         "where": form.where,
         "is_other": form.place == TO_DEVICE,
+        "file_count": _count_files(picked, seen),
         "act": _say_act(form.where, picked, wish, seen),
         "point_count": RestorePoint.objects.filter(device=device).count(),
         "crumbs": _crumbs(device),
@@ -197,7 +198,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
 def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight | None) -> str:
     """Return the words of the button: what it does, to how much."""
     said = seen.said if seen is not None else {}
-    count = said.get("files", picked.known_file_count)
+    count = _count_files(picked, seen)
     name = make_visible(device.name)
     if wish is not None and wish.mode is not Mode.MERGE:
         return (
@@ -213,6 +214,12 @@ def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight 
     if count is None:
         return f"Restore {len(picked.entries)} entries" if len(picked.entries) > 1 else "Restore this"
     return f"Restore {_say_files(count)}"
+
+
+def _count_files(picked: Picked, seen: Foresight | None) -> int | None:
+    """How many files come: links count, where the device was asked."""
+    count: int | None = seen.said.get("files") if seen is not None else None
+    return count if count is not None else picked.known_file_count
 
 
 def _say_files(count: int) -> str:

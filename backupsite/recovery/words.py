@@ -126,11 +126,12 @@ def say_method(method: str) -> str:
 
 @dataclass(frozen=True)
 class RestoreWords:
-    """What a restore run was asked for, ready to be shown. `point` None: it is gone."""
+    """What a restore run was asked for, ready to be shown. `point` None: it is gone, or it is an undo."""
 
     what: str
     target: str
     point: RestorePoint | None
+    is_undo: bool = False
 
 
 WAYS = {Way.IN_PLACE: "its place", Way.BESIDE: "a place of its own", Way.DATABASE: "its server"}
@@ -145,7 +146,7 @@ def describe_restore(run: Run) -> RestoreWords:
         else None
     )
     what, target = say_restore(run)
-    return RestoreWords(what, target, point)
+    return RestoreWords(what, target, point, is_undo="undo" in run.request)
 
 
 def say_restore(run: Run) -> tuple[str, str]:
