@@ -173,6 +173,13 @@ def ask_replacement(point: str, names: list[str], mode: str) -> int:
     return ask_restore(wish, has_safety=True, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
+def ask_elsewhere(point: str, device: str, target: str) -> int:
+    """Ask for a whole restore point in a folder of another device."""
+    found, other = RestorePoint.objects.get(pk=point), Device.objects.get(slug=device)
+    wish = Wish(found, found.top_folder, (), target, Conflict.SKIP, Mode.MERGE, onto=other)
+    return ask_restore(wish, has_safety=False, token=str(uuid.uuid4()), requested_by=ME.name).number
+
+
 def ask_to_undo(number: int) -> int:
     return ask_undo(Run.objects.get(number=number), token=str(uuid.uuid4()), requested_by=ME.name).number
 
@@ -243,6 +250,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         lose_index,
         ask_files,
         ask_replacement,
+        ask_elsewhere,
         ask_to_undo,
         ask_to_come_back,
         ask_file,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,20 @@ def test_without_its_safety_point_nothing_is_replaced(site: LiveSite, device: De
     assert picture_of(data) == before
     assert len(enrolled.points()) == 1
     enrolled.wait_until_clean()
+
+
+def test_another_device_gets_a_restore(
+    site: LiveSite, device: Device, make_device: Callable[..., Device], data: Path
+) -> None:
+    first, second = site.enrol(device, data), site.enrol(make_device(), Path("/srv"))
+    first.back_up()
+    (point,) = first.points()
+    before, target = picture_of(data), second.device.btrfs / "from the other"
+    number = site.do("ask_elsewhere", point=point["id"], device=second.slug, target=str(target))
+    site.wait_for_state(number, "succeeded", timeout_s=PATIENCE_S)
+    assert [run["number"] for run in second.runs()] == [number]
+    assert picture_of(target) == before
+    second.wait_until_clean()
 
 
 def test_a_sqlite_file_comes_back(site: LiveSite, device: Device) -> None:
