@@ -11,11 +11,12 @@ from django.db import transaction
 from agents.backup import BackupRequest
 from agents.errors import PlanRefused
 from agents.events import Said, Tell
-from agents.restore import restore
+from agents.restore import Mode, restore
 from agents.restoring.safety import save_first
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
+from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Policy
 from backupsite.recovery.backups import IMPACTS, count_files, keep_points
 from backupsite.recovery.models import RestorePoint
@@ -66,7 +67,7 @@ class Restore:
     may_retry = False
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        wishes = _read_undo(run) if "undo" in run.request else [read_wish(run)]
+        wishes = _read_undo(run, tell) if "undo" in run.request else [read_wish(run)]
         if run.request["safety"]:
             _save(run, [place for wish in wishes for place in wish.places], tell, control)
         are_complete = []
@@ -78,14 +79,19 @@ class Restore:
         return Ended(State.SUCCEEDED if all(are_complete) else State.WARNINGS)
 
 
-def _read_undo(run: Run) -> list[Wish]:
+def _read_undo(run: Run, tell: Tell) -> list[Wish]:
     undone = Run.objects.filter(pk=uuid.UUID(run.request["undo"]), device=run.device).first()
     points = list_safety_points(undone) if undone is not None else []
     if not points:
         raise PlanRefused(
             "The safety restore point is gone.", remedy="Restore from another restore point of the device."
         )
-    return [make_undo(point) for point in points]
+    facts = read_known_facts(run.device)
+    wishes = [make_undo(point, facts.mounts if facts is not None else ()) for point in points]
+    for wish in wishes:
+        if wish.mode is Mode.MERGE:
+            tell(Said(f"{wish.folder}: something is mounted there, so what came with the restore stays."))
+    return wishes
 
 
 def _save(run: Run, places: Sequence[str], tell: Tell, control: Control) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
 from agents.errors import PlanRefused
+from agents.facts.mounts import Mount, mounts_below
 from agents.restore import Conflict, Mode, RestoreRequest
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
@@ -115,15 +116,19 @@ def read_wish(run: Run) -> Wish:
     )
 
 
-def make_undo(point: RestorePoint) -> Wish:
-    """Given a safety restore point, return what puts all of it back exactly as it was."""
+def make_undo(point: RestorePoint, mounts: Sequence[Mount] = ()) -> Wish:
+    """Given a safety restore point and the mounts of the device as far as known, return what puts all of it
+    back exactly as it was. Where something is mounted no folder can be exchanged: every file of it comes back
+    there, and what came with the restore stays."""
+    folder = point.top_folder
+    is_mounted = any(mount.point == folder for mount in mounts) or bool(mounts_below(folder, mounts))
     return Wish(
         point=point,
-        folder=point.top_folder,
+        folder=folder,
         names=(),
         target=None,
         conflict=Conflict.REPLACE,
-        mode=Mode.EXACT,
+        mode=Mode.MERGE if is_mounted else Mode.EXACT,
         is_whole_system=True,
         size_bytes=point.size_bytes,
     )

@@ -21,6 +21,7 @@ from backupsite.recovery.restores import ask_restore, list_safety_points
 from backupsite.recovery.wishes import MOST_SAVED, Wish, make_undo, read_wish, why_not_saved
 from backupsite.runs.models import Counter, Run
 from backupsite.runs.states import State
+from tests.agents.facts.samples import make_mount
 from tests.backupsite.making import make_device, make_point, make_run
 from tests.backupsite.recovery.making import make_read_point
 from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
@@ -286,3 +287,12 @@ def test_what_a_restore_that_was_cut_left_is_said(operator: Client, state: State
     assert "it can be undone" in text
     assert ("never half" in text) is (mode is not Mode.DIRECT)
     assert ("may have been removed already" in text) is (mode is Mode.DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("mount", "mode"), [("/srv", Mode.MERGE), ("/srv/deep", Mode.MERGE), ("/", Mode.EXACT)]
+)
+def test_where_something_is_mounted_no_folder_is_exchanged(db: None, mount: str, mode: Mode) -> None:
+    point = make_point(make_device(), None, timezone.now(), paths=[encode_path("/srv")])
+    undo = make_undo(point, [make_mount(mount, "xfs", "8:17")])
+    assert (undo.mode, undo.conflict) == (mode, Conflict.REPLACE)
