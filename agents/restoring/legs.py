@@ -38,6 +38,12 @@ class Leg:
         """Absolute paths of what changes on the device."""
         return tuple(_join(self.destination, item) for item in self.items) or (self.destination,)
 
+    @property
+    def landings(self) -> tuple[str, ...]:
+        """Absolute paths of what is written, or written into."""
+        names = self.items or self.names
+        return tuple(_join(self.destination, name) for name in names) or (self.destination,)
+
 
 def make_legs(request: RestoreRequest, mounts: Sequence[Mount], *, is_file: bool) -> tuple[Leg, ...]:
     """Given a request, the mounts of the device and whether `base` is a single file, return the legs.
@@ -94,15 +100,22 @@ def _check_places(leg: Leg, request: RestoreRequest, mounts: Sequence[Mount]) ->
         raise RestoreTargetRefused(
             f"{leg.destination} lies on {kind}, which keeps no files.", remedy="Name a folder on a disk."
         )
-    ours = [*_OURS, *request.protected]
+    console = list(request.protected)
     if request.is_local:
-        ours += [
+        console += [
             str(path) for path in (request.place.path, request.place.journals, request.place.storage) if path
         ]
-    for place in leg.places or leg.names:
+    ours = [*_OURS, *console]
+    for place in leg.landings:
         if ".hotfleet-" in place or any(is_within(place, each) for each in ours):
             raise RestoreTargetRefused(
                 f"{place} lies in a directory of Hotfleet itself.", remedy="Name a folder of its own."
+            )
+        # What a folder of the restore point holds is not known here: it may be the console's own database.
+        if not leg.items and (inside := [each for each in console if is_within(each, place)]):
+            raise RestoreTargetRefused(
+                f"{place} holds {inside[0]}, a directory of Hotfleet itself: its files could be replaced.",
+                remedy="Pick the things beside it one by one, or restore into a folder of its own.",
             )
     for place in leg.places if leg.items else ():
         if inside := [each for each in ours if is_within(each, place)]:

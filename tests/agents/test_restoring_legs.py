@@ -79,11 +79,27 @@ def test_things_return_to_their_file_systems() -> None:
         ((), {"target": "/srv", "is_local": True, "mode": Mode.DIRECT}),
         ((), {"target": "/opt/console/x", "protected": ("/opt/console",)}),
         (("/data/../etc",), {}),
+        (("/data/console/db",), {"target": "/opt", "protected": ("/opt/console",)}),
+        (("/data/console",), {"target": "/opt", "protected": ("/opt/console",), "mode": Mode.EXACT}),
+        (("/data/r/x/index",), {"target": "/srv", "is_local": True}),
+        (("/opt/console",), {"base": "/", "target": None, "protected": ("/opt/console",)}),
+        ((), {"base": "/opt", "target": None, "protected": ("/opt/console",)}),
+        ((), {"target": "/opt", "protected": ("/opt/console",)}),
+        (("/data/opt",), {"target": "/x", "protected": ("/x/opt/console",)}),
+        ((), {"base": "/home", "target": None, "protected": ("/home/console",)}),
+        ((), {"target": "/srv", "is_local": True}),
     ],
 )
 def test_places_that_nothing_is_restored_to(paths: tuple[str, ...], changes: dict[str, object]) -> None:
     with pytest.raises(RestoreTargetRefused):
         legs(*paths, **changes)  # type: ignore[arg-type]  # names of its fields
+
+
+def test_what_lies_beside_the_console_is_restored() -> None:
+    home = ("/opt/console",)
+    assert legs("/data/other", target="/opt", protected=home) == (Leg("/data", ("other",), "/opt"),)
+    assert legs("/opt/other", base="/opt", target=None, protected=home) == (Leg("/", ("opt/other",), "/"),)
+    assert legs(target="/var") == (Leg("/data", (), "/var"),), "a device has nothing of a console"
 
 
 def test_choices_that_make_no_sense() -> None:
