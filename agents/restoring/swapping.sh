@@ -82,7 +82,8 @@ back() { # the undo step: nothing is half, and staging is gone. May run twice
   failed=0
   for record in "$S"/owed/*; do
     [ -f "$record/here" ] || continue
-    ( put_back "$record" ) || failed=1
+    # once: what is made there afterwards is not ours, however often the removal is tried
+    ( put_back "$record" && rm -f -- "$record/here" ) || failed=1
   done
   [ "$failed" = 0 ] && ! has_mounts "$S" || return 1
   remove "$S" && return 0

@@ -184,6 +184,34 @@ def test_wherever_the_undo_dies_it_ends_the_next_time(place: Place) -> None:
     raise AssertionError("the undo never ended by itself")
 
 
+@pytest.mark.parametrize("had", [False, True])
+def test_what_is_made_after_the_undo_stays(place: Place, *, had: bool) -> None:
+    """The removal of staging may take several passes, and the device works on between them."""
+    for name in ("file", "folder"):
+        (place.new / name).mkdir() if name == "folder" else (place.new / name).write_text("new")
+        if had:
+            (place.destination / name).write_text("old")
+    assert place.exact("file", "folder").returncode == 0
+    (place.staging / "kept").rename(place.staging / "owed")
+    inner = place.staging / "new" / "inner"
+    inner.mkdir()
+    command("mount", "-t", "tmpfs", "none", inner)  # what keeps the removal from ending
+    try:
+        assert place.back() != 0
+        assert {each.name for each in place.destination.iterdir()} == ({"file", "folder"} if had else set())
+        for name in ("file", "folder"):
+            (place.destination / name).unlink(missing_ok=True)
+            (place.destination / name).mkdir()
+            (place.destination / name / "later").write_text("later")
+        assert place.back() != 0
+    finally:
+        command("umount", inner)
+    assert place.back() == 0
+    assert not place.staging.exists()
+    for name in ("file", "folder"):
+        assert (place.destination / name / "later").read_text() == "later"
+
+
 def test_a_swap_that_fails_half_way_is_undone_by_the_undo(place: Place) -> None:
     items = make_both(place)
     victim = place.folder / "victim"
