@@ -58,7 +58,7 @@ step stand "$@" && step swap_all "$@" && step begin
 """
 _GOOD = r"""
 for staging in "$@"; do sync -f "$staging" 2>/dev/null || sync || exit 1; done
-: >"$1/good"
+: >"$hold/good"
 """
 _KEEP = 'printf "%s\\n" "$ending" >"$1/keep"'
 _RUNS = '[ ! -e "$hold/names" ] || keeper_runs'

@@ -4,9 +4,11 @@
 #   leaving/<name>  this entry of the folder goes           old/<name>   it went
 #   new/<name>      this comes                              in/<name>    it is coming, or came
 #   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
-#   good            (in the first staging) the application answered: nothing goes back any more
 #   fresh           the seat is a place of its own: what does not work does not stay
 #   keep            (in the first staging) what was there is not removed; its line is the ending of its name
+# What was decided lies in $hold, which no removal of a staging takes with it:
+#   good            the application answered: nothing goes back any more
+#   ended           nothing is to be put back any more, but the stagings may still be there, or half of them
 # Whoever owns the folder may rename what lies in it, so nothing of ours is reached by a path from outside: a shell goes
 # into the staging, sees that it is there and root's, and works from it. Nobody else can move it to another folder.
 
@@ -132,7 +134,7 @@ swap_all() {
 stays() { [ -e "$1/swapped" ] && [ ! -e "$1/fresh" ] && ! had_data "$@"; }
 
 back_all() { # nothing goes back where nothing was: what came stays then, and may be looked at
-  [ ! -e "$1/good" ] && [ ! -e "$hold/ended" ] || return 0
+  [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] || return 0
   for staging in "$@"; do
     [ ! -e "$hold/moved" ] || [ -d "$staging" ] || { echo "$staging is gone" >&2; return 1; }
   done
@@ -162,26 +164,25 @@ keep_all() { # $ending: of the names that what was there gets
 
 remove_all() { # never what was there while nothing took its place
   for staging in "$@"; do
-    if [ ! -e "$1/good" ] && [ ! -e "$1/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
+    if [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] && [ ! -e "$1/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
       echo "what was there lies in $staging/old" >&2
       return 1
     fi
   done
-  if [ -e "$1/keep" ] && [ -e "$1/good" ]; then
+  if [ -e "$1/keep" ] && [ -e "$hold/good" ]; then
     IFS= read -r ending <"$1/keep" && keep_all "$@" || return 1
   fi
-  first=$1 made=''
-  [ ! -e "$1/fresh" ] || [ -e "$1/good" ] || made=${1%/*}
+  # half of what was there must never be taken for all of it: from here on nothing goes back
+  [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1
+  : >"$hold/ended" || return 1
   how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
   rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
-  shift
-  for staging in "$@" "$first"; do # the first one last: it says whether all is good
+  for staging in "$@"; do
     (cd -- "${staging%/*}" 2>/dev/null && rm -rf "$how" -- "${staging##*/}") || :
     [ ! -e "$staging" ] || { echo "$staging cannot be removed" >&2; return 1; }
   done
   # a folder that was made for it
-  [ -z "$made" ] || rmdir -- "$made" 2>/dev/null
-  : >"$hold/ended"
+  [ ! -e "$hold/made" ] || rmdir -- "${1%/*}" 2>/dev/null || :
 }
 
 undo_all() { # what the device runs when everything else is dead; and we, to go back or to end
@@ -191,7 +192,7 @@ undo_all() { # what the device runs when everything else is dead; and we, to go 
   back_all "$@" || return 1
   if [ -e "$hold/names" ]; then
     begins=$hold/ran
-    if [ -e "$1/good" ] || [ -e "$1/swapped" ]; then begins=$hold/names; fi
+    if [ -e "$hold/good" ] || [ -e "$1/swapped" ]; then begins=$hold/names; fi
     keeper_start "$begins" || undo_status=1
   fi
   remove_all "$@" || undo_status=1
@@ -199,7 +200,7 @@ undo_all() { # what the device runs when everything else is dead; and we, to go 
 }
 
 must_go_back() {
-  [ ! -e "$1/good" ] && [ -e "$hold/names" ] || return 1
+  [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] && [ -e "$hold/names" ] || return 1
   ! stays "$@" || return 1
   for staging in "$@"; do
     for each in "$staging"/in/* "$staging"/old/* "$staging"/in/.[!.]* "$staging"/old/.[!.]*; do

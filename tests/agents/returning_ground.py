@@ -1,0 +1,121 @@
+"""The swap of a comeback as a device runs it, without a device: seats, their stagings, and what is to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from agents.applications.keepers import Keeper
+from agents.returning import staging as stagings
+from agents.returning import swapping
+
+NAME = "hotfleet-c0-r0"
+# What runs is a file here: it says on which data it was started.
+KEEPER = """
+keeper_note() { [ -e "$hold/names" ] || { echo it >"$hold/ran"; echo it >"$hold/names"; }; }
+keeper_stop() { rm -f -- "$RUNS"; }
+keeper_start() { [ -s "$1" ] || return 0; [ -e "$RUNS" ] || cat "$SEAT/table" >"$RUNS"; }
+keeper_runs() { [ -e "$RUNS" ]; }
+"""
+
+
+class Swap:
+    """Two seats with old data, and new data in their stagings."""
+
+    def __init__(self, folder: Path, shell: str, *, kind: str = "-") -> None:
+        self.folder, self.kind = folder, kind
+        self.hold = folder / "run" / "comeback"
+        self.hold.parent.mkdir()
+        self.runs = folder / "running"
+        self.seats = [folder / "one" / "data", folder / "two" / "data"]
+        self.tools = folder / "tools"
+        self.tools.mkdir()
+        self.environment = {"RUNS": str(self.runs), "SEAT": str(self.seats[0]), "LC_ALL": "C"}
+        self.real_rm = shutil.which("rm") if shell == "dash" else f"{shutil.which('busybox')} rm"
+        if shell == "busybox":  # every tool is busybox's own
+            subprocess.run(["busybox", "--install", "-s", str(self.tools)], check=True)
+            self.environment["PATH"] = str(self.tools)
+            self._shell = str(self.tools / "sh")
+        else:
+            self.environment["PATH"] = f"{self.tools}:{os.environ['PATH']}"
+            self._shell = "dash"
+            (self.tools / "rm").symlink_to(str(self.real_rm))
+        self.stagings = [self.folder_of(seat) / f".{NAME}-{number}" for number, seat in enumerate(self.seats)]
+        for seat in self.seats:
+            write_data(seat, "old")
+        self.runs.write_text("old")
+
+    def folder_of(self, seat: Path) -> Path:
+        return seat if self.kind == "whole" else seat.parent
+
+    def make(self) -> None:
+        """Make the stagings as a comeback does, with the new data in them."""
+        for seat, staging in zip(self.seats, self.stagings, strict=True):
+            names = [] if self.kind == "whole" else [seat.name]
+            self.shell(stagings._MAKE, str(staging), self.kind, *names)
+            write_data(staging / "new" / "data", "new")
+
+    def shell(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
+        done = self.call(source, *words)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return done
+
+    def call(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a source in a process group of its own: a tool that kills the group kills nobody else."""
+        return subprocess.run(
+            [self._shell, "-c", source, "hotfleet", *words],
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+            start_new_session=True,
+        )
+
+    def act(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts of swapping.py over every seat."""
+        keeper = Keeper("it", KEEPER)
+        source = "\n".join((swapping._HEAD, keeper.functions, swapping._functions(), script))
+        return self.call(source, str(self.hold), *map(str, self.stagings))
+
+    def swap(self) -> None:
+        done = self.act(swapping._SWAP)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        assert self.told() == {"new"} and self.runs.read_text() == "new"
+
+    def accept(self) -> None:
+        assert self.act(swapping._GOOD).returncode == 0
+
+    def undo(self) -> subprocess.CompletedProcess[str]:
+        return self.act(swapping._UNDO)
+
+    def told(self) -> set[str]:
+        """Return what the data in the seats says that it is."""
+        return {file.read_text() for seat in self.seats for file in seat.rglob("table")}
+
+    def die_removing(self, number: int) -> None:
+        """Let whoever removes this staging be killed when half of it is gone, whatever half that is."""
+        half = "swapped good keep fresh old/*/table in"
+        tool = self.tools / "rm"
+        tool.rename(self.tools / "rm.real")
+        tool.write_text(
+            f"#!/bin/sh\nfor word; do :; done\n"
+            f"case $word in .{NAME}-{number})\n"
+            f'  cd "$word" && /bin/rm -rf {half}; : >{self.folder}/died\n'
+            "  read -r _ _ _ _ group _ </proc/self/stat; kill -9 -$group ;;\n"
+            f'esac\nexec {self.real_rm} "$@"\n'
+        )
+        tool.chmod(0o755)
+
+    def live(self) -> None:
+        """Nobody is killed any more. Somebody was."""
+        assert (self.folder / "died").exists()
+        (self.tools / "rm.real").rename(self.tools / "rm")
+
+
+def write_data(seat: Path, word: str) -> None:
+    (seat / "far").mkdir(parents=True)
+    (seat / "table").write_text(word)
+    (seat / "far" / "table").write_text(word)
