@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,11 +13,13 @@ from agents.comeback import Way
 from agents.errors import PlanRefused
 from backupsite.accounts import audit
 from backupsite.policies.naming import name_source
+from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.comeback_form import TITLES, ComebackForm
 from backupsite.recovery.comebacks import Options, ask_comeback, find_options
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.restore_form import say_moment
 from backupsite.recovery.words import ShownPoint
+from backupsite.runs.models import Run
 from backupsite.web.visible import make_visible
 
 FIRST_PORT = 15432
@@ -41,7 +42,10 @@ def point_comeback(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         given, initial=_propose(point, options), options=options, device_name=point.device.name
     )
     if given is not None and form.is_valid():
-        return redirect(_ask(request, point, form))
+        try:
+            return redirect(_ask(request, point, form))
+        except FormWasSent as error:
+            form.add_error(None, str(error))
     context = _frame(point) | {
         "form": form,
         "home": options.home,
@@ -57,13 +61,15 @@ def point_comeback(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _ask(request: HttpRequest, point: RestorePoint, form: ComebackForm) -> str:
-    """Ask for the comeback and return the address of its run."""
-    with transaction.atomic():
-        wish, token = form.make_wish(), str(form.cleaned_data["token"])
-        run = ask_comeback(point, wish, token=token, requested_by=request.user.get_username())
+    """Ask for the comeback and return the address of its run. Raise FormWasSent as `ask_once` does."""
+    wish, token = form.make_wish(), str(form.cleaned_data["token"])
+
+    def note(run: Run) -> None:
         detail = {"run": run.number, "source": make_visible(point.source), "way": wish["way"]}
         audit.record(request, "device.comeback", point.device.name, detail | {"point": str(point.pk)})
-    return run.get_absolute_url()
+
+    name = request.user.get_username()
+    return ask_comeback(point, wish, token=token, requested_by=name, note=note).get_absolute_url()
 
 
 def _propose(point: RestorePoint, options: Options) -> dict[str, object]:

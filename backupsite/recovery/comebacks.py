@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from agents.applications.comebacks import Home, find_home
 from agents.applications.stored import Stored
@@ -19,12 +18,12 @@ from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
+from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.drills import list_set, points_of, stored_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
-from backupsite.runs.requests import lock_numbers, request_run
 from backupsite.runs.states import State
 
 
@@ -65,17 +64,14 @@ def known_instance(device: Device, stored: Stored) -> Instance | None:
     return facts.instance(stored.application, stored.instance) if facts is not None else None
 
 
-def ask_comeback(point: RestorePoint, wish: dict[str, Any], *, token: str, requested_by: str) -> Run:
-    """Ask for a comeback. `wish` is `way`, `services`, `keep`, `folder`, `port`, `part`, `new_name`, `table`.
-    A form is one comeback, however often it is sent: `token` is its own."""
+def ask_comeback(
+    point: RestorePoint, wish: dict[str, Any], *, token: str, requested_by: str, note: Note = no_note
+) -> Run:
+    """Ask for a comeback as `ask_once` does. `wish` is `way`, `services`, `keep`, `folder`, `port`, `part`,
+    `new_name`, `table`."""
     ids = sorted(str(each.pk) for each in list_set(point))
-    with transaction.atomic():
-        lock_numbers()
-        asked = Run.objects.filter(kind=Run.COMEBACK, device=point.device, request__form=token).first()
-        if asked is not None:
-            return asked
-        request = {"points": ids, "source": point.source, **wish, "form": token}
-        return request_run(Run.COMEBACK, point.device, request=request, requested_by=requested_by)
+    request = {"points": ids, "source": point.source, **wish}
+    return ask_once(Run.COMEBACK, point.device, request, token=token, requested_by=requested_by, note=note)
 
 
 class ComeBack:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from agents.restore import Conflict, Mode
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
+from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.download_pages import start_download
 from backupsite.recovery.downloads import MOST_PATHS
 from backupsite.recovery.folders import encode_path
@@ -34,6 +34,7 @@ from backupsite.recovery.restore_picks import Picked, find_point, offer_points, 
 from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import Wish, why_not_saved
 from backupsite.recovery.words import ShownPoint
+from backupsite.runs.models import Run
 from backupsite.web.visible import make_visible
 
 MOST_SHOWN = 12
@@ -139,13 +140,17 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
     if has_safety and (why_not := why_not_saved(wish)):
         form.add_error("safety", why_not)
         return None
-    return redirect(_ask(request, picked, wish, str(form.cleaned_data["token"]), has_safety=has_safety))
+    try:
+        return redirect(_ask(request, picked, wish, str(form.cleaned_data["token"]), has_safety=has_safety))
+    except FormWasSent as error:
+        form.add_error(None, str(error))
+        return None
 
 
 def _ask(request: HttpRequest, picked: Picked, wish: Wish, token: str, *, has_safety: bool) -> str:
-    """Ask for the restore and return the address of its run."""
-    with transaction.atomic():
-        run = ask_restore(wish, has_safety=has_safety, token=token, requested_by=request.user.get_username())
+    """Ask for the restore and return the address of its run. Raise FormWasSent as `ask_once` does."""
+
+    def note(run: Run) -> None:
         detail: dict[str, str | int | bool] = {
             "run": run.number,
             "what": picked.words,
@@ -158,6 +163,9 @@ def _ask(request: HttpRequest, picked: Picked, wish: Wish, token: str, *, has_sa
             "safety": has_safety,
         }
         audit.record(request, "device.restore", picked.point.device.name, detail)
+
+    name = request.user.get_username()
+    run = ask_restore(wish, has_safety=has_safety, token=token, requested_by=name, note=note)
     return run.get_absolute_url()
 
 

@@ -14,42 +14,29 @@ from agents.events import Said, Tell
 from agents.restore import Mode, restore
 from agents.restoring.safety import save_first
 from backupsite.engine import console_restic
-from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Policy
+from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.backups import IMPACTS, count_files, keep_points
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
 from backupsite.recovery.wishes import Wish, make_undo, read_wish
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
-from backupsite.runs.requests import lock_numbers, request_run
 from backupsite.runs.states import State
 
 
-def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str) -> Run:
-    """Ask for a restore; `has_safety`: what it replaces is backed up first.
-
-    A form is one restore, however often it is sent: `token` is its own."""
+def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str, note: Note = no_note) -> Run:
+    """Ask for a restore as `ask_once` does; `has_safety`: what it replaces is backed up first."""
     request = {**wish.to_json(), "safety": has_safety}
-    return _ask_once(wish.device, request, token, requested_by)
+    return ask_once(Run.RESTORE, wish.device, request, token=token, requested_by=requested_by, note=note)
 
 
-def ask_undo(undone: Run, *, token: str, requested_by: str) -> Run:
-    """Ask for the undo of a restore. What it replaces is backed up first too."""
+def ask_undo(undone: Run, *, token: str, requested_by: str, note: Note = no_note) -> Run:
+    """Ask for the undo of a restore as `ask_once` does. What it replaces is backed up first too."""
     request = {"undo": str(undone.pk), "number": undone.number, "safety": True}
-    return _ask_once(undone.device, request, token, requested_by)
-
-
-def _ask_once(device: Device, request: dict[str, object], token: str, requested_by: str) -> Run:
-    with transaction.atomic():
-        lock_numbers()
-        asked = Run.objects.filter(kind=Run.RESTORE, device=device, request__form=token).first()
-        if asked is not None:
-            return asked
-        whole = {**request, "form": token}
-        return request_run(Run.RESTORE, device, request=whole, requested_by=requested_by)
+    return ask_once(Run.RESTORE, undone.device, request, token=token, requested_by=requested_by, note=note)
 
 
 def list_safety_points(run: Run) -> list[RestorePoint]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 
 from django import forms
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from backupsite.accounts import audit
+from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.restores import ask_undo, list_safety_points
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.models import Run
@@ -52,13 +52,10 @@ def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
     given = request.POST if request.method == "POST" else None
     form = UndoForm(given, initial={"token": uuid.uuid4()}, device_name=run.device.name)
     if given is not None and form.is_valid():
-        with transaction.atomic():
-            undo = ask_undo(
-                run, token=str(form.cleaned_data["token"]), requested_by=request.user.get_username()
-            )
-            detail = {"run": undo.number, "undone": run.number}
-            audit.record(request, "device.restore.undo", run.device.name, detail)
-        return redirect(undo)
+        try:
+            return redirect(_ask(request, run, str(form.cleaned_data["token"])))
+        except FormWasSent as error:
+            form.add_error(None, str(error))
     context = {
         "run": run,
         "device": run.device,
@@ -72,6 +69,16 @@ def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
         ],
     }
     return render(request, "recovery/undo.html", context, status=422 if given is not None else 200)
+
+
+def _ask(request: HttpRequest, undone: Run, token: str) -> Run:
+    """Ask for the undo and return its run. Raise FormWasSent as `ask_once` does."""
+
+    def note(run: Run) -> None:
+        detail = {"run": run.number, "undone": undone.number}
+        audit.record(request, "device.restore.undo", undone.device.name, detail)
+
+    return ask_undo(undone, token=token, requested_by=request.user.get_username(), note=note)
 
 
 def find_undo(run: Run) -> Run | None:

@@ -83,7 +83,11 @@ def test_a_form_is_one_comeback(operator: Client) -> None:
     assert set(run.request["points"]) == ids
     assert run.request["services"] == ["postgresql.service", "other.service"]
     assert (run.request["way"], run.request["keep"]) == ("in-place", True)
-    assert AuditEvent.objects.filter(verb="device.comeback", detail__run=run.number).exists()
+    assert AuditEvent.objects.filter(verb="device.comeback", detail__run=run.number).count() == 1
+    other = operator.post(page_of(point), {**answer, "keep": ""})
+    assert other.status_code == 422
+    assert f"sent already, and run #{run.number}" in other.content.decode()
+    assert Run.objects.filter(kind=Run.COMEBACK).count() == AuditEvent.objects.count() == 1
     assert "PostgreSQL" in operator.get(run.get_absolute_url()).content.decode()
     assert "PostgreSQL" in operator.get(reverse("restores")).content.decode()
 

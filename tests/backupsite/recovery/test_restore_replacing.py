@@ -74,8 +74,35 @@ def test_a_form_is_one_restore_even_after_it_ended(operator: Client) -> None:
     first = operator.post(page_of(point.device), replace_answer(point))
     Run.objects.update(state=State.SUCCEEDED)
     assert operator.post(page_of(point.device), replace_answer(point))["Location"] == first["Location"]
+    assert AuditEvent.objects.filter(verb="device.restore").count() == 1
     operator.post(page_of(point.device), replace_answer(point, token=uuid.uuid4()))
     assert Run.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"conflict": "skip"}, {"safety": "on"}, {"to": "folder", "target": "/srv/x"}]
+)
+def test_a_form_that_now_asks_for_something_else_says_so(operator: Client, other: dict[str, str]) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    operator.post(page_of(point.device), replace_answer(point))
+    run = Run.objects.get()
+    answer = operator.post(page_of(point.device), replace_answer(point, **other))
+    assert answer.status_code == 422
+    assert f"sent already, and run #{run.number}" in answer.content.decode()
+    assert list(Run.objects.all()) == [run]
+    assert AuditEvent.objects.filter(verb="device.restore").count() == 1
+
+
+def test_a_size_that_was_learnt_between_two_clicks_is_no_other_wish(db: None) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    runs = [
+        ask_restore(
+            Wish(point, "/srv", (), None, Conflict.SKIP, Mode.MERGE, size_bytes=size),
+            has_safety=False, token="1", requested_by="ada",
+        )
+        for size in (0, 7)
+    ]  # fmt: skip
+    assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "<script>"])
@@ -146,6 +173,7 @@ def test_the_undo_of_a_restore(operator: Client, stranger: Client) -> None:
         answer = operator.post(url, {"typed": "db-01", "token": token})
     undo = Run.objects.exclude(pk=run.pk).get()
     assert answer["Location"] == undo.get_absolute_url()
+    assert AuditEvent.objects.filter(verb="device.restore.undo").count() == 1
     assert undo.request == {"undo": str(run.pk), "number": run.number, "safety": True, "form": token}
     assert f"Undo of run #{run.number}" in operator.get(undo.get_absolute_url()).content.decode()
     assert f"Undone by run #{undo.number}" in operator.get(run.get_absolute_url()).content.decode()
