@@ -60,7 +60,7 @@ _GOOD = r"""
 for staging in "$@"; do sync -f "$staging" 2>/dev/null || sync || exit 1; done
 : >"$hold/good"
 """
-_KEEP = 'printf "%s\\n" "$ending" >"$1/keep"'
+_KEEP = 'mkdir -p -- "$hold" && printf "%s\\n" "$ending" >"$hold/keep"'
 _RUNS = '[ ! -e "$hold/names" ] || keeper_runs'
 _STEP = re.compile(r"step (stand|swap_all|begin) ([0-9]{1,3}) ([0-9]{1,15})", re.ASCII)
 _WORDS = {"stand": "stop", "swap_all": "swap", "begin": "start"}
@@ -85,7 +85,11 @@ class Swapper:
     @property
     def mark(self) -> str:
         """A file that is made between the swap and the start."""
-        return f"{self.stagings[0].path}/swapped"
+        return f"{self._hold}/swapped"
+
+    @property
+    def _hold(self) -> str:
+        return f"{self.runner.directory}/{_KEY}"
 
     def owe(self) -> None:
         """Journal the way back. Before anything is made on the device."""
@@ -151,8 +155,9 @@ class Swapper:
     def _command(self, script: str) -> Command:
         waits = f"START_WAIT={self.start_s * 10}"
         source = "\n".join((_HEAD, self.keeper.functions, waits, _functions(), script))
-        hold = f"{self.runner.directory}/{_KEY}"
-        return Command.of("/bin/sh", "-c", source, "hotfleet", hold, *(each.path for each in self.stagings))
+        return Command.of(
+            "/bin/sh", "-c", source, "hotfleet", self._hold, *(each.path for each in self.stagings)
+        )
 
 
 _FAILED = {

@@ -5,8 +5,9 @@
 #   new/<name>      this comes                              in/<name>    it is coming, or came
 #   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
 #   fresh           the seat is a place of its own: what does not work does not stay
-#   keep            (in the first staging) what was there is not removed; its line is the ending of its name
-# What was decided lies in $hold, which no removal of a staging takes with it:
+# What was decided lies in $hold, which no removal of a staging takes with it, and into which nobody else writes:
+#   keep            what was there is not removed; its line is the ending of its name
+#   swapped         all that was there went, and all that comes came
 #   good            the application answered: nothing goes back any more
 #   ended           nothing is to be put back any more, but the stagings may still be there, or half of them
 # Whoever owns the folder may rename what lies in it, so nothing of ours is reached by a path from outside: a shell goes
@@ -128,10 +129,10 @@ swap_all() {
   : >"$hold/moved"
   for staging in "$@"; do swap_out "$staging" "${staging%/*}" || return 1; done
   for staging in "$@"; do swap_in "$staging" "${staging%/*}" || return 1; done
-  cd / && : >"$1/swapped"
+  cd / && : >"$hold/swapped"
 }
 
-stays() { [ -e "$1/swapped" ] && [ ! -e "$1/fresh" ] && ! had_data "$@"; }
+stays() { [ -e "$hold/swapped" ] && [ ! -e "$1/fresh" ] && ! had_data "$@"; }
 
 back_all() { # nothing goes back where nothing was: what came stays then, and may be looked at
   [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] || return 0
@@ -146,7 +147,7 @@ back_all() { # nothing goes back where nothing was: what came stays then, and ma
   # no shell of their own: who kills this one must not leave another that still moves things
   for staging in "$@"; do swap_back "$staging" "${staging%/*}" || back_status=1; done
   cd / || return 1
-  [ "$back_status" = 1 ] || rm -f -- "$1/swapped"
+  [ "$back_status" = 1 ] || rm -f -- "$hold/swapped"
   return "$back_status"
 }
 
@@ -164,13 +165,13 @@ keep_all() { # $ending: of the names that what was there gets
 
 remove_all() { # never what was there while nothing took its place
   for staging in "$@"; do
-    if [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] && [ ! -e "$1/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
+    if [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] && [ ! -e "$hold/swapped" ] && [ -n "$(ls -A "$staging/old" 2>/dev/null)" ]; then
       echo "what was there lies in $staging/old" >&2
       return 1
     fi
   done
-  if [ -e "$1/keep" ] && [ -e "$hold/good" ]; then
-    IFS= read -r ending <"$1/keep" && keep_all "$@" || return 1
+  if [ -e "$hold/keep" ] && [ -e "$hold/good" ]; then
+    IFS= read -r ending <"$hold/keep" && keep_all "$@" || return 1
   fi
   # half of what was there must never be taken for all of it: from here on nothing goes back
   [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1
@@ -192,7 +193,7 @@ undo_all() { # what the device runs when everything else is dead; and we, to go 
   back_all "$@" || return 1
   if [ -e "$hold/names" ]; then
     begins=$hold/ran
-    if [ -e "$hold/good" ] || [ -e "$1/swapped" ]; then begins=$hold/names; fi
+    if [ -e "$hold/good" ] || [ -e "$hold/swapped" ]; then begins=$hold/names; fi
     keeper_start "$begins" || undo_status=1
   fi
   remove_all "$@" || undo_status=1

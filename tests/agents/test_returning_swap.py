@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.returning import swapping
 from tests.agents.restoring_ground import SHELLS
 from tests.agents.returning_ground import Swap
 
@@ -55,3 +56,22 @@ def test_what_was_put_back_stays_when_the_removal_of_the_new_dies(swap: Swap, nu
     swap.live()
     assert swap.undo().returncode == 0
     assert_all_is(swap, "old")
+
+
+@pytest.mark.parametrize("mark", ["keep", "swapped", "good"])
+def test_a_link_in_the_place_of_a_staging_leads_nobody_elsewhere(swap: Swap, mark: str) -> None:
+    """Whoever owns the folder of a seat may put a folder of his own where the staging was."""
+    swap.make()
+    victim = swap.folder / "victim"
+    victim.write_text("precious")
+    first = swap.stagings[0]
+    if mark != "keep":
+        swap.swap()
+    first.rename(first.with_name("aside"))
+    first.mkdir()
+    (first / mark).symlink_to(victim)
+    if mark == "swapped":
+        swap.act('swap_out() { :; }; swap_in() { :; }; swap_all "$@"')
+    else:
+        swap.act({"keep": f"ending=x; {swapping._KEEP}", "good": swapping._GOOD}[mark])
+    assert victim.read_text() == "precious"

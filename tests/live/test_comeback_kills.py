@@ -54,8 +54,8 @@ PLACES = {
     "stopped": ("swap_all() {\n", "swap_all() {\n  strike one\n"),
     "old gone": ("swap_in() { # given a staging and its folder\n", "swap_in() {\n  strike one\n"),
     "new marked": ('    like_before "$name"\n', '    like_before "$name"\n    strike one\n'),
-    "new in": ('  cd / && : >"$1/swapped"\n', '  strike one\n  cd / && : >"$1/swapped"\n'),
-    "swapped": ('  cd / && : >"$1/swapped"\n', '  cd / && : >"$1/swapped"\n  strike one\n'),
+    "new in": ('  cd / && : >"$hold/swapped"\n', '  strike one\n  cd / && : >"$hold/swapped"\n'),
+    "swapped": ('  cd / && : >"$hold/swapped"\n', '  cd / && : >"$hold/swapped"\n  strike one\n'),
 }
 BACK = {
     "new away": (
