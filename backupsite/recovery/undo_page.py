@@ -15,6 +15,7 @@ from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.restores import ask_undo, list_safety_points
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.models import Run
+from backupsite.runs.requests import ACTIVE
 from backupsite.runs.states import State
 from backupsite.web.visible import make_visible
 
@@ -82,6 +83,7 @@ def _ask(request: HttpRequest, undone: Run, token: str) -> Run:
 
 
 def find_undo(run: Run) -> Run | None:
-    """Given a restore, return the newest run that undid it, or tries to. Runs one query."""
+    """Given a restore, return the newest run that undid it, or is at it. Runs one query. An undo that ended
+    in any other way left something to undo."""
     asked = Run.objects.filter(kind=Run.RESTORE, device=run.device, request__undo=str(run.pk))
-    return asked.order_by("-number").first()
+    return asked.filter(state__in=(*ACTIVE, State.SUCCEEDED)).order_by("-number").first()

@@ -16,7 +16,7 @@ from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device, HostKey
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import FRESH_FOR, find_forecast
-from backupsite.recovery.models import RestoreForecast
+from backupsite.recovery.models import RestoreForecast, RestorePoint
 from backupsite.recovery.restores import ask_restore, list_safety_points
 from backupsite.recovery.wishes import MOST_SAVED, Wish, make_undo, read_wish, why_not_saved
 from backupsite.runs.models import Counter, Run
@@ -29,6 +29,10 @@ from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
 
 def replace_answer(point: object, **fields: object) -> dict[str, object]:
     return make_answer(point, **{"to": "original", "conflict": "replace", "typed": "db-01", **fields})  # type: ignore[arg-type]  # a restore point
+
+
+def make_wish(point: RestorePoint, mode: Mode = Mode.MERGE) -> dict[str, object]:
+    return {**Wish(point, "/srv", (), None, Conflict.REPLACE, mode).to_json(), "safety": True}
 
 
 def test_the_original_place_is_proposed_and_keeps_both(operator: Client) -> None:
@@ -176,9 +180,23 @@ def test_the_undo_of_a_restore(operator: Client, stranger: Client) -> None:
     assert AuditEvent.objects.filter(verb="device.restore.undo").count() == 1
     assert undo.request == {"undo": str(run.pk), "number": run.number, "safety": True, "form": token}
     assert f"Undo of run #{run.number}" in operator.get(undo.get_absolute_url()).content.decode()
-    assert f"Undone by run #{undo.number}" in operator.get(run.get_absolute_url()).content.decode()
+    assert f"Being undone by run #{undo.number}" in operator.get(run.get_absolute_url()).content.decode()
     undone = make_undo(saved)
     assert (undone.folder, undone.target, undone.mode) == ("/srv", None, Mode.EXACT)
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_only_an_undo_that_succeeded_says_undone(operator: Client, state: State) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    run = make_run(point.device, State.SUCCEEDED, Run.RESTORE, request=make_wish(point))
+    make_point(point.device, None, timezone.now(), run=run)
+    request = {"undo": str(run.pk), "number": run.number, "safety": True}
+    undo = make_run(point.device, state, Run.RESTORE, request=request)
+    text = operator.get(run.get_absolute_url()).content.decode()
+    assert (f"Undone by run #{undo.number}" in text) is (state == State.SUCCEEDED)
+    assert (f"Being undone by run #{undo.number}" in text) is not state.is_final
+    is_left = state.is_final and state != State.SUCCEEDED
+    assert (reverse("restore-undo", args=[run.number]) in text) is is_left
 
 
 def test_only_a_restore_that_is_over_is_undone(operator: Client) -> None:
