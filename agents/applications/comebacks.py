@@ -231,7 +231,9 @@ def course_of_files(
     """Given a restore point of files as they lay on the device, return the course that puts each place of
     them back. Raise PlanRefused when the instance has moved since."""
     part = stored.part("")
-    seats = tuple(Seat(path) for path in sorted(part.paths, key=lambda path: path != home.data))
+    # A place inside of another one comes back with it.
+    outer = (path for path in part.paths if not any(path.startswith(f"{each}/") for each in part.paths))
+    seats = tuple(Seat(path) for path in sorted(outer, key=lambda path: path != home.data))
     if seats[0].path != home.data:
         raise PlanRefused(
             f"the restore point holds {', '.join(part.paths)}, and the data belongs into {home.data} now",

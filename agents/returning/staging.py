@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 from agents.applications.comebacks import Course, Seat
 from agents.commands import Command
@@ -62,6 +63,12 @@ class Staging:
 
 def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[Staging, ...]:
     """Given a course, return the staging of each seat. Raise PlanRefused where a swap cannot be."""
+    for path, other in permutations([seat.path for seat in course.seats], 2):
+        if f"{path}/".startswith(f"{other}/"):
+            raise PlanRefused(
+                f"{path} lies in {other}: the swap of one would carry the other away",
+                remedy="Restore its files into a folder, and put them into place by hand.",
+            )
     return tuple(_plan(seat, facts, run_name, number) for number, seat in enumerate(course.seats))
 
 

@@ -156,3 +156,21 @@ def test_what_is_no_place_is_not_replaced(path: str) -> None:
     home = find_home(stored, FACTS, None, ("s",))
     with pytest.raises(PlanRefused):
         staging.plan_stagings(plugin.course(stored, home, NOBODY), FACTS, "hotfleet-c1-r1")
+
+
+def test_a_place_inside_of_another_comes_back_with_it() -> None:
+    paths = ("/srv/etcd", "/srv/etcd/wal", "/srv/etcd-wal")
+    stored = Stored("etcd", paths[0], "snapshot", (StoredPart(ID, "", paths, 1),), paths)
+    course = comebacks()["etcd"].course(stored, find_home(stored, FACTS, None, ("s",)), NOBODY)
+    assert [seat.path for seat in course.seats] == ["/srv/etcd", "/srv/etcd-wal"]
+    assert [(fetch.seat, fetch.path) for fetch in course.fetches] == [(0, "/srv/etcd"), (1, "/srv/etcd-wal")]
+
+
+@pytest.mark.parametrize("inner", ["/srv/ldap/data", "/srv/ldap/data/log"])
+def test_two_seats_of_which_one_carries_the_other_away_are_refused(inner: str) -> None:
+    paths = ("/srv/ldap/slapd.d", "/srv/ldap/data", inner)
+    part = StoredPart(ID, "1-dc=example.ldif", ("/1-dc=example.ldif",), 1)
+    stored = Stored("openldap", paths[0], "stream", (part,), paths)
+    course = comebacks()["openldap"].course(stored, find_home(stored, FACTS, None, ("s",)), NOBODY)
+    with pytest.raises(PlanRefused, match="lies in"):
+        staging.plan_stagings(course, FACTS, "hotfleet-c1-r1")
