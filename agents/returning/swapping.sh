@@ -155,8 +155,8 @@ keep_all() { # $ending: of the names that what was there gets
   for staging in "$@"; do
     (
       enter "$staging" || exit 1
-      # a folder that is a mount point has no room beside it
-      [ ! -e whole ] || { mv -T -- old "../$ending" && exit 0; } || exit 1
+      # a folder that is a mount point has no room beside it; who was here before us may have died
+      [ ! -e whole ] || { is_there old || exit 0; mv -T -- old "../$ending" && exit 0; } || exit 1
       each_name old >old.names
       while IFS= read -r name; do mv -T -- "old/$name" "../$name.$ending" || exit 1; done <old.names
     ) || return 1
@@ -171,7 +171,8 @@ remove_all() { # never what was there while nothing took its place
     fi
   done
   if [ -e "$hold/keep" ] && [ -e "$hold/good" ]; then
-    IFS= read -r ending <"$hold/keep" && keep_all "$@" || return 1
+    # once: half of the stagings may be gone the next time
+    [ -e "$hold/kept" ] || { IFS= read -r ending <"$hold/keep" && keep_all "$@" && : >"$hold/kept"; } || return 1
   fi
   # half of what was there must never be taken for all of it: from here on nothing goes back
   [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1

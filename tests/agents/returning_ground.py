@@ -93,11 +93,12 @@ class Swap:
 
     def told(self) -> set[str]:
         """Return what the data in the seats says that it is."""
-        return {file.read_text() for seat in self.seats for file in seat.rglob("table")}
+        files = [seat / name for seat in self.seats for name in ("table", "far/table")]
+        return {file.read_text() for file in files}
 
     def die_removing(self, number: int) -> None:
         """Let whoever removes this staging be killed when half of it is gone, whatever half that is."""
-        half = "swapped good keep fresh old/*/table in"
+        half = "swapped good keep fresh whole old/*/table in"
         tool = self.tools / "rm"
         tool.rename(self.tools / "rm.real")
         tool.write_text(

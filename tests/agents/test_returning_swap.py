@@ -75,3 +75,21 @@ def test_a_link_in_the_place_of_a_staging_leads_nobody_elsewhere(swap: Swap, mar
     else:
         swap.act({"keep": f"ending=x; {swapping._KEEP}", "good": swapping._GOOD}[mark])
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_kept_in_a_mounted_folder_is_kept_once(tmp_path: Path, shell: str) -> None:
+    swap = Swap(tmp_path, shell, kind="whole")
+    swap.make()
+    assert swap.act(f"ending=before; {swapping._KEEP}").returncode == 0
+    swap.swap()
+    swap.accept()
+    swap.die_removing(0)
+    assert swap.undo().returncode != 0
+    swap.live()
+    done = swap.undo()
+    assert (done.returncode, done.stderr) == (0, "")
+    for seat in swap.seats:
+        assert (seat / "table").read_text() == "new"
+        assert (seat / "before" / "far" / "table").read_text() == "old"
+        assert sorted(each.name for each in seat.iterdir()) == ["before", "far", "table"]
