@@ -16,6 +16,7 @@ from agents.events import Phase
 from backupsite.console.ticks import make_ticks
 from backupsite.recovery.drill_words import find_drilled
 from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.restores import may_undo
 from backupsite.recovery.undo_page import find_undo
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.freezes import show_freezes
@@ -88,13 +89,14 @@ def _tab_title(run: Run, percent: int | None) -> str:
 
 
 def live_context(run: Run, now: datetime) -> dict[str, Any]:
-    """Return what changes while the run works, and what it made. Runs at most twelve queries."""
+    """Return what changes while the run works, and what it made. Runs at most fourteen queries."""
     phases, samples = list(run.phases.all()), list(run.samples.all())
     freezes, pauses = list(run.freezes.all()), list(run.pauses.all())
     impacts = list(run.impacts.all())
     points = list(RestorePoint.objects.filter(run=run))
     files = RunLine.objects.filter(run=run, kind=RunLine.FILE).order_by("sequence")
     state = State(run.state)
+    is_undoable = run.kind == Run.RESTORE and bool(points) and may_undo(run)
     is_unprotected = run.kind == Run.BACKUP and state.is_final and not state.is_good
     return {
         "run": run,
@@ -111,11 +113,11 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD)
         or (run.kind == Run.DRILL and state != State.QUEUED),
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
-        "report": make_report(run, len(points)),
+        "report": make_report(run, len(points) if is_undoable or run.kind != Run.RESTORE else 0),
         "points": show_points(points),
         # What a restore saved before it replaced it.
-        "may_undo": run.kind == Run.RESTORE and state.is_final and bool(points),
-        "undo": find_undo(run) if run.kind == Run.RESTORE and state.is_final and points else None,
+        "may_undo": is_undoable,
+        "undo": find_undo(run) if is_undoable else None,
         "files": list(files[:MOST_FILES]) if run.problem_count else [],
         "newest_point": _newest_point(run) if is_unprotected else None,
         "asks_for_point": is_unprotected,

@@ -9,9 +9,9 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.backup import BackupRequest
-from agents.errors import PlanRefused
+from agents.errors import Cancelled, PlanRefused
 from agents.events import Said, Tell
-from agents.restore import Mode, restore
+from agents.restore import Mode, RestoreOutcome, restore
 from agents.restoring.safety import save_first
 from backupsite.engine import console_restic
 from backupsite.fleet.sessions import open_session
@@ -23,8 +23,11 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
 from backupsite.recovery.wishes import Wish, make_undo, read_wish
 from backupsite.runs.kinds import Control, Ended, QueueName
-from backupsite.runs.models import Run
+from backupsite.runs.models import Run, RunLine
 from backupsite.runs.states import State
+
+# A line of the log by which its page knows that there is nothing to undo.
+NOTHING_REPLACED = "The restore was cancelled before it replaced anything: there is nothing to undo."
 
 
 def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str, note: Note = no_note) -> Run:
@@ -45,6 +48,15 @@ def list_safety_points(run: Run) -> list[RestorePoint]:
     return list(found.select_related("repository", "repository__storage", "device"))
 
 
+def may_undo(run: Run) -> bool:
+    """Given a restore, return whether it is over, saved something that still is there, and may have replaced
+    something. Runs at most two queries."""
+    if not State(run.state).is_final or not list_safety_points(run):
+        return False
+    said = run.lines.filter(kind=RunLine.LINE, text=NOTHING_REPLACED)
+    return not (run.state == State.CANCELLED and said.exists())
+
+
 class Restore:
     """Restores what was picked, or undoes a restore, in one run: between its safety restore point and the
     restore no other run works on the device."""
@@ -57,13 +69,20 @@ class Restore:
         wishes = _read_undo(run, tell) if "undo" in run.request else [read_wish(run)]
         if run.request["safety"]:
             _save(run, [place for wish in wishes for place in wish.places], tell, control)
-        are_complete = []
+        are_complete: list[bool] = []
         for wish in wishes:
-            outcome = restore(
-                wish.to_request(run), lambda: open_session(run.device), tell=tell, control=control
-            )
-            are_complete.append(outcome.is_complete)
+            try:
+                are_complete.append(_restore(run, wish, tell, control).is_complete)
+            except Cancelled:
+                # A flow asks for a cancel before its swap only. What is removed first may be gone by then.
+                if not are_complete and wish.mode is not Mode.DIRECT:
+                    tell(Said(NOTHING_REPLACED))
+                raise
         return Ended(State.SUCCEEDED if all(are_complete) else State.WARNINGS)
+
+
+def _restore(run: Run, wish: Wish, tell: Tell, control: Control) -> RestoreOutcome:
+    return restore(wish.to_request(run), lambda: open_session(run.device), tell=tell, control=control)
 
 
 def _read_undo(run: Run, tell: Tell) -> list[Wish]:

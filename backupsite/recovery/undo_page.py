@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from backupsite.accounts import audit
 from backupsite.recovery.asking import FormWasSent
-from backupsite.recovery.restores import ask_undo, list_safety_points
+from backupsite.recovery.restores import ask_undo, list_safety_points, may_undo
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -43,13 +43,13 @@ class UndoForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
-    """Ask before, and start, the undo of a restore. 404 when nothing was saved, or is left."""
+    """Ask before, and start, the undo of a restore. 404 when nothing was saved or is left, or nothing was
+    replaced."""
     run = get_object_or_404(Run.objects.select_related("device"), number=number, kind=Run.RESTORE)
     if not State(run.state).is_final:
         return redirect(run)
-    points = list_safety_points(run)
-    if not points:
-        raise Http404("no safety restore point")
+    if not may_undo(run):
+        raise Http404("nothing to undo")
     given = request.POST if request.method == "POST" else None
     form = UndoForm(given, initial={"token": uuid.uuid4()}, device_name=run.device.name)
     if given is not None and form.is_valid():
@@ -61,7 +61,7 @@ def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
         "run": run,
         "device": run.device,
         "form": form,
-        "points": show_points(points),
+        "points": show_points(list_safety_points(run)),
         "restore": describe_restore(run),
         "crumbs": [
             ("Runs", reverse("runs")),

@@ -7,7 +7,6 @@ import uuid
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
 
 from agents.errors import PlanRefused
@@ -16,12 +15,11 @@ from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device, HostKey
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import FRESH_FOR, find_forecast
-from backupsite.recovery.models import RestoreForecast, RestorePoint
-from backupsite.recovery.restores import ask_restore, list_safety_points
-from backupsite.recovery.wishes import MOST_SAVED, Wish, make_undo, read_wish, why_not_saved
+from backupsite.recovery.models import RestoreForecast
+from backupsite.recovery.restores import ask_restore
+from backupsite.recovery.wishes import MOST_SAVED, Wish, read_wish, why_not_saved
 from backupsite.runs.models import Counter, Run
 from backupsite.runs.states import State
-from tests.agents.facts.samples import make_mount
 from tests.backupsite.making import make_device, make_point, make_run
 from tests.backupsite.recovery.making import make_read_point
 from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
@@ -29,10 +27,6 @@ from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
 
 def replace_answer(point: object, **fields: object) -> dict[str, object]:
     return make_answer(point, **{"to": "original", "conflict": "replace", "typed": "db-01", **fields})  # type: ignore[arg-type]  # a restore point
-
-
-def make_wish(point: RestorePoint, mode: Mode = Mode.MERGE) -> dict[str, object]:
-    return {**Wish(point, "/srv", (), None, Conflict.REPLACE, mode).to_json(), "safety": True}
 
 
 def test_the_original_place_is_proposed_and_keeps_both(operator: Client) -> None:
@@ -158,60 +152,6 @@ def test_a_wish_survives_its_run(db: None) -> None:
         read_wish(foreign)
 
 
-def test_the_undo_of_a_restore(operator: Client, stranger: Client) -> None:
-    point = make_point(make_device(), None, timezone.now())
-    wish = Wish(point, "/srv", (), None, Conflict.REPLACE, Mode.MERGE)
-    run = ask_restore(wish, has_safety=True, token="1", requested_by="ada")
-    Run.objects.update(state=State.SUCCEEDED, ended_at=timezone.now())
-    url = reverse("restore-undo", args=[run.number])
-    assert operator.get(url).status_code == 404
-    saved = make_point(point.device, None, timezone.now(), run=run, paths=[encode_path("/srv")])
-    assert list_safety_points(run) == [saved]
-    assert url in operator.get(run.get_absolute_url()).content.decode()
-    assert stranger.get(url).status_code == 302
-    assert "comes back exactly as it was just before it" in operator.get(url).content.decode()
-    token = str(uuid.uuid4())
-    assert operator.post(url, {"typed": "web-01", "token": token}).status_code == 422
-    assert Run.objects.count() == 1
-    for _ in range(2):
-        answer = operator.post(url, {"typed": "db-01", "token": token})
-    undo = Run.objects.exclude(pk=run.pk).get()
-    assert answer["Location"] == undo.get_absolute_url()
-    assert AuditEvent.objects.filter(verb="device.restore.undo").count() == 1
-    assert undo.request == {"undo": str(run.pk), "number": run.number, "safety": True, "form": token}
-    assert f"Undo of run #{run.number}" in operator.get(undo.get_absolute_url()).content.decode()
-    assert f"Being undone by run #{undo.number}" in operator.get(run.get_absolute_url()).content.decode()
-    undone = make_undo(saved)
-    assert (undone.folder, undone.target, undone.mode) == ("/srv", None, Mode.EXACT)
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_only_an_undo_that_succeeded_says_undone(operator: Client, state: State) -> None:
-    point = make_point(make_device(), None, timezone.now())
-    run = make_run(point.device, State.SUCCEEDED, Run.RESTORE, request=make_wish(point))
-    make_point(point.device, None, timezone.now(), run=run)
-    request = {"undo": str(run.pk), "number": run.number, "safety": True}
-    undo = make_run(point.device, state, Run.RESTORE, request=request)
-    text = operator.get(run.get_absolute_url()).content.decode()
-    assert (f"Undone by run #{undo.number}" in text) is (state == State.SUCCEEDED)
-    assert (f"Being undone by run #{undo.number}" in text) is not state.is_final
-    is_left = state.is_final and state != State.SUCCEEDED
-    assert (reverse("restore-undo", args=[run.number]) in text) is is_left
-
-
-def test_only_a_restore_that_is_over_is_undone(operator: Client) -> None:
-    point = make_point(make_device(), None, timezone.now())
-    backup = make_run(point.device)
-    make_point(point.device, None, timezone.now(), run=backup)
-    assert operator.get(reverse("restore-undo", args=[backup.number])).status_code == 404
-    working = make_run(
-        point.device, State.RUNNING, Run.RESTORE, request={"undo": str(backup.pk), "number": 1}
-    )
-    make_point(point.device, None, timezone.now(), run=working)
-    assert operator.post(reverse("restore-undo", args=[working.number])).status_code == 302
-    assert Run.objects.count() == 2
-
-
 def test_a_safety_point_is_not_what_is_proposed(operator: Client) -> None:
     point = make_point(make_device(), None, timezone.now())
     run = make_run(point.device, kind=Run.RESTORE)
@@ -319,26 +259,3 @@ def test_only_a_checked_and_approved_device_gets_it(operator: Client, name: str)
     assert answer.status_code == 422
     assert "Name another device, whose host key is approved" in answer.content.decode()
     assert not Run.objects.filter(kind=Run.RESTORE).exists()
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("state", [state for state in State if state.is_final and not state.is_good])
-def test_what_a_restore_that_was_cut_left_is_said(operator: Client, state: State, mode: Mode) -> None:
-    point = make_point(make_device(), None, timezone.now())
-    wish = Wish(point, "/srv", (), None, Conflict.REPLACE, mode)
-    run = ask_restore(wish, has_safety=True, token="1", requested_by="ada")
-    Run.objects.update(state=state, started_at=timezone.now(), ended_at=timezone.now())
-    make_point(point.device, None, timezone.now(), run=run)
-    text = operator.get(run.get_absolute_url()).content.decode()
-    assert "it can be undone" in text
-    assert ("never half" in text) is (mode is not Mode.DIRECT)
-    assert ("may have been removed already" in text) is (mode is Mode.DIRECT)
-
-
-@pytest.mark.parametrize(
-    ("mount", "mode"), [("/srv", Mode.MERGE), ("/srv/deep", Mode.MERGE), ("/", Mode.EXACT)]
-)
-def test_where_something_is_mounted_no_folder_is_exchanged(db: None, mount: str, mode: Mode) -> None:
-    point = make_point(make_device(), None, timezone.now(), paths=[encode_path("/srv")])
-    undo = make_undo(point, [make_mount(mount, "xfs", "8:17")])
-    assert (undo.mode, undo.conflict) == (mode, Conflict.REPLACE)
