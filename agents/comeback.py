@@ -86,7 +86,7 @@ class ComebackRequest:
 @dataclass(frozen=True, slots=True)
 class ComebackOutcome:
     """What came back: where, how much, for how long it stood still, how long until it answered, and what it
-    was asked. `kept` are the paths of the old data, where it was kept; `stop_line` ends and removes what runs
+    was asked. `kept` are the paths of what was there and was kept; `stop_line` ends and removes what runs
     beside."""
 
     label: str
@@ -219,8 +219,7 @@ class _Work:
                 fetcher.fetch_all(course, swapper.stagings)
                 prepare_all(self._runner, course, swapper.stagings, self._tell, self._control)
             outcome = self._exchange(course, swapper, fetcher)
-            swapper.end()
-        return outcome
+            return replace(outcome, kept=swapper.end())
 
     @contextmanager
     def _swapper(self, course: Course) -> Iterator[Swapper]:
@@ -239,7 +238,8 @@ class _Work:
 
     def _exchange(self, course: Course, swapper: Swapper, fetcher: Fetcher) -> ComebackOutcome:
         self._control.raise_if_stopped()
-        ending = self._request.keep_ending
+        # beside what runs there is nothing to keep
+        ending = "" if course.is_fresh else self._request.keep_ending
         with phase(self._tell, Phase.SWAP):
             try:
                 down_ms = swapper.swap(ending)
@@ -256,11 +256,10 @@ class _Work:
             swapper.accept()
         home = course.home
         self._tell(Said(f"{home.label} runs on the restored data: {', '.join(checks) or 'it answers'}."))
-        kept = tuple(each.kept_path(ending) for each in swapper.stagings) if ending else ()
         places = tuple(seat.path for seat in course.seats)
         return ComebackOutcome(
-            home.label, places, fetcher.files, fetcher.bytes, down_ms / 1000, answered_s, checks, kept,
-            course.notes, course.stop_line,
+            home.label, places, fetcher.files, fetcher.bytes, down_ms / 1000, answered_s, checks,
+            notes=course.notes, stop_line=course.stop_line,
         )  # fmt: skip
 
     def _await(self, home: Home, swapper: Swapper) -> Instance:

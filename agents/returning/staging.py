@@ -56,10 +56,6 @@ class Staging:
     path: str
     is_whole: bool
 
-    def kept_path(self, ending: str) -> str:
-        """Return where what was there is kept: nothing fits beside a mount point."""
-        return f"{self.seat.path}/{ending}" if self.is_whole else f"{self.seat.path}.{ending}"
-
 
 def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[Staging, ...]:
     """Given a course, return the staging of each seat. Raise PlanRefused where a swap cannot be."""

@@ -121,12 +121,13 @@ class Swapper:
         """The application answered: from here on nothing goes back. The data is on the disk."""
         self._run(_GOOD, _STOP_S, check=True)
 
-    def end(self) -> None:
-        """Go back, or remove what is not needed any more; then strike it from the journal.
+    def end(self) -> tuple[str, ...]:
+        """Go back, or remove what is not needed any more; then strike it from the journal. Return the paths
+        of what was there and is kept.
 
         Raise ServiceDown when what ran before does not run, CommandFailed when something stays."""
         if not self.is_owed:
-            return
+            return ()
         self.is_owed = False
         said = self._run(_UNDO, _REMOVE_S, check=False)
         tell_notes(said.text, self.tell)
@@ -139,6 +140,7 @@ class Swapper:
                 remedy="Look at the service on the device now: its own log says why.",
                 detail=f"{said.tail}\n{error.detail}",
             ) from error
+        return kept_in(said.text)
 
     def go_back(self, error: BaseException) -> None:
         """Go back after `error`. Raise ServiceDown when that failed: it is worse than what failed."""
@@ -165,6 +167,12 @@ _FAILED = {
     "swap": "the data could not be swapped",
     "start": "{label} did not start on the restored data",
 }
+
+
+def kept_in(text: str) -> tuple[str, ...]:
+    """Given what the undo printed, return the paths of what is kept, each once."""
+    told = (line.removeprefix("kept ") for line in text.split("\n") if line.startswith("kept "))
+    return tuple(dict.fromkeys(told))
 
 
 def tail_of(result: Result) -> str:

@@ -151,14 +151,21 @@ back_all() { # nothing goes back where nothing was: what came stays then, and ma
   return "$back_status"
 }
 
+keep_as() { # given a thing and its new name beside the staging; told before: who dies between is told twice
+  printf 'kept %s\n' "${staging%/*}/$2" >>"$hold/kept.names" && mv -T -- "$1" "../$2"
+}
+
 keep_all() { # $ending: of the names that what was there gets
   for staging in "$@"; do
     (
       enter "$staging" || exit 1
       # a folder that is a mount point has no room beside it; who was here before us may have died
-      [ ! -e whole ] || { is_there old || exit 0; mv -T -- old "../$ending" && exit 0; } || exit 1
+      if [ -e whole ]; then
+        [ -z "$(ls -A old 2>/dev/null)" ] || keep_as old "$ending" || exit 1
+        exit 0
+      fi
       each_name old >old.names
-      while IFS= read -r name; do mv -T -- "old/$name" "../$name.$ending" || exit 1; done <old.names
+      while IFS= read -r name; do keep_as "old/$name" "$name.$ending" || exit 1; done <old.names
     ) || return 1
   done
 }
@@ -173,6 +180,7 @@ remove_all() { # never what was there while nothing took its place
   if [ -e "$hold/keep" ] && [ -e "$hold/good" ]; then
     # once: half of the stagings may be gone the next time
     [ -e "$hold/kept" ] || { IFS= read -r ending <"$hold/keep" && keep_all "$@" && : >"$hold/kept"; } || return 1
+    [ ! -e "$hold/kept.names" ] || cat "$hold/kept.names"
   fi
   # half of what was there must never be taken for all of it: from here on nothing goes back
   [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1

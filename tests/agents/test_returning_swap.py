@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,24 @@ def test_what_is_kept_in_a_mounted_folder_is_kept_once(tmp_path: Path, shell: st
         assert (seat / "table").read_text() == "new"
         assert (seat / "before" / "far" / "table").read_text() == "old"
         assert sorted(each.name for each in seat.iterdir()) == ["before", "far", "table"]
+    assert swapping.kept_in(done.stdout) == tuple(f"{seat}/before" for seat in swap.seats)
+
+
+@pytest.mark.parametrize("kind", ["-", "whole"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_only_what_was_there_is_told_as_kept(tmp_path: Path, shell: str, kind: str) -> None:
+    swap = Swap(tmp_path, shell, kind=kind)
+    gone = swap.seats[1]
+    shutil.rmtree(gone)
+    if kind == "whole":
+        gone.mkdir()
+    swap.make()
+    assert swap.act(f"ending=before; {swapping._KEEP}").returncode == 0
+    swap.swap()
+    swap.accept()
+    done = swap.undo()
+    assert done.returncode == 0
+    kept = swap.seats[0] / "before" if kind == "whole" else swap.seats[0].with_name("data.before")
+    assert swapping.kept_in(done.stdout) == (str(kept),)
+    assert (kept / "far" / "table").read_text() == "old"
+    assert [each.name for each in swap.folder.rglob("*before")] == [kept.name]
