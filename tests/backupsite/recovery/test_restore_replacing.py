@@ -67,6 +67,14 @@ def test_what_is_replaced_is_saved_first_unless_somebody_says_no(operator: Clien
     assert AuditEvent.objects.filter(verb="device.restore", detail__safety=True).count() == 1
 
 
+def test_what_no_undo_brings_back_is_said_before(operator: Client) -> None:
+    point = make_point(make_device(), None, timezone.now())
+    url = f"{page_of(point.device)}?part=outcome"
+    lost = "What is written there after that backup, until the files are put into place, is lost."
+    assert lost in operator.post(url, replace_answer(point, safety="on")).content.decode()
+    assert lost not in operator.post(url, replace_answer(point)).content.decode()
+
+
 def test_a_form_is_one_restore_even_after_it_ended(operator: Client) -> None:
     point = make_point(make_device(), None, timezone.now())
     first = operator.post(page_of(point.device), replace_answer(point))

@@ -38,7 +38,11 @@ def test_the_undo_of_a_restore(operator: Client, stranger: Client) -> None:
     assert list_safety_points(run) == [saved]
     assert url in operator.get(run.get_absolute_url()).content.decode()
     assert stranger.get(url).status_code == 302
-    assert "comes back exactly as it was just before it" in operator.get(url).content.decode()
+    page = operator.get(url).content.decode()
+    assert "comes back as it was when it was saved, before the restore began" in page
+    assert f"{timezone.localtime(saved.made_at):%b %Y, %H:%M}" in page
+    assert "is in no restore point: it does not come back" in page
+    assert "exactly" not in page
     token = str(uuid.uuid4())
     assert operator.post(url, {"typed": "web-01", "token": token}).status_code == 422
     assert Run.objects.count() == 1
