@@ -11,7 +11,7 @@ S=$1
 shift
 case $mode in
   make) ground=$1 && shift && make "$@" ;;
-  exact | clear) ground=$1 && shift && "$mode" "$@" ;;
+  exact | clear | reach) ground=$1 && shift && "$mode" "$@" ;;
   merge) ground=$1 conflict=$2 stamp=$3 program=$4 && shift 4 && merge_all "$@" ;;
   lack | strip | settle_down | back | fresh | over | meet) "$mode" "$@" ;;
   *) exit 2 ;;

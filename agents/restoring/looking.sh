@@ -38,18 +38,42 @@ make() { # given staging and a folder that exists on the same ground
   walk "${S%/*}" safe && is_same || refuse moved "${S%/*}"
   mkdir -m 0700 -- "./${S##*/}" && cd -P "./${S##*/}" || exit 1
   mkdir new old owed renamed undone || exit 1
-  name=${S##*/}.link
-  : >"$name" && printf '%s.' "$1" >linked || exit 1
   walk "$1" '' && is_same || refuse moved "$1"
-  # project quotas and layered file systems refuse a rename on the same mount; a link tells, and never copies
-  touch -r . "$S/stamp" && ln -- "$S/$name" . || refuse apart "$1"
-  unlink_probe
+  probe || refuse apart "$1"
+}
+
+# Project quotas and layered file systems refuse a rename on the same mount, and mv would copy then. A link to the
+# working directory tells, and never copies.
+probe() {
+  touch -r . "$S/stamp" && : >"$S/${S##*/}.link" && printf '%s.' "$here" >"$S/linked" || return 1
+  if ln -- "$S/${S##*/}.link" .; then unlink_probe; return 0; fi
+  rm -f -- "$S/linked"
+  return 1
 }
 
 unlink_probe() { # the folder's time is as it was
   rm -f -- "./${S##*/}.link"
   touch -r "$S/stamp" .
   rm -f -- "$S/${S##*/}.link" "$S/linked"
+}
+
+reach() { # given the folder of the places on stdin: refuses where nothing of staging can be renamed into one
+  while value; do
+    find_place "$1"
+    parent=${place%/*}
+    is_there "${parent:-/}" || continue # it will be made
+    ( to_parent '' ) || refuse_place $?
+  done
+}
+
+to_parent() { # given a word of walk: goes where the name of $place is
+  walk "${place%/*}" "$1" && is_same || return 1
+  probe || return 5
+}
+
+refuse_place() { # given a status
+  [ "$1" != 5 ] || refuse apart "${place%/*}"
+  refuse moved "$place"
 }
 
 claim() { # given a path: no other run may restore into it, above it or below it. Its own is written before

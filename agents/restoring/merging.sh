@@ -66,8 +66,8 @@ meet() { # what is in the way of these things of staging
 deeper() {
   depth=$((depth + 1))
   [ "$depth" -le 200 ] && enter "$2" || return 1
-  is_same && { merge "$1"; return 0; }
-  rmdir -- "$1" # a mount point: fine when nothing is to go in
+  is_same && probe && { merge "$1"; return 0; }
+  rmdir -- "$1" # a mount point, or kept apart by a quota: fine when nothing is to go in
 }
 
 resolve() {

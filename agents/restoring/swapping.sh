@@ -41,19 +41,24 @@ take_away() { # what came in already
   mkdir -p "$S/undone/$number" && mv -- "./$name" "$S/undone/$number/"
 }
 
+find_place() { # given the folder of the places, one of them in $value: sets $item in it, and $place, its path
+  part=${value%%/*} item=''
+  rest=$value
+  while [ "$rest" != "$part" ] && is_there "$1/$item$part"; do
+    item=$item$part/ rest=${rest#*/} part=${rest%%/*}
+  done
+  item=$item$part # the first that is not there yet comes as a whole
+  place=${1%/}/$item
+}
+
 exact() { # given the folder of the places on stdin: each becomes what staging holds, or all are as they were
   while value; do
-    part=${value%%/*} item=''
-    rest=$value
-    while [ "$rest" != "$part" ] && is_there "$1/$item$part"; do
-      item=$item$part/ rest=${rest#*/} part=${rest%%/*}
-    done
-    item=$item$part # the first that is not there yet comes as a whole
+    find_place "$1"
     is_there "$S/new/$item" || continue
-    place=${1%/}/$item
     count=$((count + 1))
-    ( walk "${place%/*}" make && is_same && swap "$S/new/$item" || exit 1
-      [ ! -e "$record/had" ] || printf . ) || refuse moved "$place"
+    ( to_parent make || exit
+      swap "$S/new/$item" || exit 1
+      [ ! -e "$record/had" ] || printf . ) || refuse_place $?
   done
   mv -- "$S/owed" "$S/kept" # from here on it is the new state, whoever dies
 }
@@ -62,7 +67,8 @@ clear() { # given the folder of the places on stdin: what is there is removed. N
   while value; do
     place=${1%/}/$value
     is_there "$place" || continue
-    ( walk "${place%/*}" safe && is_same && ! has_mounts "$place" && remove "./${place##*/}" ) || refuse moved "$place"
+    ( to_parent safe || exit
+      ! has_mounts "$place" && remove "./${place##*/}" ) || refuse_place $?
   done
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,46 @@ def test_a_swap_that_fails_half_way_is_undone_by_the_undo(place: Place) -> None:
     assert place.back() == 0
     assert picture(place.destination) == before
     assert list(victim.iterdir()) == []
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place with a folder that has a project quota of its own: on the same mount, and nothing can be
+    renamed into it."""
+    image, ground = tmp_path / "image", tmp_path / "ground"
+    image.touch()
+    os.truncate(image, 320 * 1024 * 1024)
+    ground.mkdir()
+    command("mkfs.xfs", "-q", image)
+    command("mount", "-o", "loop", image, ground)
+    try:
+        place = Place(ground, request.param)
+        folder = place.destination / "home" / "project"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("old")
+        command("chattr", "-p", "7", "+P", folder)
+        (place.new / "home" / "project" / "fresh").mkdir(parents=True)
+        for name in ("file", "fresh/file"):
+            (place.new / "home" / "project" / name).write_text("new")
+        yield place
+        assert place.back() == 0
+        assert picture(folder).keys() == {b"file"}, "nothing was copied, and nothing of ours lies there"
+    finally:
+        command("umount", ground)
+
+
+@pytest.mark.parametrize("project", SHELLS, indirect=True)
+def test_nothing_is_copied_to_where_nothing_can_be_renamed(project: Place) -> None:
+    where = str(project.destination / "home" / "project")
+    os.utime(where, ns=(5, 1_000_000_007))
+    assert project.merge("replace") == (0, 0, 0, 0, 2)
+    for item in ("home/project/fresh", "home/project/file"):
+        words = (project.staging, project.identity, project.destination)
+        assert project.refusal("reach", *words, items=["home/new", item]) == ["apart", where]
+        assert project.refusal("exact", *words, items=[item]) == ["apart", where]
+    assert project.refusal("clear", *words, items=["home/project/file"]) == ["apart", where]
+    assert (Path(where) / "file").read_text() == "old"
+    assert Path(where).stat().st_mtime_ns == 1_000_000_007
 
 
 def test_nothing_that_is_mounted_is_swapped_away(place: Place) -> None:
