@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -23,13 +23,14 @@ def save_first(
     """Given a backup without sources and the absolute paths that will be replaced, back up those that exist;
     None when none does.
 
-    Raise PlanRefused when not all of it could be read: nothing may be replaced then. Any other AgentError
-    means the same."""
+    Raise PlanRefused when one of them is a symbolic link, or when not all of it could be read: nothing may be
+    replaced then. Any other AgentError means the same."""
     with (
         closing(open_session()) as session,
         Runner(session, console_id=request.console_id, run_id=request.run_id, tell=tell) as runner,
     ):
         facts = {fact.path: fact.kind for fact in read_paths(runner, paths)}
+    _refuse_links(facts)
     present = [path for path in paths if facts.get(path) != _MISSING]
     if not present:
         tell(Said("Nothing is there yet that could be replaced: no safety restore point is needed."))
@@ -45,3 +46,15 @@ def save_first(
             remedy="Look at the files that are named below, or pick what can be read.",
         )
     return outcome
+
+
+def _refuse_links(kinds: Mapping[str, str]) -> None:
+    """Given the kind of each path, raise PlanRefused for a link: the plan of a backup speaks of a policy, and
+    none is here."""
+    for path, kind in kinds.items():
+        if kind == "link":
+            raise PlanRefused(
+                f"{path} is a symbolic link, and a link is not backed up by itself: nothing was replaced.",
+                remedy="Pick the folder that holds it, or untick the backup that is made first: then nothing "
+                "brings back what is replaced.",
+            )

@@ -61,8 +61,11 @@ def test_where_nothing_is_nothing_is_saved(console: Console, data: Path) -> None
 
 def test_a_link_in_its_place_is_refused_before_anything(console: Console, data: Path) -> None:
     (data / "link").symlink_to("/etc")
-    with pytest.raises(PlanRefused, match="symbolic link"):
+    with pytest.raises(PlanRefused, match="is a symbolic link, and a link") as refused:
         save(console, data / "b", data / "link")
+    assert "folder that holds it" in refused.value.remedy
+    assert "untick" in refused.value.remedy
+    assert "policy" not in refused.value.message + refused.value.remedy
     assert console.count_restore_points() == 0
 
 
