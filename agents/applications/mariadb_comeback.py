@@ -55,7 +55,10 @@ rm -f "new/$1"/*.pid
 """
 _LOG = r"""
 find "$2" /var/log/mysql -maxdepth 1 -type f \( -name '*.err' -o -name 'error.log' \) \
-  -newer "$1" 2>/dev/null | head -n 3 | while IFS= read -r file; do tail -c 3000 "$file"; done
+  -newer "$1" 2>/dev/null | head -n 3 | while IFS= read -r file; do
+  # as the owner of the data, who may put a link in the place of a log meanwhile
+  setpriv --reuid="$(stat -c %u "$2")" --regid="$(stat -c %g "$2")" --clear-groups -- tail -c 3000 "$file"
+done
 """
 _IS_DUMP = "a dump holds databases, not the files of the server"
 

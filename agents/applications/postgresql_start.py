@@ -35,7 +35,10 @@ keeper_note() {{
   : >"$hold/ran.new" || return 1
   if cluster_runs; then
     echo server >"$hold/ran.new"
-    sed 's/^[^ ]* *//' "$data/postmaster.opts" >"$hold/options" || return 1
+    # as the owner: he may have put a link to a file of root's there
+    cluster_owner
+    setpriv --reuid="${{owner%:*}}" --regid="${{owner#*:}}" --clear-groups -- \
+      sed 's/^[^ ]* *//' "$data/postmaster.opts" >"$hold/options" || return 1
   fi
   echo server >"$hold/names.new" && mv "$hold/ran.new" "$hold/ran" && mv "$hold/names.new" "$hold/names"
 }}
