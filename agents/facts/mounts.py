@@ -73,6 +73,7 @@ NETWORK_KINDS = frozenset(
         "virtiofs",
     ]
 )
+LAYERED_KINDS = frozenset(["overlay", "aufs", "fuse.fuse-overlayfs"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ class Mount:
     @property
     def is_network(self) -> bool:
         return self.kind in NETWORK_KINDS
+
+    @property
+    def is_layered(self) -> bool:
+        """Return whether a directory may be of a lower layer: it cannot be renamed, and mv copies it."""
+        return self.kind in LAYERED_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ done
 """
 
 
+_FOLDERS = r"""
+for each; do [ ! -d "$each" ] || [ -L "$each" ] || printf '%s\0' "$each"; done | head -c 4096
+"""
+
+
 def find_grounds(tools: Tools, request: RestoreRequest, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
     """Given the mounts of a device, return them and, as if each were one, the subvolumes of btrfs in which
     what is picked has its original place: nothing can be renamed into them from elsewhere."""
@@ -46,8 +51,11 @@ def check_room(
         ground = tools.look(leg.destination)
         check_ground(ground, leg.destination)
         free = ground.free_bytes
-        if leg.items and find_mount(leg.destination, mounts).kind == "btrfs":
+        mount = find_mount(leg.destination, mounts)
+        if leg.items and mount.kind == "btrfs":
             _check_subvolumes(tools, leg)
+        if request.mode is Mode.EXACT and mount.is_layered:
+            _check_layers(tools, leg)
         if request.mode is Mode.DIRECT:
             _check_parents(tools, leg)
             free += _measure(tools, leg) if free < needed_bytes else 0
@@ -64,6 +72,16 @@ def _check_subvolumes(tools: Tools, leg: Leg) -> None:
         raise RestoreTargetRefused(
             f"{found.text.partition(chr(0))[0]} is a subvolume of btrfs: it cannot be swapped.",
             remedy="Pick the things in it one by one, or let what is there stay.",
+        )
+
+
+def _check_layers(tools: Tools, leg: Leg) -> None:
+    found = tools.runner.run(Command.of("sh", "-c", _FOLDERS, "sh", *leg.places), timeout_s=_MEASURE_S)
+    if found.stdout:
+        raise RestoreTargetRefused(
+            f"{found.text.partition(chr(0))[0]} is a folder on a layered file system (overlay): it cannot be "
+            "swapped in one step.",
+            remedy="Let what is there stay, or restore into another folder.",
         )
 
 

@@ -12,6 +12,7 @@ swap() { # given a thing of staging: what has its name here goes to staging, it 
   mkdir -- "$draft" && printf '%s.' "$here" >"$draft/here" && printf '%s.' "$1" >"$draft/staged" || return 1
   if is_there "./$name"; then
     has_mounts "${here%/}/$name" && return 1
+    is_folder "./$name" && is_layered && return 1
     : >"$draft/had" || return 1
   fi
   sync "$draft"/* "$draft" 2>/dev/null || sync

@@ -38,6 +38,16 @@ identify() { # sets $mount and $device of the working directory
 
 is_same() { identify && [ "$mount:$device" = "$ground" ]; } # $ground is staging's
 
+is_layered() { # a directory of a lower layer is renamed by a copy: who dies meanwhile leaves half of it
+  identify || return 0
+  while read -r id _ _ _ _ _ kind; do
+    [ "$id" = "$mount" ] || continue
+    kind=${kind#*- }
+    case ${kind%% *} in overlay | aufs | fuse.fuse-overlayfs) return 0 ;; esac
+  done </proc/self/mountinfo
+  return 1
+}
+
 is_safe() { # belongs to root, and nobody else may rename what is in it
   # shellcheck disable=SC2046  # two numbers
   set -- $(stat -c '%u %a' .)

@@ -268,6 +268,47 @@ def test_nothing_is_copied_to_where_nothing_can_be_renamed(project: Place) -> No
     assert Path(where).stat().st_mtime_ns == 1_000_000_007
 
 
+@pytest.fixture
+def layered(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place on the layers of a container, with a folder and a file of the lower one."""
+    for name in ("upper", "work", "ground", "lower/data/folder"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("folder/file", "file"):
+        (tmp_path / "lower" / "data" / name).write_text("old")
+    options = ",".join(f"{name}dir={tmp_path}/{name}" for name in ("lower", "upper", "work"))
+    command("mount", "-t", "overlay", "overlay", "-o", options, tmp_path / "ground")
+    try:
+        place = Place(tmp_path / "ground", request.param)
+        place.destination = tmp_path / "ground" / "data"
+        yield place
+        assert place.back() == 0
+        assert (place.destination / "folder" / "file").read_text() == "old"
+    finally:
+        command("umount", tmp_path / "ground")
+
+
+@pytest.mark.parametrize("layered", SHELLS, indirect=True)
+def test_a_folder_of_a_lower_layer_is_never_moved(layered: Place) -> None:
+    """A rename of it is a copy: cut off, half of it would be put back over what was there."""
+    for name in ("folder", "fresh"):
+        (layered.new / name).mkdir()
+        (layered.new / name / "file").write_text("new")
+    (layered.new / "file").write_text("new")
+    before = picture(layered.destination)
+    assert layered.exact("folder").returncode == 3
+    assert picture(layered.destination) == before
+    assert layered.exact("file", "fresh").returncode == 0, "the others are renamed"
+    assert (layered.destination / "fresh" / "file").read_text() == "new"
+
+
+@pytest.mark.parametrize("layered", SHELLS, indirect=True)
+def test_a_folder_of_a_lower_layer_has_failed_in_a_merge(layered: Place) -> None:
+    for name in ("folder", "file"):
+        (layered.new / name).write_text("new")
+    assert layered.merge("replace") == (1, 0, 0, 0, 1)
+    assert (layered.destination / "file").read_text() == "new"
+
+
 def test_nothing_that_is_mounted_is_swapped_away(place: Place) -> None:
     for name in ("a", "b mount\tpoint", "c\\040d", "e 1"):
         inner = place.destination / name / "inner"
