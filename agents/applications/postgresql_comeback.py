@@ -101,8 +101,8 @@ as_owner_of "$data" "$program" -n -q .
 """
 )
 # Where its server logs: its own folder, or Debian's. $1 a file that was made before its start (the data may
-# hold the logs of its earlier life), $2 the data directory, $3 Debian's name of the cluster. Read as the owner
-# of the data, who may put a link in the place of a log meanwhile.
+# hold the logs of its earlier life), $2 the data directory, $3 Debian's name of the cluster. Read as the
+# owner of the data, who may put a link in the place of a log meanwhile.
 _LOG = r"""
 find "$2/startup.log" "$2/log" "$2/pg_log" "/var/log/postgresql/postgresql-$3.log" -maxdepth 1 -type f \
   ! -name '*.json' -newer "$1" 2>/dev/null | head -n 3 | while IFS= read -r file; do

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -19,13 +20,21 @@ from agents.runner import Runner
 ENTER = r"""
 cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; exit 1; }
 """
-# The words: staging, "whole", "fresh" or "-", then the names that leave. Folders that are missing are made
-# like the one in which they are.
+# The words: staging, "whole", "fresh" or "-", where the runs that live have their directories, then the names
+# that leave. Folders that are missing are made like the one in which they are. What a device that lost its
+# power left of another comeback may be the only old data that there is: nothing comes on top of that.
 _MAKE = r"""
 set -u
 umask 077
-staging=$1 whole=$2
-shift 2
+staging=$1 whole=$2 runs=$3
+shift 3
+holds() {
+  [ "$whole" != whole ] || [ -z "$(ls -A "$1" 2>/dev/null)" ] || return 0
+  old=$1
+  shift
+  for name; do [ ! -e "$old/$name" ] && [ ! -L "$old/$name" ] || return 0; done
+  return 1
+}
 folder=${staging%/*}
 [ -n "$folder" ] || folder=/
 above=$folder
@@ -39,6 +48,13 @@ while [ -n "$rest" ]; do
   mkdir -m 0755 -- "$part" && chown -h -- "$like" "$part" && cd -P -- "$part" || exit 1
 done
 [ "$(pwd -P)" = "$folder" ] || { echo "$folder leads elsewhere" >&2; exit 1; }
+for each in .hotfleet-*-*-[0-9]*; do
+  [ -d "$each" ] && [ ! -L "$each" ] && [ -O "$each" ] && [ ! -e "$each/good" ] || continue
+  run=${each#.}
+  [ ! -d "$runs/${run%-*}" ] && holds "$each/old" "$@" || continue
+  printf 'earlier %s\n' "$each"
+  exit 1
+done
 mkdir -m 0700 -- "${staging##*/}" && cd -P -- "${staging##*/}" || exit 1
 [ "$(pwd -P)" = "$staging" ] && [ -O . ] || { echo "$folder changes meanwhile" >&2; exit 1; }
 mkdir raw new leaving || exit 1
@@ -46,6 +62,11 @@ mkdir raw new leaving || exit 1
 for name; do : >"leaving/$name" || exit 1; done
 df -Pk . | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
 """
+_EARLIER = re.compile(r"earlier (\.hotfleet-[A-Za-z0-9_.-]{1,200})", re.ASCII)
+_LEFT = (
+    "The device went down in the middle of an earlier comeback: what was there before lies in {path}/old. "
+    "Put it back or remove {path}, by hand."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +114,10 @@ def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging]) -
         name = posixpath.basename(seat.path)
         names = () if staging.is_whole else (name, *seat.leaves_too)
         kind = "fresh" if course.is_fresh else "whole" if staging.is_whole else "-"
-        words = (staging.path, kind, *names)
+        words = (staging.path, kind, posixpath.dirname(runner.directory), *names)
         said = runner.run(Command.of("/bin/sh", "-c", _MAKE, "hotfleet", *words), check=False)
+        if earlier := _EARLIER.fullmatch(said.text.strip()):
+            raise RestoreTargetRefused(_LEFT.format(path=f"{posixpath.dirname(staging.path)}/{earlier[1]}"))
         word, _, free = said.text.strip().rpartition("free ")
         if not said.is_success or word or not (free.isascii() and free.isdigit()):
             raise RestoreTargetRefused(

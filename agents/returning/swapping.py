@@ -1,9 +1,12 @@
-"""The swap itself: one script stops, swaps and starts; whatever dies, the device goes back by itself.
+"""The swap itself: one script stops, swaps and starts; whoever dies, the device goes back by itself.
 
 The undo is in the device's journal before the first staging is made. It looks at what lies there, so it is
 right at every moment: before the swap it removes the stagings; between the renames and after them it stops
 what was started, puts the old data back and starts what ran; once the application answered ("good") it only
 removes what is not needed any more.
+
+A device that itself goes down in the middle does not: its journal is in memory. What was there then lies in
+old/ of the staging, and the next comeback refuses and says where.
 """
 
 from __future__ import annotations
@@ -57,7 +60,10 @@ keeper_note || exit 1
 step stand "$@" && step swap_all "$@" && step begin
 """
 _GOOD = r"""
-for staging in "$@"; do sync -f "$staging" 2>/dev/null || sync || exit 1; done
+# by directories, which no link leads elsewhere: after a power cut they say that old/ is not needed
+for staging in "$@"; do
+  (enter "$staging" && mkdir -p good && { sync -f . 2>/dev/null || sync; }) || exit 1
+done
 : >"$hold/good"
 """
 _KEEP = 'mkdir -p -- "$hold" && printf "%s\\n" "$ending" >"$hold/keep"'

@@ -4,6 +4,7 @@
 #   leaving/<name>  this entry of the folder goes           old/<name>   it went
 #   new/<name>      this comes                              in/<name>    it is coming, or came
 #   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
+#   good/           only for who comes after a power cut: what lies in old/ is not needed any more
 #   fresh           the seat is a place of its own: what does not work does not stay
 # What was decided lies in $hold, which no removal of a staging takes with it, and into which nobody else writes:
 #   keep            what was there is not removed; its line is the ending of its name
@@ -77,6 +78,7 @@ had_data() { # given stagings: was there anything but empty folders
 swap_back() { # given a staging and its folder: what came goes, what was there comes back; as often as it takes
   [ -d "$1/in" ] || return 0
   enter "$1" || return 1
+  [ ! -d good ] || rmdir good || return 1
   coming_from "$2"
   each_name in >back.names
   while IFS= read -r name; do

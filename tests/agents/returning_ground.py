@@ -42,25 +42,29 @@ class Swap:
             self.environment["PATH"] = f"{self.tools}:{os.environ['PATH']}"
             self._shell = "dash"
             (self.tools / "rm").symlink_to(str(self.real_rm))
-        self.stagings = [self.folder_of(seat) / f".{NAME}-{number}" for number, seat in enumerate(self.seats)]
+        self.rename(NAME)
         for seat in self.seats:
             write_data(seat, "old")
         self.runs.write_text("old")
+
+    def rename(self, name: str) -> None:
+        """It is another run from here on."""
+        self.stagings = [self.folder_of(seat) / f".{name}-{number}" for number, seat in enumerate(self.seats)]
 
     def folder_of(self, seat: Path) -> Path:
         return seat if self.kind == "whole" else seat.parent
 
     def make(self) -> None:
         """Make the stagings as a comeback does, with the new data in them."""
-        for seat, staging in zip(self.seats, self.stagings, strict=True):
-            names = [] if self.kind == "whole" else [seat.name]
-            self.shell(stagings._MAKE, str(staging), self.kind, *names)
+        for number, staging in enumerate(self.stagings):
+            done = self.make_one(number)
+            assert done.returncode == 0 and done.stdout.startswith("free "), (done.stdout, done.stderr)
             write_data(staging / "new" / "data", "new")
 
-    def shell(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
-        done = self.call(source, *words)
-        assert done.returncode == 0, (done.stdout, done.stderr)
-        return done
+    def make_one(self, number: int) -> subprocess.CompletedProcess[str]:
+        names = [] if self.kind == "whole" else [self.seats[number].name]
+        runs = str(self.hold.parent.parent)
+        return self.call(stagings._MAKE, str(self.stagings[number]), self.kind, runs, *names)
 
     def call(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a source in a process group of its own: a tool that kills the group kills nobody else."""

@@ -10,7 +10,7 @@ import pytest
 
 from agents.returning import swapping
 from tests.agents.restoring_ground import SHELLS
-from tests.agents.returning_ground import Swap
+from tests.agents.returning_ground import NAME, Swap
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a comeback is root's work")
 
@@ -115,3 +115,44 @@ def test_only_what_was_there_is_told_as_kept(tmp_path: Path, shell: str, kind: s
     assert swapping.kept_in(done.stdout) == (str(kept),)
     assert (kept / "far" / "table").read_text() == "old"
     assert [each.name for each in swap.folder.rglob("*before")] == [kept.name]
+
+
+def lose_power(swap: Swap) -> None:
+    """Nothing in memory is left: no journal, and no decisions."""
+    shutil.rmtree(swap.hold.parent)
+    swap.hold.parent.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["-", "whole"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_next_one_never_removes_what_a_power_cut_left(tmp_path: Path, shell: str, kind: str) -> None:
+    swap = Swap(tmp_path, shell, kind=kind)
+    swap.make()
+    swap.swap()
+    left = swap.stagings[0]
+    lose_power(swap)
+    swap.rename("hotfleet-c0-r1")
+    assert swap.make_one(0).stdout == f"earlier {left.name}\n"
+    assert not swap.stagings[0].exists() and (left / "old").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["-", "whole"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_was_accepted_before_a_power_cut_is_in_nobodys_way(
+    tmp_path: Path, shell: str, kind: str
+) -> None:
+    swap = Swap(tmp_path, shell, kind=kind)
+    swap.make()
+    swap.swap()
+    swap.accept()
+    lose_power(swap)
+    swap.rename("hotfleet-c0-r1")
+    swap.make()
+
+
+def test_what_a_living_run_made_is_in_nobodys_way(swap: Swap) -> None:
+    swap.make()
+    swap.swap()
+    (swap.hold.parent.parent / NAME).mkdir()
+    swap.rename("hotfleet-c0-r1")
+    swap.make()
