@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from agents.errors import ProtocolBroken, ResticFailed, RestoreTargetRefused
-from agents.events import Event, FileProblem, Level, Phase, Said, Tell
+from agents.errors import PlanRefused, ProtocolBroken, RepositoryBroken, ResticFailed, RestoreTargetRefused
+from agents.events import Event, FileProblem, Level, Moved, Phase, Said, Tell
 from agents.facts.mounts import MOUNTS, parse_mounts
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
@@ -67,6 +67,8 @@ def restore(
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
             mounts = find_grounds(tools, request, parse_mounts(runner.run(MOUNTS).stdout))
             legs = make_legs(request, mounts, is_file=_is_file(repository, request))
+            if request.mode is Mode.DIRECT:
+                _check_names(repository, request, legs)
             tools.claim(posixpath.commonpath([place for leg in legs for place in leg.places]))
             check_room(tools, legs, request, mounts, needed_bytes=request.size_bytes)
         with phase(tell, Phase.TRANSFER):
@@ -115,6 +117,8 @@ class _Work:
             ]
             self._control.raise_if_stopped()
             if self._request.mode is Mode.DIRECT:
+                for staging in stagings:
+                    self._rehearse(staging)
                 self._watch(Said("What is there is removed first, as it was asked for.", Level.WARNING))
                 for staging in stagings:
                     staging.clear()
@@ -131,7 +135,7 @@ class _Work:
     def _fill(self, staging: Staging) -> Followed:
         """Raise RestoreTargetRefused when the disk was full, whatever restic made of it."""
         try:
-            followed = self._run_restic(staging)
+            followed = self._run_restic(staging, self._follower)
         except ResticFailed as error:
             if not self._watch.is_full:
                 raise
@@ -152,7 +156,23 @@ class _Work:
             )
         return followed
 
-    def _run_restic(self, staging: Staging) -> Followed:
+    def _rehearse(self, staging: Staging) -> None:
+        """Let the device read all folders of the restore point that are to come, before anything is removed.
+        Raise RepositoryBroken when it cannot read some of them."""
+
+        def tell(event: Event) -> None:  # nothing moves yet
+            if not isinstance(event, Moved):
+                self._watch(event)
+
+        follower = Follower(tell, self._control, self._door.gateway)
+        followed = self._run_restic(staging, follower, is_rehearsal=True)
+        if followed.outcome is not Outcome.SUCCESS or followed.problem_count or followed.error_count:
+            raise RepositoryBroken(
+                "Not all folders of the restore point can be read: nothing was removed or restored.",
+                remedy="Take another restore point, and have the repository checked.",
+            )
+
+    def _run_restic(self, staging: Staging, follower: Follower, *, is_rehearsal: bool = False) -> Followed:
         command = arguments.restore(
             self._restic,
             self._request.restic_id,
@@ -160,14 +180,15 @@ class _Work:
             folder=staging.leg.folder,
             names=staging.leg.names,
             sparse=True,
-            verify=True,
+            verify=not is_rehearsal,
             takes_capabilities=self._request.is_whole_system,
+            is_rehearsal=is_rehearsal,
         )
         program = self._runner.start(command, environment=self._door.environment, limits=self._request.limits)
-        followed = self._follower.follow("restore", program, _stop(self._runner, program))
+        followed = follower.follow("restore", program, _stop(self._runner, program))
         summary = only_summary(followed)
         # A short restore ends before restic says how far it is.
-        self._follower.add(summary.bytes_restored, summary.files_restored, followed.problem_count)
+        follower.add(summary.bytes_restored, summary.files_restored, followed.problem_count)
         return followed
 
 
@@ -226,6 +247,23 @@ def _is_file(repository: Repository, request: RestoreRequest) -> bool:
         return False
     entries = repository.list_folder(request.restic_id, above or "/")
     return any(entry.name == name and not entry.is_folder for entry in entries)
+
+
+def _check_names(repository: Repository, request: RestoreRequest, legs: Sequence[Leg]) -> None:
+    """Raise PlanRefused when the restore point lacks something that is picked: what is there would be removed
+    for nothing."""
+    folders: dict[str, set[str]] = {}
+    for leg in legs:
+        for name in leg.names:
+            above, last = posixpath.split(posixpath.join(leg.folder, name))
+            folders.setdefault(above, set()).add(last)
+    for folder, wanted in folders.items():
+        held = {node.name for node in repository.list_folder(request.restic_id, folder)}
+        if lacking := sorted(wanted - held):
+            raise PlanRefused(
+                f"The restore point holds nothing named {posixpath.join(folder, lacking[0])}.",
+                remedy="Pick the files again.",
+            )
 
 
 def _stop(runner: Runner, program: SupervisedProgram) -> Callable[[], None]:

@@ -97,16 +97,19 @@ def restore(
     sparse: bool = False,
     verify: bool = False,
     takes_capabilities: bool = True,
+    is_rehearsal: bool = False,
 ) -> Command:
     """Return a restore of `folder` of a restore point into `target`, whole or only `names` in it (relative).
 
     The content of `folder` lands directly in `target`. Nothing that exists is overwritten. With `verify` each
     file is read again and compared with the restore point at the end. Without `takes_capabilities` files come
-    without what lets them do more than their user may.
+    without what lets them do more than their user may. A rehearsal reads every folder of the restore point
+    that would come, and writes nothing; it cannot `verify`.
     """
     words = ["restore", "--json", "--overwrite", "never", "--target", target]
     words += ["--sparse"] if sparse else []
     words += ["--verify"] if verify else []
+    words += ["--dry-run"] if is_rehearsal else []
     words += [] if takes_capabilities else ["--exclude-xattr", "security.capability"]
     words += [f"--include=/{literal_pattern(name)}" for name in names]
     words += _limits(limits or Limits())

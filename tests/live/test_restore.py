@@ -258,6 +258,46 @@ def test_removing_first_is_refused_below_a_folder_of_a_user(console: Console, po
     assert outcome.is_complete, "a swap is safe there"
 
 
+def test_nothing_is_removed_first_for_a_name_that_lacks(console: Console, point: str) -> None:
+    data = console.device.btrfs / "data"
+    with pytest.raises(PlanRefused, match="holds nothing named"):
+        console.restore(point, data, None, names=["file", "gone"], mode=Mode.DIRECT)
+    assert (data / "file").exists()
+
+
+def test_nothing_is_removed_first_when_the_device_cannot_read(console: Console, point: str) -> None:
+    data = console.device.btrfs / "data"
+
+    def lose(event: Event) -> None:
+        if isinstance(event, PhaseStarted) and event.phase.value == "transfer":
+            for pack in (console.place.path / "data").glob("*/*"):
+                pack.unlink()
+
+    console.tell = lose  # type: ignore[method-assign]  # the packs go where it is told
+    with pytest.raises(AgentError):
+        console.restore(point, data, None, mode=Mode.DIRECT)
+    assert (data / "file").read_text() == "new"
+    assert_device_is_clean(console)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs"])
+def test_what_snapshots_may_share_sets_nothing_free(console: Console, point: str, kind: str) -> None:
+    ground = console.device.make_file_system(kind, name="shared", size_mb=160)
+    target = ground / "target"
+    target.mkdir()
+    (target / "old").write_bytes(os.urandom(30_000_000))
+    os.sync()
+    room = os.statvfs(ground)
+    needed = room.f_bavail * room.f_frsize + 15_000_000
+    if kind == "btrfs":
+        with pytest.raises(RestoreTargetRefused, match="may live on in snapshots"):
+            console.restore(point, console.device.btrfs / "data", target, mode=Mode.DIRECT, size_bytes=needed)
+        assert (target / "old").exists()
+    else:
+        words = (point, console.device.btrfs / "data", target)
+        assert console.restore(*words, mode=Mode.DIRECT, size_bytes=needed).is_complete
+
+
 @pytest.mark.parametrize("mode", [Mode.EXACT, Mode.MERGE])
 def test_a_disk_that_is_full_in_the_middle_keeps_the_old_state(
     console: Console, point: str, mode: Mode
