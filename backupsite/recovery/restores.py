@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
 
 from agents.backup import BackupRequest
+from agents.browse import list_folder
 from agents.errors import Cancelled, PlanRefused
 from agents.events import Said, Tell
+from agents.restic.trees import Node
 from agents.restore import Mode, RestoreOutcome, restore
 from agents.restoring.safety import save_first
 from backupsite.engine import console_restic
@@ -20,7 +23,8 @@ from backupsite.policies.models import Policy
 from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.backups import IMPACTS, count_files, keep_points
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.places import make_place
+from backupsite.recovery.places import make_place, place_of
+from backupsite.recovery.undoing import find_subvolumes, open_up, say_stays
 from backupsite.recovery.wishes import Wish, make_undo, read_wish
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run, RunLine
@@ -66,11 +70,12 @@ class Restore:
     may_retry = False
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        wishes = _read_undo(run, tell) if "undo" in run.request else [read_wish(run)]
+        is_undo = "undo" in run.request
+        wishes = _read_undo(run, tell) if is_undo else [read_wish(run)]
         if run.request["safety"]:
             _save(run, [place for wish in wishes for place in wish.places], tell, control)
         are_complete: list[bool] = []
-        for wish in wishes:
+        for wish in _open_up(wishes) if is_undo else wishes:
             try:
                 are_complete.append(_restore(run, wish, tell, control).is_complete)
             except Cancelled:
@@ -95,9 +100,26 @@ def _read_undo(run: Run, tell: Tell) -> list[Wish]:
     facts = read_known_facts(run.device)
     wishes = [make_undo(point, facts.mounts if facts is not None else ()) for point in points]
     for wish in wishes:
-        if wish.mode is Mode.MERGE:
-            tell(Said(f"{wish.folder}: something is mounted there, so what came with the restore stays."))
+        if why := say_stays(wish, facts):
+            tell(Said(f"{wish.folder}: {why}"))
     return wishes
+
+
+def _open_up(wishes: Sequence[Wish]) -> list[Wish]:
+    """Given undos of whole folders, return them with the things in a folder where it cannot be exchanged."""
+    opened = []
+    for wish in wishes:
+        facts = read_known_facts(wish.device) if wish.mode is Mode.EXACT else None
+        subvolumes = find_subvolumes(wish.folder, facts) if facts is not None else []
+        if not subvolumes:
+            opened.append(wish)
+        elif (each := open_up(wish, subvolumes, partial(_list_folder, wish.point))).names:
+            opened.append(each)
+    return opened
+
+
+def _list_folder(point: RestorePoint, folder: str) -> list[Node]:
+    return list_folder(place_of(point.repository), console_restic(), point.restic_id, folder)
 
 
 def _save(run: Run, places: Sequence[str], tell: Tell, control: Control) -> None:

@@ -11,8 +11,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from backupsite.accounts import audit
+from backupsite.policies.known import read_known_facts
 from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.restores import ask_undo, list_safety_points, may_undo
+from backupsite.recovery.undoing import say_stays
+from backupsite.recovery.wishes import make_undo
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -57,11 +60,14 @@ def restore_undo(request: HttpRequest, number: int) -> HttpResponse:
             return redirect(_ask(request, run, str(form.cleaned_data["token"])))
         except FormWasSent as error:
             form.add_error(None, str(error))
+    points, facts = list_safety_points(run), read_known_facts(run.device)
+    undos = [make_undo(point, facts.mounts if facts is not None else ()) for point in points]
     context = {
         "run": run,
         "device": run.device,
         "form": form,
-        "points": show_points(list_safety_points(run)),
+        "points": show_points(points),
+        "stays": [(undo.folder, why) for undo in undos if (why := say_stays(undo, facts))],
         "restore": describe_restore(run),
         "crumbs": [
             ("Runs", reverse("runs")),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.live.flows import picture_of
-from tests.live.ground import Device, wait_until
+from tests.live.ground import Device, command, wait_until
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.site import Enrolled, LiveSite, run_site
 from tests.live.test_comeback_postgresql import Service, destroy
@@ -74,6 +74,32 @@ def test_picked_things_are_replaced_and_it_is_undone_twice(
     assert (data / "b").read_text() == "b", "what did not exist before stays"
     site.wait_for_state(site.do("ask_to_undo", number=undo), "succeeded", timeout_s=PATIENCE_S)
     assert picture_of(data) == before
+    enrolled.wait_until_clean()
+
+
+def test_an_undo_where_a_subvolume_is_puts_back_what_was_in_it(
+    site: LiveSite, device: Device, data: Path
+) -> None:
+    inner = data / "inner"
+    command("btrfs", "subvolume", "create", inner)
+    (inner / "c").write_text("c")
+    enrolled = site.enrol(device, data)
+    enrolled.back_up()
+    (point,) = enrolled.points()
+    for path in (inner / "c", data / "b", data / "folder" / "a"):
+        path.write_text("younger")
+    before = picture_of(data)
+    number = site.do("ask_replacement", point=point["id"], names=[], mode="merge")
+    site.wait_for_end(number, timeout_s=PATIENCE_S)
+    assert (data / "b").read_text() == "b"
+    (inner / "c").write_text("youngest")
+    run = site.wait_for_state(site.do("ask_to_undo", number=number), "succeeded", timeout_s=PATIENCE_S)
+    saved = [each["source"] for each in enrolled.points() if each["run_id"] == run["id"]]
+    assert saved == [str(data)], "one restore point, not one for each thing in it"
+    undone = picture_of(data)
+    # the subvolume itself stays, with the time at which something was put into it
+    assert undone.pop(b"inner")[:3] == before.pop(b"inner")[:3]
+    assert undone == before
     enrolled.wait_until_clean()
 
 

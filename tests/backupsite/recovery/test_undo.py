@@ -11,16 +11,19 @@ from django.utils import timezone
 
 from agents.errors import Cancelled
 from agents.events import Event, Said
+from agents.facts.device import to_json
 from agents.restore import Conflict, Mode, RestoreOutcome
 from backupsite.accounts.models import AuditEvent
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.restores import NOTHING_REPLACED, Restore, ask_restore, list_safety_points
+from backupsite.recovery.undoing import find_subvolumes, open_up
 from backupsite.recovery.wishes import Wish, make_undo
 from backupsite.runs.models import Run, RunLine
 from backupsite.runs.states import State
-from tests.agents.facts.samples import make_mount
+from tests.agents.facts.samples import make_facts, make_mount
 from tests.backupsite.making import make_device, make_point, make_run
+from tests.backupsite.recovery.making import make_node
 
 
 def make_wish(point: RestorePoint, mode: Mode = Mode.MERGE) -> dict[str, object]:
@@ -161,3 +164,37 @@ def test_where_something_is_mounted_no_folder_is_exchanged(db: None, mount: str,
     point = make_point(make_device(), None, timezone.now(), paths=[encode_path("/srv")])
     undo = make_undo(point, [make_mount(mount, "xfs", "8:17")])
     assert (undo.mode, undo.conflict) == (mode, Conflict.REPLACE)
+
+
+def test_subvolumes_are_opened_and_stay() -> None:
+    facts = make_facts()
+    assert "/data/nested" in find_subvolumes("/data", facts)
+    assert find_subvolumes("/data/nested", facts) == ["/data/nested"]
+    assert find_subvolumes("/data/other", facts) == find_subvolumes("/srv", facts) == []
+
+
+def test_the_undo_at_a_subvolume_exchanges_what_is_in_it(db: None) -> None:
+    point = make_point(make_device(), None, timezone.now(), "/data/x", paths=[encode_path("/data/x")])
+    held = {
+        "/data/x": [make_node("deep", "dir"), make_node("a"), make_node("other", "dir"), make_node("away")],
+        "/data/x/deep": [make_node("inner", "dir"), make_node("\udcff")],
+        "/data/x/deep/inner": [make_node("b"), make_node("link", "symlink")],
+    }
+    subvolumes = ["/data/x/deep/inner", "/data/x/away"]
+    undo = open_up(make_undo(point), subvolumes, lambda folder: held[folder])
+    names = ("deep/inner/b", "deep/inner/link", "deep/\udcff", "a", "other", "away")
+    assert (undo.mode, undo.names) == (Mode.EXACT, names)
+    assert open_up(make_undo(point), ["/data/x"], lambda folder: []).names == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [("/data/nested", "subvolume of btrfs"), ("/run/x/y", ""), ("/data", "mounted there")]
+)
+def test_the_page_says_where_what_came_stays(operator: Client, folder: str, said: str) -> None:
+    device = make_device(facts=to_json(make_facts()), facts_at=timezone.now())
+    point = make_point(device, None, timezone.now())
+    run = make_run(device, State.SUCCEEDED, Run.RESTORE, request=make_wish(point))
+    make_point(device, None, timezone.now(), folder, run=run, paths=[encode_path(folder)])
+    text = operator.get(reverse("restore-undo", args=[run.number])).content.decode()
+    assert ("what came with the restore" in text) is bool(said)
+    assert said in text
