@@ -86,6 +86,9 @@ def test_an_application_asks_for_what_its_way_needs(console: Console, way: str) 
         assert page.get_by_label("New folder").is_visible() is is_beside
         assert page.get_by_label("Type db-01").is_visible() is not is_beside
         assert not page.get_by_label("Its new name").is_visible()
+        button = page.locator("aside .button.primary:visible")
+        assert button.inner_text() == ("Start it beside" if is_beside else "Replace PostgreSQL 15/main")
+        assert ("danger" in str(button.get_attribute("class")).split()) is not is_beside
         look(page, f"comeback-{'beside' if is_beside else 'in-place'}")
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate(TOO_WIDE) == []
