@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # a part of the program in walking.sh
+# shellcheck shell=sh disable=SC2034,SC2154  # a part of the program in walking.sh
 # ---- which of them --------------------------------------------------------------------------------------------
 
 mode=$1 count=0

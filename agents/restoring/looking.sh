@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # a part of the program in walking.sh
+# shellcheck shell=sh disable=SC2015,SC2154  # a part of the program in walking.sh
 # ---- looking and making ---------------------------------------------------------------------------------------
 
 # Given a folder: prints where staging may be ("": nowhere), its mount and device, how far the folder exists,

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # a part of the program in walking.sh
+# shellcheck shell=sh disable=SC2015,SC2154  # a part of the program in walking.sh
 # ---- merging --------------------------------------------------------------------------------------------------
 
 merge() { # given a folder of staging, whose content goes into the working directory

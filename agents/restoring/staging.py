@@ -225,7 +225,9 @@ def open_staging(tools: Tools, leg: Leg, number: int) -> Iterator[Staging]:
     staging = Staging(tools, leg, ground, path)
     try:
         tools.run("make", path, ground.identity, ground.existing)
-        tools.run("reach", path, ground.identity, leg.destination, items=leg.items, timeout_s=_LONG_S)
+        if leg.items:
+            words = (path, ground.identity, leg.destination)
+            tools.run("reach", *words, items=leg.items, timeout_s=_LONG_S)
         yield staging
     except BaseException:
         with suppress(AgentError):  # a lost device does it by itself: it is owed

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2154  # $ground comes from choosing.sh
 # What a restore does on a device. POSIX sh only (dash, busybox ash); as root; it opens no file of others to write.
 #
 # Words: staging ($S) is a directory of ours, 0700, whose parents only root can change. In it: new (what restic

@@ -17,7 +17,7 @@ from tests.live.test_kill_matrix import CLEAN_WITHIN_S, IS_FULL, VICTIMS, Steppi
 from tests.live.workers import Worker
 
 # What a restore asks of the device from its first undo step on. When the flow changes, a test says so.
-STEPS = 10
+STEPS = 11
 
 
 class SteppingRestore(SteppingWorker):
