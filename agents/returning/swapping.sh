@@ -195,6 +195,8 @@ remove_all() { # never what was there while nothing took its place
   done
   # a folder that was made for it
   [ ! -e "$hold/made" ] || rmdir -- "${1%/*}" 2>/dev/null || :
+  # whatever is still tried from here on is what ran before: what never started on its new data is told once
+  rm -f -- "$hold/swapped" "$hold/good"
 }
 
 undo_all() { # what the device runs when everything else is dead; and we, to go back or to end

@@ -156,3 +156,18 @@ def test_what_a_living_run_made_is_in_nobodys_way(swap: Swap) -> None:
     (swap.hold.parent.parent / NAME).mkdir()
     swap.rename("hotfleet-c0-r1")
     swap.make()
+
+
+def test_what_came_to_the_place_of_nothing_is_not_started_for_ever(swap: Swap) -> None:
+    for seat in swap.seats:
+        shutil.rmtree(seat)
+    swap.runs.unlink()
+    swap.make()
+    does_not_start = """
+    keeper_note() { : >"$hold/ran"; echo it >"$hold/names"; }
+    keeper_start() { [ ! -s "$1" ]; }
+    """
+    assert swap.act(does_not_start + swapping._SWAP).returncode != 0
+    assert swap.act(does_not_start + swapping._UNDO).returncode != 0, "that is told once"
+    assert swap.act(does_not_start + swapping._UNDO).returncode == 0
+    assert swap.told() == {"new"}
