@@ -38,7 +38,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """After the last test of a file, and the end of what its tests shared, no process of theirs runs."""
     yield
     is_last = nextitem is None or nextitem.path != item.path
-    if not is_last or item.nodeid.startswith(_OWN_RULES):
+    if item.nodeid.startswith(_OWN_RULES):
+        _before.update(find_children())  # other files may follow in this process
+        return
+    if not is_last:
         return
     until = time.monotonic() + _PATIENCE_S
     while left := {pid: words for pid, words in find_children().items() if pid not in _before}:

@@ -15,6 +15,7 @@ from agents.restic.binary import Binary
 from agents.restic.repository import Repository, open_repository
 from agents.restic.walking import LONGEST_LINE, Walked, read_lines, walk
 from tests.agents.gateway_ground import PASSWORD, RECOVERY, _template, binary, repository_path
+from tests.children import find_children
 
 __all__ = ["_template", "binary", "repository_path"]
 
@@ -82,9 +83,11 @@ def test_leaving_early_ends_restic(
     for number in range(3000):
         (source / f"{number}").touch()
     restic_id = back_up(repository_path, binary, source)
+    before = find_children().keys()
     with repository.walk(restic_id) as (_, nodes):
         next(nodes)
-    assert not Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        assert find_children().keys() > before
+    assert find_children().keys() == before
 
 
 def make_line(path: str, **fields: object) -> bytes:

@@ -178,9 +178,13 @@ def test_a_copy_under_writers_is_torn(console: Console, journal: str, tmp_path: 
     """The control: cp reads one half, and the other half when the writers are far ahead."""
     path = make_database(console.device, journal)
     with writers(path) as busy:
-        copy = tmp_path / "app.db"
-        copy_slowly(path, copy, busy)
-    assert find_faults(copy, {each.number: 0 for each in busy}) != []
+        assert any(is_torn(path, tmp_path / f"{number}.db", busy) for number in range(10))
+
+
+def is_torn(path: Path, copy: Path, busy: list[Writer]) -> bool:
+    """Once in a while both halves fit by chance."""
+    copy_slowly(path, copy, busy)
+    return find_faults(copy, {each.number: 0 for each in busy}) != []
 
 
 def copy_slowly(path: Path, copy: Path, busy: list[Writer]) -> None:

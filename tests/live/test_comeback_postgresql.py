@@ -91,9 +91,12 @@ def source(cluster: Cluster, method: str = "") -> SourceRequest:
 
 def destroy(cluster: Service) -> None:
     """The disaster: the data is removed under the running server, which then is gone too."""
+    pid = cluster.pid
     shutil.rmtree(cluster.data, ignore_errors=True)
     if cluster.pid:  # it may have noticed by itself
-        kill(cluster.pid)
+        kill(pid)
+    # PostgreSQL takes a dead process that nobody waited for yet for the owner of its socket
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the server")
     wait_until(lambda: is_removed(cluster.data), what="the end of what the server still wrote")
 
 

@@ -15,20 +15,12 @@ from tests.live.ground import Device
 from tests.vm.image import find_image
 from tests.vm.machine import TOOLS, Vm
 
-IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
 
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test of this folder as one of the virtual machine; leave out what is not in the sample."""
-    left_out = []
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as one of the virtual machine."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.vm)
-            if not IS_FULL and item.get_closest_marker("full") is not None:
-                left_out.append(item)
-    if left_out:  # not skipped: in CI a skipped test is a failure
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
