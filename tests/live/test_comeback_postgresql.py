@@ -157,6 +157,7 @@ def test_it_comes_back_over_a_server_that_runs(console: Console, cluster: Servic
     assert_device_is_clean(console)
 
 
+@pytest.mark.full  # minutes; tests/agents/test_returning_swap.py holds the same in seconds
 def test_a_data_directory_that_is_a_mount_point_is_replaced_entry_by_entry(
     console: Console, machine: Device, tmp_path: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_when_it_does_not_start_the_old_data_is_back_and_its_server_runs(
     assert_device_is_clean(console)
 
 
+@pytest.mark.full  # minutes; tests/agents/test_returning_swap.py holds the same in seconds
 def test_what_comes_to_the_place_of_nothing_stays_when_it_does_not_start(
     console: Console, cluster: Service
 ) -> None:
