@@ -184,5 +184,6 @@ class LocalProcess:
                 os.killpg(self._child.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        for pipe in (self._stdin, self._stdout, self._stderr):
+        # The input last: a program that ends because of it must not look to a reader as if it had ended by itself.
+        for pipe in (self._stdout, self._stderr, self._stdin):
             pipe.close()

@@ -14,12 +14,17 @@ _OWN_RULES = ("tests/vm/",)
 _PATIENCE_S = 10.0
 
 
+def _children_of(task: Path) -> list[int]:
+    try:
+        return [int(pid) for pid in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # the thread ended: its children have another thread of this process as their parent now
+
+
 def find_children() -> dict[int, str]:
     """Return what this process started and what still runs, by its process id. Zombies are over."""
-    tasks = Path("/proc/self/task").iterdir()
-    pids = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     found = {}
-    for pid in pids:
+    for pid in [pid for task in Path("/proc/self/task").iterdir() for pid in _children_of(task)]:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
