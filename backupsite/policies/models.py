@@ -69,7 +69,8 @@ class Source(models.Model):
 
     `key` is how restore points name it ("/etc", "postgresql:15/main"). `excludes` holds one restic exclude
     pattern a line, `services` one name a line. `method` "" is the best one. `command` is the line of the
-    application "command". A source that is left out is in no run, but it is decided about.
+    application "command". A source that is left out is in no run, but it is decided about. `keeps_log`: the
+    write-ahead log of PostgreSQL is followed all the time, for any moment between two backups.
     """
 
     HOT, COLD, BOTH, OUT = MODE_HOT, MODE_COLD, MODE_BOTH, MODE_OUT
@@ -99,6 +100,7 @@ class Source(models.Model):
     services = models.TextField(blank=True)
     mode = models.CharField(max_length=8, choices=MODES, default=HOT)
     if_hot_impossible = models.CharField(max_length=16, choices=FALLBACKS, default=LIVE)
+    keeps_log = models.BooleanField(default=False)
     group = models.CharField(max_length=64, blank=True)
     longest_freeze_ms = models.PositiveIntegerField(default=10_000)
     longest_downtime_s = models.PositiveIntegerField(default=120)

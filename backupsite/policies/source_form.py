@@ -14,7 +14,7 @@ from backupsite.policies.models import Source
 from backupsite.policies.paths import check_excludes, check_path
 
 T = TypeVar("T")
-FILES, COMMAND = "files", "command"
+FILES, COMMAND, POSTGRESQL = "files", "command", "postgresql"
 METHODS = [
     ("", "The best one that works"),
     (SNAPSHOT, "A snapshot of its files"),
@@ -29,6 +29,7 @@ DEFAULTS = {
     "command": "",
     "mode": Source.HOT,
     "if_hot_impossible": Source.LIVE,
+    "keeps_log": "",
     "services": "",
     "method": "",
     "longest_freeze": "10 s",
@@ -81,6 +82,14 @@ class SourceForm(forms.Form):
     )
     if_hot_impossible = forms.ChoiceField(
         choices=Source.FALLBACKS, initial=Source.LIVE, label="If hot is impossible"
+    )
+    keeps_log = forms.BooleanField(
+        required=False,
+        label="Keep its log: any moment",
+        help_text="What it writes is followed all the time, so it can come back to any second between two "
+        "backups. Costs one connection and about the bytes that it writes, over the network and in the "
+        "repository. Needs PostgreSQL 13 or newer and max_slot_wal_keep_size, so that a console that is away "
+        "never fills its disk.",
     )
     services = forms.CharField(
         max_length=10_000,
@@ -149,6 +158,10 @@ class SourceForm(forms.Form):
             self.cleaned_data.setdefault(name, "")
         if self._is(COMMAND) and self._is_stopped:
             self.add_error("mode", "A command has nothing that could stop. Take it hot, and let it fail.")
+        if self._keeps_log and self.cleaned_data.get("method") == DUMP:
+            self.add_error(
+                "keeps_log", "A log continues a copy of the files, no dump. Choose another method, or no log."
+            )
         return self.cleaned_data
 
     def _pointless(self) -> list[str]:
@@ -164,6 +177,12 @@ class SourceForm(forms.Form):
     def _is_stopped(self) -> bool:
         mode, fallback = self.cleaned_data.get("mode"), self.cleaned_data.get("if_hot_impossible")
         return mode in (Source.COLD, Source.BOTH) or (mode == Source.HOT and fallback == Source.WAIT)
+
+    @property
+    def _keeps_log(self) -> bool:
+        """What is only stopped, or no PostgreSQL, has no log that could be followed."""
+        is_hot = self.cleaned_data.get("mode") in (Source.HOT, Source.BOTH)
+        return bool(self.cleaned_data.get("keeps_log")) and self._is(POSTGRESQL) and is_hot
 
     def _is(self, kind: str) -> bool:
         return bool(self.cleaned_data.get("kind") == kind)
@@ -191,6 +210,7 @@ class SourceForm(forms.Form):
         )
         return {name: data[name] for name in same} | {
             "application": "" if data["kind"] == FILES else data["kind"],
+            "keeps_log": self._keeps_log,
             "longest_freeze_ms": data["longest_freeze"],
             "longest_downtime_s": data["longest_downtime"],
         }
@@ -201,6 +221,7 @@ def row_of(source: Source) -> dict[str, str]:
     same = {name: getattr(source, name) for name in FIELDS if hasattr(source, name)}
     return same | {
         "kind": source.application or FILES,
+        "keeps_log": "on" if source.keeps_log else "",
         "longest_freeze": show_pause(source.longest_freeze_ms),
         "longest_downtime": show_pause(source.longest_downtime_s * 1000),
     }

@@ -92,6 +92,9 @@ def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[i
         "impact": policy.impact,
         "upload_mb_s": policy.upload_mb_s,
         "cold_window": window.sentence() if window is not None else "",
-        "sources": [f"{source.key} ({source.mode})" for source in policy.sources.all()],
+        "sources": [
+            f"{source.key} ({source.mode}{', keeps its log' if source.keeps_log else ''})"
+            for source in policy.sources.all()
+        ],
         "device_count": policy.assignments.count(),
     }

@@ -175,6 +175,7 @@ class Migration(migrations.Migration):
                         max_length=16,
                     ),
                 ),
+                ("keeps_log", models.BooleanField(default=False)),
                 ("group", models.CharField(blank=True, max_length=64)),
                 ("longest_freeze_ms", models.PositiveIntegerField(default=10000)),
                 ("longest_downtime_s", models.PositiveIntegerField(default=120)),

@@ -52,3 +52,38 @@ def test_the_buttons_change_rows_and_keep_what_was_typed() -> None:
     assert left is not None and [row["path"] for row in left] == ["/etc", "/srv"]
     nothing = change_rows(posted("/etc", remove_source="7"))
     assert nothing is not None and [row["path"] for row in nothing] == ["/etc"]
+
+
+def keeping(**fields: str) -> QueryDict:
+    data = posted("")
+    row = {"path": "", "kind": "postgresql", "instance": "15/main", "keeps_log": "on", **fields}
+    data.update(source_fields(0, **row))
+    return data
+
+
+def test_a_log_is_kept_of_what_is_taken_hot_and_has_one() -> None:
+    for fields, keeps in (
+        ({}, True),
+        ({"mode": "both"}, True),
+        ({"method": "snapshot"}, True),
+        ({"keeps_log": ""}, False),
+        ({"mode": "cold"}, False),
+        ({"kind": "redis"}, False),
+        ({"kind": "files", "path": "/srv"}, False),
+    ):
+        forms = make_source_forms(keeping(**fields))
+        assert forms.is_valid(), forms.errors
+        assert [draft["keeps_log"] for draft in forms.drafts] == [keeps], fields
+
+
+def test_a_dump_has_no_log_that_could_continue_it() -> None:
+    forms = make_source_forms(keeping(method="dump"))
+    assert not forms.is_valid()
+    assert list(forms.forms[0].errors) == ["keeps_log"]
+
+
+def test_a_row_remembers_that_its_log_is_kept() -> None:
+    data = keeping()
+    data["add_source"] = "1"
+    rows = change_rows(data)
+    assert rows is not None and [row["keeps_log"] for row in rows] == ["on", ""]
