@@ -28,6 +28,7 @@ from backupsite.recovery.drill_due import note_backup
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
+from backupsite.recovery.seen import keep_instances
 from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
@@ -235,7 +236,7 @@ def keep_points(
     `asked` are the applications whose instances are among them."""
     now = timezone.now()
     lock([run.device_id])
-    RestorePoint.objects.bulk_create(
+    points = [
         RestorePoint(
             device=run.device,
             repository=repository,
@@ -258,7 +259,9 @@ def keep_points(
             is_unchanged=point.is_unchanged,
         )
         for point in outcome.points
-    )
+    ]
+    RestorePoint.objects.bulk_create(points)
+    keep_instances(points, outcome.facts)
     restate([run.device_id])
     note_backup(run.policy_id, run.device_id, {point.source for point in outcome.points}, now)
     device = Device.objects.get(pk=run.device_id)

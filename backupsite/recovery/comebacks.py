@@ -13,15 +13,14 @@ from agents.applications.stored import Stored
 from agents.comeback import Choice, ComebackOutcome, ComebackRequest, Way, choices, comeback
 from agents.errors import PlanRefused
 from agents.events import Said, Tell
-from agents.facts import Instance
 from backupsite.engine import console_restic
-from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
 from backupsite.policies.known import read_known_facts
 from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.drills import list_set, points_of, stored_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
+from backupsite.recovery.seen import read_instance
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -47,7 +46,7 @@ def find_options(point: RestorePoint, services: Sequence[str] = ()) -> Options:
     if facts is None:
         raise PlanRefused("Nothing is known about the device.", remedy="Check the device first.")
     stored = make_stored(points)
-    known = known_instance(point.device, stored)
+    known = read_instance(points, facts)
     found = choices(stored, facts, known, tuple(services))
     return Options(stored, find_home(stored, facts, known, tuple(services)), found)
 
@@ -56,12 +55,6 @@ def make_stored(points: Sequence[RestorePoint]) -> Stored:
     """Given the restore points of one source and one backup, return them with the places where they were."""
     stored = stored_of(points)
     return replace(stored, paths=stored.parts[0].paths) if stored.is_files else stored
-
-
-def known_instance(device: Device, stored: Stored) -> Instance | None:
-    """Return the application as it was seen last; None when nobody saw it, or nothing can be read of it."""
-    facts = read_known_facts(device)
-    return facts.instance(stored.application, stored.instance) if facts is not None else None
 
 
 def ask_comeback(
@@ -100,7 +93,7 @@ def make_request(run: Run) -> ComebackRequest:
         is_local=run.device.is_local,
         stored=stored,
         way=Way(said["way"]),
-        known=known_instance(run.device, stored),
+        known=read_instance(points, read_known_facts(run.device)),
         services=tuple(said["services"]),
         keep_ending=f"before-run-{run.number}" if said["keep"] else "",
         folder=said["folder"],

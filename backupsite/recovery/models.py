@@ -78,6 +78,15 @@ class RestorePoint(models.Model):
         return posixpath.commonpath(recorded)
 
 
+class SeenInstance(models.Model):
+    """An application as its backup saw it: what a comeback knows when nothing of it is left on the device.
+
+    One for each set of restore points, at one of them; `facts` is the text of `agents.facts.wire`."""
+
+    point = models.OneToOneField(RestorePoint, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    facts = models.TextField()
+
+
 class Exposure(models.Model):
     """How a device stands, as `recovery.stored` writes it; without a row nobody ever protected the device.
 
