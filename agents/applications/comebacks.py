@@ -33,13 +33,15 @@ class Way(StrEnum):
 class Choice:
     """A way in which something comes back. `is_possible` False: `reason` says why not, `remedy` what helps.
 
-    `databases` are the names among which DATABASE chooses."""
+    `databases` are the names among which DATABASE chooses. `needs_service`: it is possible as soon as
+    somebody names the service."""
 
     way: Way
     is_possible: bool
     reason: str
     remedy: str = ""
     databases: tuple[str, ...] = ()
+    needs_service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +261,7 @@ def comebacks() -> dict[str, Comeback]:
     """Return how every application comes back, by the application's name."""
     import agents.applications as package
 
-    # mypy: an abstract class is fine here, nobody instantiates it (python/mypy#4717)
-    return find_plugins(package, Comeback)  # type: ignore[type-abstract]
+    return find_plugins(package, Comeback.__subclasses__)
 
 
 def comeback_of(stored: Stored) -> Comeback:
