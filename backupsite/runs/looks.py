@@ -40,6 +40,7 @@ KINDS: dict[str, KindWords] = {
     Run.SCAN: KindWords("fingerprint", "Fetching the host keys of", "Host keys of"),
     Run.BROWSE: KindWords("folder-open", "Looking into a restore point of", "Look into a restore point of"),
     Run.DOWNLOAD: KindWords("download", "Preparing a download from", "Download from"),
+    Run.LOG: KindWords("repository", "Storing the log of a database of", "Log of a database of"),
 }
 
 

@@ -21,9 +21,10 @@ class Run(models.Model):
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
     COMEBACK, FORECAST, DRILL = "comeback", "forecast", "drill"
-    BROWSE, DOWNLOAD = "browse", "download"
-    # These work on the device itself; the others only read its repository, beside whatever runs.
-    KINDS_ON_DEVICE = [BACKUP, RESTORE, COMEBACK, FORECAST, PROBE, SCAN]
+    BROWSE, DOWNLOAD, LOG = "browse", "download", "log"
+    # These work on the device itself, or write to its repository; the others only read it, beside whatever
+    # runs.
+    KINDS_ON_DEVICE = [BACKUP, RESTORE, COMEBACK, FORECAST, PROBE, SCAN, LOG]
     KINDS = [
         (BACKUP, "Backup"),
         (RESTORE, "Restore"),
@@ -34,6 +35,7 @@ class Run(models.Model):
         (SCAN, "Host key scan"),
         (BROWSE, "Look into a restore point"),
         (DOWNLOAD, "Download"),
+        (LOG, "Log of a database"),
     ]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -97,7 +99,8 @@ class Run(models.Model):
             models.UniqueConstraint(
                 fields=["device"],
                 condition=models.Q(
-                    state="running", kind__in=["backup", "restore", "comeback", "forecast", "probe", "scan"]
+                    state="running",
+                    kind__in=["backup", "restore", "comeback", "forecast", "probe", "scan", "log"],
                 ),
                 name="runs_one_running_a_device",
             ),

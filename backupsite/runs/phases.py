@@ -38,6 +38,7 @@ FORESEEN: dict[str, tuple[Phase, ...]] = {
     Run.DRILL: (Phase.CONNECT, Phase.CHECK, Phase.TRANSFER, Phase.VERIFY, Phase.CLEAN_UP),
     Run.PROBE: (Phase.CONNECT, Phase.CHECK),
     Run.SCAN: (Phase.CONNECT,),
+    Run.LOG: (Phase.TRANSFER,),
 }
 
 

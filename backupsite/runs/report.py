@@ -45,6 +45,7 @@ _NOUNS = {
     Run.SCAN: "Fetching the host keys",
     Run.BROWSE: "Reading the folder",
     Run.DOWNLOAD: "Preparing the download",
+    Run.LOG: "Storing the log",
 }
 _DONE = {
     Run.COMEBACK: ("The application is back", "It was started on the restored data, and it answers."),
@@ -57,6 +58,7 @@ _DONE = {
     ),
     Run.BROWSE: ("The folder was read", "It opens at once from now on."),
     Run.DOWNLOAD: ("The download is ready", "It is whole; it is kept for some hours."),
+    Run.LOG: ("The log is in the repository", "It was read back before it left the console's spool."),
 }
 _NOT_DONE = {
     Run.BACKUP: "This run made no restore point. Those that exist are untouched and can be restored.",
@@ -71,6 +73,7 @@ _NOT_DONE = {
     Run.SCAN: "No key was taken over.",
     Run.BROWSE: "The restore point itself is untouched.",
     Run.DOWNLOAD: "Nothing is offered: a part of a file is never passed off as the whole.",
+    Run.LOG: "The log is still in the console's spool: nothing is lost, and it is stored by the next run.",
 }
 
 _REFUTED = (

@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                             ("scan", "Host key scan"),
                             ("browse", "Look into a restore point"),
                             ("download", "Download"),
+                            ("log", "Log of a database"),
                         ],
                         max_length=8,
                     ),
@@ -368,7 +369,7 @@ class Migration(migrations.Migration):
             model_name="run",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    ("kind__in", ["backup", "restore", "comeback", "forecast", "probe", "scan"]),
+                    ("kind__in", ["backup", "restore", "comeback", "forecast", "probe", "scan", "log"]),
                     ("state", "running"),
                 ),
                 fields=("device",),
