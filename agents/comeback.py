@@ -113,7 +113,13 @@ def choices(
     if _keeper_of(plugin, home) is not None:
         return found
     return tuple(
-        replace(each, is_possible=False, reason=_NOBODY.format(label=home.label), remedy=_NAME_IT)
+        replace(
+            each,
+            is_possible=False,
+            reason=_NOBODY.format(label=home.label),
+            remedy=_NAME_IT,
+            needs_service=True,
+        )
         if each.way is Way.IN_PLACE and each.is_possible
         else each
         for each in found

@@ -6,7 +6,9 @@ import posixpath
 from typing import Any
 
 from django import forms
+from django.utils.text import capfirst
 
+from agents.applications import comebacks
 from agents.applications.services import is_service_name
 from agents.comeback import Way
 from backupsite.recovery.comebacks import Options
@@ -56,9 +58,8 @@ class ComebackForm(forms.Form):
             self.fields[name].required = not self.is_bound or self.chosen == way
         ways: Any = self.fields["way"]
         ways.choices = [
-            (each.way.value, Choice(TITLES[each.way], make_visible(each.reason)))
-            for each in options.choices
-            if each.is_possible
+            (each.way.value, Choice(TITLES[each.way], make_visible(_say_what_it_needs(each))))
+            for each in options.offered
         ]
         parts: Any = self.fields["part"]
         names = [name for each in options.choices for name in each.databases]
@@ -73,6 +74,9 @@ class ComebackForm(forms.Form):
         for name in names:
             if not is_service_name(name):
                 raise forms.ValidationError(f"{make_visible(name)} cannot be the name of a service.")
+        chosen = self.options.choice(self.chosen)
+        if chosen is not None and chosen.needs_service and not names:
+            raise forms.ValidationError(f"{make_visible(capfirst(chosen.reason))}. {chosen.remedy}")
         return names
 
     def clean_folder(self) -> str:
@@ -101,3 +105,7 @@ class ComebackForm(forms.Form):
         """Given a valid form, return what it asks for."""
         names = ("way", "services", "keep", "folder", "port", "part", "new_name", "table")
         return {name: self.cleaned_data[name] for name in names}
+
+
+def _say_what_it_needs(choice: comebacks.Choice) -> str:
+    return f"{choice.reason}: name it below" if choice.needs_service else choice.reason

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from agents.applications.services import is_service_name
 from agents.comeback import Way
 from agents.errors import PlanRefused
 from backupsite.accounts import audit
@@ -34,9 +35,9 @@ def point_comeback(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     given = request.POST if request.method == "POST" else None
     named = given.get("services", "").split() if given is not None else []
     try:
-        options = find_options(point, named)
-    except (PlanRefused, ValueError) as error:
-        refusal = error if isinstance(error, PlanRefused) else PlanRefused(str(error))
+        # What cannot be the name of a service is said at its field.
+        options = find_options(point, [name for name in named if is_service_name(name)])
+    except PlanRefused as refusal:
         return render(request, "recovery/comeback_refused.html", _frame(point) | {"refusal": refusal})
     form = ComebackForm(
         given, initial=_propose(point, options), options=options, device_name=point.device.name
@@ -52,10 +53,10 @@ def point_comeback(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "refused": [
             (TITLES[each.way], make_visible(each.reason), make_visible(each.remedy))
             for each in options.choices
-            if not each.is_possible
+            if each not in options.offered
         ],
         "size_bytes": options.stored.size_bytes,
-        "has_ways": any(each.is_possible for each in options.choices),
+        "has_ways": bool(options.offered),
     }
     return render(request, "recovery/comeback.html", context, status=422 if given is not None else 200)
 
@@ -73,7 +74,7 @@ def _ask(request: HttpRequest, point: RestorePoint, form: ComebackForm) -> str:
 
 
 def _propose(point: RestorePoint, options: Options) -> dict[str, object]:
-    possible = [each for each in options.choices if each.is_possible]
+    possible = options.offered
     name = f"{options.stored.application}-restored"
     database = next((each.databases[0] for each in possible if each.databases), "")
     return {

@@ -34,8 +34,13 @@ class Options:
     home: Home
     choices: tuple[Choice, ...]
 
+    @property
+    def offered(self) -> list[Choice]:
+        """What a person may choose: what is possible, and what only lacks the name of a service."""
+        return [each for each in self.choices if each.is_possible or each.needs_service]
+
     def choice(self, way: str) -> Choice | None:
-        return next((each for each in self.choices if each.way == way and each.is_possible), None)
+        return next((each for each in self.offered if each.way == way), None)
 
 
 def find_options(point: RestorePoint, services: Sequence[str] = ()) -> Options:

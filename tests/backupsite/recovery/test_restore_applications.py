@@ -95,8 +95,24 @@ def test_a_form_is_one_comeback(operator: Client) -> None:
 @pytest.mark.parametrize("service", ["-rf", "a*", "x/y", "postgresql@15-main.service [x]"])
 def test_what_is_no_service_is_said_at_its_field(operator: Client, service: str) -> None:
     answer = operator.post(page_of(make_stream()), make_answer(services=service))
-    assert answer.status_code in (200, 422)
+    assert answer.status_code == 422
+    assert 'id="id_services_error"' in answer.content.decode()
     assert not Run.objects.filter(kind=Run.COMEBACK).exists()
+
+
+def test_whose_service_nobody_knows_is_asked_for_its_name(operator: Client) -> None:
+    now = timezone.now()
+    device = make_device(facts=to_json(make_facts()), facts_at=now)
+    paths = [encode_path("/srv/redis")]
+    redis = make_point(device, None, now, "redis:/run/redis/s", method="snapshot+btrfs", paths=paths)
+    text = operator.get(page_of(redis)).content.decode()
+    assert "nobody knows which service stops and starts" in text
+    assert 'name="services"' in text and "Replace redis" in text
+    answer = operator.post(page_of(redis), make_answer())
+    assert answer.status_code == 422
+    assert 'id="id_services_error"' in answer.content.decode()
+    assert operator.post(page_of(redis), make_answer(services="redis-6380")).status_code == 302
+    assert Run.objects.get(kind=Run.COMEBACK).request["services"] == ["redis-6380"]
 
 
 @pytest.mark.parametrize("way", ["database", "moon", ""])
