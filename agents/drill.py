@@ -28,7 +28,7 @@ from agents.following import Follower
 from agents.gateway import Rights
 from agents.leftovers import clean_leftovers, find_leftovers
 from agents.placing import place_restic
-from agents.repositories import OpenDoor, RepositoryPlace, open_door, open_place
+from agents.repositories import OpenDoor, RepositoryPlace, open_beside, open_door
 from agents.restic import arguments
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
@@ -83,10 +83,11 @@ def drill(request: DrillRequest, open_session: OpenSession, *, tell: Tell, contr
         with phase(tell, Phase.CHECK):
             work.check()
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
-            repository = stack.enter_context(open_place(request.place, request.binary, tell))
+            # a backup of the same device may write there meanwhile
+            place, repository = stack.enter_context(open_beside(request.place, request.binary))
         scratch = stack.enter_context(_scratch(runner, _needed_bytes(request.stored, trial)))
         with phase(tell, Phase.TRANSFER):
-            work.restore(repository, restic, scratch)
+            work.restore(place, repository, restic, scratch)
         with phase(tell, Phase.VERIFY):
             work.compare(repository, scratch)
             work.try_it(scratch)
@@ -154,13 +155,13 @@ class _Work:
             check_tools(self._runner)
         self._control.raise_if_stopped()
 
-    def restore(self, repository: Repository, restic: str, scratch: str) -> None:
+    def restore(self, place: RepositoryPlace, repository: Repository, restic: str, scratch: str) -> None:
         """Restore every point below work/tree, each file at its true path, and read all of it again."""
         self._began = time.monotonic()
         self._runner.run(Command.of("mkdir", "-m", "0700", "--", f"{scratch}/work", f"{scratch}/work/tree"))
         with open_door(
             self._session,
-            self._request.place,
+            place,
             repository,
             run_id=self._request.run_id,
             rights=Rights.RESTORE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.commands import Secret
@@ -58,6 +58,20 @@ def open_place(place: RepositoryPlace, binary: Binary, tell: Tell) -> Iterator[R
     with open_repository(place.path, place.password, binary) as repository:
         _adopt(place, repository, tell)
         yield repository
+
+
+@contextmanager
+def open_beside(place: RepositoryPlace, binary: Binary) -> Iterator[tuple[RepositoryPlace, Repository]]:
+    """Open the repository for a run that only reads it, beside whichever run writes there: nothing of that
+    one is adopted or removed. Return it with its place for `open_door`, whose journals no other run finds.
+
+    Only one such run works at a time. Raise RepositoryBroken when it does not open."""
+    journals = place.journals / "reading"
+    journals.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in journals.glob("*.jsonl"):  # of a dead run: who only reads made nothing
+        left.unlink()
+    with open_repository(place.path, place.password, binary) as repository:
+        yield replace(place, journals=journals), repository
 
 
 def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:

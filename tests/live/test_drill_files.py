@@ -12,6 +12,10 @@ import pytest
 
 from agents.applications.trials import Question
 from agents.errors import PlanRefused
+from agents.flow import Unstoppable
+from agents.gateway import Journal, LocalStore
+from agents.gateway.journal import Entry
+from agents.gateway.target import Kind, Target
 from agents.plan import SourceRequest
 from tests.live.drills import Prover, assert_proven, assert_refuted, full_only, stored_of
 from tests.live.flows import assert_device_is_clean
@@ -67,6 +71,30 @@ def test_a_repository_that_rots_fails_the_drill(console: Prover) -> None:
     assert evidence.checks[0].name == "restore"
     assert not evidence.checks[0].is_passed
     assert_device_is_clean(console)
+
+
+def test_a_drill_touches_nothing_of_a_backup_that_writes_meanwhile(console: Prover) -> None:
+    folder = console.device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_text("one")
+    stored = console.store(folder, "", "btrfs")
+    with Journal(console.place.journals / "backup.jsonl") as journal, LocalStore(console.place.path) as store:
+        journal.add(Entry(Kind.LOCKS, "0" * 64, 3), durable=True)
+        upload = store.begin(Target(Kind.LOCKS, "0" * 64))
+        upload.write(b"one")
+        before = sorted(console.place.path.rglob("*"))
+        seen: list[Path] = []
+
+        class Watching(Unstoppable):
+            def raise_if_stopped(self) -> None:
+                seen.extend(console.place.journals.glob("*.jsonl"))
+
+        assert_proven(console.drill(stored, control=Watching()))
+        assert sorted(console.place.path.rglob("*")) == before
+        assert {each.name for each in seen} == {"backup.jsonl"}, (
+            "the next backup would take the drill's for dead"
+        )
+        upload.discard()
 
 
 def test_a_machine_without_room_is_no_failed_check(console: Prover) -> None:
