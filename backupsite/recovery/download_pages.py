@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -18,11 +19,12 @@ from django.views.decorators.http import require_POST, require_safe
 from agents.commands import to_bytes
 from backupsite.accounts import audit
 from backupsite.policies.naming import name_source
-from backupsite.recovery.downloads import MOST_PATHS, ask_download, file_name_of, file_of, paths_of
+from backupsite.recovery.downloads import MOST_PATHS, ask_download, file_name_of, file_of, paths_of, tag_of
 from backupsite.recovery.folders import join
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.picking import find_entries
 from backupsite.recovery.point_page import folder_url, read_folder
+from backupsite.recovery.serving import serve_file
 from backupsite.runs.requests import ACTIVE
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
@@ -90,7 +92,8 @@ def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @require_safe
 def download_file(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
-    """The file itself. Its bytes are somebody's: the browser must neither guess nor run what they are."""
+    """The file itself, or the rest of it when a fetch was cut. Its bytes are somebody's: the browser must
+    neither guess nor run what they are."""
     wanted = _own_download(request, pk)
     if wanted.expires_at <= timezone.now():
         return render(request, "recovery/download_gone.html", {"download": wanted}, status=410)
@@ -100,10 +103,14 @@ def download_file(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
         file = file_of(wanted).open("rb")
     except FileNotFoundError:
         return render(request, "recovery/download_gone.html", {"download": wanted}, status=410)
-    if request.method == "GET":
-        detail = {"path": say_paths(paths_of(wanted)), "bytes": wanted.size_bytes}
+    answer = serve_file(request, file, os.fstat(file.fileno()).st_size, tag_of(wanted))
+    if answer.streaming:
+        # A part is told too: many of them are the whole.
+        detail: audit.Detail = {
+            "path": say_paths(paths_of(wanted)),
+            "bytes": int(answer["Content-Length"]),
+        }
         audit.record(request, "download.fetch", wanted.point.device.name, detail)
-    answer = FileResponse(file, content_type="application/octet-stream")
     answer["Content-Disposition"] = attachment(file_name_of(wanted))
     answer["X-Content-Type-Options"] = "nosniff"
     answer["Content-Security-Policy"] = "sandbox; default-src 'none'"

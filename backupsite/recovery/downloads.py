@@ -5,6 +5,7 @@ The spool holds only whole files, so that a part of a file can never look like t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +56,15 @@ def file_name_of(download: Download) -> str:
     paths = paths_of(download)
     name = (paths[0].rpartition("/")[2] if len(paths) == 1 else "") or download.point.device.slug
     return f"{name}.tar" if download.is_folder else name
+
+
+def tag_of(download: Download) -> str:
+    """Given a download, return the name of its content. A file of a restore point is the same whenever it is
+    asked for; an archive is made anew each time."""
+    if download.is_folder:
+        return download.pk.hex
+    said = f"{download.point.restic_id} {download.path_key}"
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def ask_download(

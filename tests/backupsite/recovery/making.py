@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+from asgiref.sync import async_to_sync
+from django.http import HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 
 from agents.restic.trees import Node
 from backupsite.fleet.models import Device
 from backupsite.recovery.browsing import keep_listing
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.serving import PIECE_BYTES
 from tests.backupsite.making import make_device, make_point
 
 # Not UTF-8, a right-to-left override, markup, a new line, a control character; \udcff is the byte 0xff.
@@ -47,3 +51,22 @@ def make_read_point(device: Device | None = None, names: list[str] | None = None
     nodes = [make_node("www", "dir", 0), make_node("now", "symlink", 0)]
     keep_listing(point, "/srv", nodes + [make_node(name) for name in (names or ["a.txt", "b.txt"])])
     return point
+
+
+def read_answer(answer: HttpResponseBase, most_pieces: int = 1000) -> bytes:
+    """Read an answer as the server does, or the first pieces of it: then the person's network is cut."""
+    assert isinstance(answer, StreamingHttpResponse) and answer.is_async, "else it lies in memory whole"
+
+    async def collect() -> bytes:
+        came = b""
+        pieces: AsyncIterator[bytes] = aiter(answer)
+        for _ in range(most_pieces):
+            piece = await anext(pieces, b"")
+            assert len(piece) <= PIECE_BYTES
+            came += piece
+        return came
+
+    try:
+        return async_to_sync(collect)()
+    finally:
+        answer.close()

@@ -17,7 +17,7 @@ from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
-from tests.backupsite.recovery.making import HOSTILE, make_read_point
+from tests.backupsite.recovery.making import HOSTILE, make_read_point, read_answer
 
 
 def ask(client: Client, point: RestorePoint, *names: str, folder: str = "/srv") -> str:
@@ -56,7 +56,7 @@ def test_a_file_is_asked_for_and_fetched(operator: Client, name: str) -> None:
     make_ready()
     assert "It is ready and whole." in operator.get(f"{page}?part=state").content.decode()
     answer = operator.get(f"{page}file/")
-    assert answer.getvalue() == b"<script>alert(1)</script>"
+    assert read_answer(answer) == b"<script>alert(1)</script>"
     assert answer["Content-Type"] == "application/octet-stream"
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Content-Security-Policy"].startswith("sandbox")
