@@ -16,9 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+from agents.plan import SourceRequest
+from tests.live.daemons import Daemon
 from tests.live.ground import wait_until
 
-_AS_MYSQL = ("setpriv", "--reuid", "mysql", "--regid", "mysql", "--init-groups", "--pdeathsig", "KILL", "--")
+_AS_MYSQL = ("setpriv", "--reuid", "mysql", "--regid", "mysql", "--init-groups")
 # A table that was open in a copy is told, and not mended behind the test's back.
 _SETTINGS = (
     "--no-defaults",
@@ -102,7 +104,16 @@ class Server:
         if not binlog.exists():
             binlog.mkdir(mode=0o750)
             shutil.chown(binlog, "mysql", "mysql")
-        words = [*_AS_MYSQL, "mariadbd", *_SETTINGS, f"--datadir={self.data}", f"--socket={self.socket}"]
+        words = [
+            *_AS_MYSQL,
+            "--pdeathsig",
+            "KILL",
+            "--",
+            "mariadbd",
+            *_SETTINGS,
+            f"--datadir={self.data}",
+            f"--socket={self.socket}",
+        ]
         words += [f"--log-bin={binlog}/bl", f"--pid-file={self._private}/pid", *self.settings]
         with (self._private / "log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd="/", start_new_session=True)
@@ -258,3 +269,58 @@ def find_faults(server: Reached, least: dict[int, int]) -> list[str]:
     if total != str(_ACCOUNTS * 1000):
         faults.append(f"the accounts hold {total}")
     return faults
+
+
+@contextlib.contextmanager
+def writers(server: Server, count: int = 3, engines: Sequence[str] = ENGINES) -> Iterator[list[Writer]]:
+    """Writers that went well, with no error and no lost session."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(Writer(server, number, engines)) for number in range(count)]
+        wait_until(
+            lambda: all(each.count > 5 or each.trouble for each in found),
+            timeout_s=120,
+            what="the first rows",
+        )
+        yield found
+    assert [each.trouble for each in found] == [""] * count
+
+
+def request_for(server: Server, method: str = "", freeze_ms: int = 10_000) -> SourceRequest:
+    return SourceRequest(
+        application="mariadb", instance=str(server.data), method=method, longest_freeze_ms=freeze_ms
+    )
+
+
+class Service(Server):
+    """A server that is a service of the device."""
+
+    def __init__(self, home: Path, state: Path, name: str) -> None:
+        super().__init__(home)
+        words: list[str | Path] = [*_AS_MYSQL, "--", "mariadbd", *_SETTINGS, f"--datadir={self.data}"]
+        words += [f"--socket={self.socket}", f"--log-bin={home}/binlog/bl", f"--pid-file={self._private}/pid"]
+        words += [f"--log-error={self.data}/server.err"]
+        self.daemon = Daemon(state, name, self.data, words, "TERM")
+
+    def create(self) -> Service:
+        super().create()
+        (self.home / "binlog").mkdir(mode=0o750)
+        shutil.chown(self.home / "binlog", "mysql", "mysql")
+        return self
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        assert self.daemon.call("start") == 0
+        self.wait()
+
+    def wait(self) -> None:
+        wait_until(
+            lambda: self.run("-e", "select 1", check=False).returncode == 0,
+            timeout_s=120,
+            what="an answer of MariaDB",
+        )
+
+    def stop(self) -> None:
+        self.daemon.__exit__(None, None, None)

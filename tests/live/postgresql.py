@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from tests.live.daemons import Daemon, kill
 from tests.live.ground import wait_until
 from tests.postgresql import find_binaries
 
@@ -162,3 +163,56 @@ def own(path: Path) -> Path:
     path.chmod(0o700)
     shutil.chown(path, "postgres", "postgres")
     return path
+
+
+class Service(Cluster):
+    """A cluster whose server is a service of the device."""
+
+    def __enter__(self) -> Service:
+        super().__enter__()
+        return self
+
+    def __init__(self, data: Path, state: Path, name: str, *settings: str) -> None:
+        super().__init__(data, *settings)
+        words: list[str | Path] = [*_AS_POSTGRES, self.binaries / "postgres", "-D", data, "-k", self.socket]
+        for setting in self.settings:
+            words += ["-c", setting]
+        self.daemon = Daemon(state, name, data, words, "INT")
+
+    def start(self) -> None:
+        assert self.daemon.call("start") == 0
+        self.wait()
+
+    def wait(self) -> None:
+        wait_until(
+            lambda: self.run("pg_isready", "-q", check=False).returncode == 0,
+            timeout_s=120,
+            what="an answer of PostgreSQL",
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        self.daemon.__exit__(None, None, None)
+        shutil.rmtree(self.socket)
+
+    def stop(self) -> None:
+        assert self.daemon.call("stop") == 0
+
+    @property
+    def pid(self) -> int:
+        return self.daemon.pid
+
+
+def destroy(cluster: Service) -> None:
+    """The disaster: the data is removed under the running server, which then is gone too."""
+    pid = cluster.pid
+    shutil.rmtree(cluster.data, ignore_errors=True)
+    if cluster.pid:  # it may have noticed by itself
+        kill(pid)
+    # PostgreSQL takes a dead process that nobody waited for yet for the owner of its socket
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the server")
+    wait_until(lambda: is_removed(cluster.data), what="the end of what the server still wrote")
+
+
+def is_removed(data: Path) -> bool:
+    shutil.rmtree(data, ignore_errors=True)
+    return not data.exists()

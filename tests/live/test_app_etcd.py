@@ -6,9 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,86 +16,10 @@ from agents.applications import read_instances
 from agents.errors import ResticFailed
 from agents.events import Consistency
 from agents.facts import Instance, read_facts
-from agents.plan import SourceRequest
 from agents.runner import Runner
+from tests.live.etcd import Member, Writer, request_for
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command, wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Member:
-    """An etcd of one member in the network of a device."""
-
-    def __init__(self, folder: Path, namespace: str, *words: str, scheme: str = "http") -> None:
-        self.folder, self.data = folder, folder / "data"
-        self._namespace, self._words, self._scheme = namespace, words, scheme
-        folder.mkdir(parents=True, exist_ok=True)
-        self.url, self._peer = (f"{scheme}://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        words: list[str | Path] = ["nsenter", f"--net=/run/netns/{self._namespace}", "etcd"]
-        words += ["--name", "m1", "--data-dir", self.data]
-        words += ["--listen-client-urls", self.url, f"--advertise-client-urls={self.url}"]
-        words += ["--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer]
-        words += ["--initial-cluster", f"m1={self._peer}", *self._words]
-        with (self.folder / "log").open("ab") as log:
-            environment = {**os.environ, "ETCD_ROOT_PASSWORD": "hidden-in-the-environment"}
-            self.process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
-        wait_until(self.answers, timeout_s=30, what="an answer of etcd")
-
-    def answers(self) -> bool:
-        return self.client("endpoint", "health", check=False).returncode == 0
-
-    def client(self, *words: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
-        options = [f"--endpoints={self.url}"]
-        if self._scheme == "https":
-            options += [f"--cacert={self.folder}/cert.pem", f"--cert={self.folder}/cert.pem"]
-            options += [f"--key={self.folder}/key.pem"]
-        prefix = ["nsenter", f"--net=/run/netns/{self._namespace}", "etcdctl", *options]
-        return subprocess.run(
-            [*prefix, *words], input=text, capture_output=True, text=True, check=check, timeout=60,
-            env={**os.environ, "ETCDCTL_API": "3"},
-        )  # fmt: skip
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
-            self.process = None
-
-    def read_pair(self) -> tuple[int, int]:
-        """Return both sides of the account: a writer changes them in one transaction, never one alone."""
-        said = self.client("get", "side-", "--prefix", "--print-value-only").stdout.split()
-        return int(said[0]), int(said[1])
-
-
-class Writer(threading.Thread):
-    """Writes the same number to both sides in one transaction, again and again."""
-
-    def __init__(self, member: Member) -> None:
-        super().__init__()
-        self._member = member
-        self.ended = threading.Event()
-        self.count = 0
-        self.errors: list[str] = []
-
-    def run(self) -> None:
-        while not self.ended.is_set():
-            number = self.count + 1
-            filler = f"put filler-{number % 100} {'x' * 20000}"
-            text = f"\nput side-a {number}\nput side-b {number}\n{filler}\n\n\n"
-            try:
-                self._member.client("txn", text=text)
-            except subprocess.CalledProcessError as error:
-                self.errors.append(error.stderr)
-                return
-            self.count = number
 
 
 @pytest.fixture
@@ -123,10 +45,6 @@ def writer(member: Member) -> Iterator[Writer]:
     writer.ended.set()
     writer.join()
     assert writer.errors == [], "the application noticed the backup"
-
-
-def request_for(member: Member, method: str = "") -> SourceRequest:
-    return SourceRequest(application="etcd", instance=str(member.data), method=method)
 
 
 def find_instance(console: Console, member: Member) -> Instance:

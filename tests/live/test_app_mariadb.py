@@ -8,8 +8,8 @@ import signal
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from agents.events import Consistency, Froze
 from agents.plan import SourceRequest
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command, wait_until
-from tests.live.mariadb import ENGINES, Server, Writer, find_faults
+from tests.live.mariadb import Server, Writer, find_faults, request_for, writers
 
 HELD_MS = 30_000
 ROUNDS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 3
@@ -40,22 +40,6 @@ def server(device: Device) -> Iterator[Server]:
     command("btrfs", "subvolume", "create", home)
     with Server(home).create() as server:
         yield server
-
-
-@contextmanager
-def writers(server: Server, count: int = 3, engines: Sequence[str] = ENGINES) -> Iterator[list[Writer]]:
-    """Writers that went well, with no error and no lost session."""
-    with ExitStack() as stack:
-        found = [stack.enter_context(Writer(server, number, engines)) for number in range(count)]
-        wait_until(lambda: all(each.count > 5 or each.trouble for each in found), what="the first rows")
-        yield found
-    assert [each.trouble for each in found] == [""] * count
-
-
-def request_for(server: Server, method: str = "", freeze_ms: int = 10_000) -> SourceRequest:
-    return SourceRequest(
-        application="mariadb", instance=str(server.data), method=method, longest_freeze_ms=freeze_ms
-    )
 
 
 @contextmanager

@@ -7,16 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
-import redis
 
 from agents.applications import redis as plugin
 from agents.backup import BackupOutcome
@@ -25,107 +22,9 @@ from agents.events import Consistency, Froze
 from agents.plan import HotImpossible, SourceRequest
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command, wait_until
+from tests.live.redis_server import Server, find_faults, request_for, writers
 
 ROUNDS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 2
-_AS_REDIS = ("setpriv", "--reuid", "redis", "--regid", "redis", "--clear-groups", "--pdeathsig", "KILL", "--")
-_ACCOUNTS = 50
-
-
-class Server:
-    """A server on `data`, reached by a private socket. A context manager: it runs inside."""
-
-    def __init__(self, data: Path, *settings: str) -> None:
-        self.data = data
-        self.settings = settings
-        # Short: the path of a unix socket has 107 bytes at most.
-        self._private = Path(tempfile.mkdtemp(prefix="hotfleet-rd-", dir="/tmp"))
-        shutil.chown(self._private, "redis", "redis")
-        self.socket = self._private / "s"
-
-    def __enter__(self) -> Server:
-        words = [*_AS_REDIS, "redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
-        words += ["--dir", str(self.data), "--repl-diskless-sync-delay", "0", *self.settings]
-        with (self._private / "log").open("wb") as log:
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd="/")
-        try:
-            wait_until(lambda: self.process.poll() is not None or self._answers(), timeout_s=30, what="Redis")
-            if self.process.poll() is not None:
-                raise AssertionError(f"Redis did not start: {(self._private / 'log').read_text()[-2000:]}")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.wait(10)
-        shutil.rmtree(self._private)
-
-    def connect(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.connect().ping())
-        except redis.AuthenticationError:
-            return True
-        except (redis.ConnectionError, redis.BusyLoadingError):
-            return False
-
-    @property
-    def percentage(self) -> str:
-        return str(self.connect().config_get("auto-aof-rewrite-percentage")["auto-aof-rewrite-percentage"])
-
-
-class Writer:
-    """Moves money between accounts and counts that, in one transaction each."""
-
-    def __init__(self, server: Server, number: int) -> None:
-        self.number, self.count, self.trouble, self.longest_s = number, 0, "", 0.0
-        self._server = server
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-
-    def _work(self) -> None:
-        database = self._server.connect()
-        while not self._stop.wait(0.001):
-            began = time.monotonic()
-            try:
-                with database.pipeline(transaction=True) as moves:
-                    moves.decrby(f"account:{self.count % _ACCOUNTS}", 1)
-                    moves.incrby(f"account:{self.count * 7 % _ACCOUNTS}", 1)
-                    moves.rpush(f"log:{self.number}", f"{self.count + 1}:{'x' * 500}")
-                    moves.incr(f"count:{self.number}")
-                    moves.execute()
-            except redis.RedisError as error:
-                self.trouble = str(error)
-                return
-            self.count += 1
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
-
-
-def find_faults(server: Server, least: dict[int, int]) -> list[str]:
-    database = server.connect()
-    faults = []
-    total = sum(int(database.get(key) or 0) for key in database.scan_iter("account:*"))
-    if total != 0:
-        faults.append(f"the accounts hold {total}")
-    for writer, written in least.items():
-        count = int(database.get(f"count:{writer}") or 0)
-        logged = [int(str(line).split(":")[0]) for line in database.lrange(f"log:{writer}", 0, -1)]
-        if logged != list(range(1, count + 1)) or count < written:
-            faults.append(
-                f"writer {writer} counted {count}, logged {len(logged)}, {written} were there before"
-            )
-    return faults
 
 
 @pytest.fixture
@@ -147,19 +46,6 @@ def server(data: Path) -> Iterator[Server]:
     often = ("--auto-aof-rewrite-percentage", "10", "--auto-aof-rewrite-min-size", "32kb")
     with Server(data, "--appendonly", "yes", *often) as server:
         yield server
-
-
-@contextmanager
-def writers(server: Server) -> Iterator[list[Writer]]:
-    with ExitStack() as stack:
-        busy = [stack.enter_context(Writer(server, number)) for number in range(2)]
-        wait_until(lambda: all(each.count > 50 or each.trouble for each in busy), what="the first numbers")
-        yield busy
-    assert [each.trouble for each in busy] == ["", ""]
-
-
-def request_for(server: Server, method: str = "") -> SourceRequest:
-    return SourceRequest(application="redis", instance=str(server.socket), method=method)
 
 
 @contextmanager

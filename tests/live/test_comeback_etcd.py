@@ -8,43 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.daemons import bring_back, kill, stored_of
+from tests.live.etcd import Service, Writer, request_for
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import wait_until
-from tests.live.test_app_etcd import Member, Writer, console, request_for
+from tests.live.test_app_etcd import console
 
 __all__ = ["console"]
-
-
-class Service(Member):
-    """A member that is a service of the device."""
-
-    def __init__(self, folder: Path, namespace: str, state: Path, name: str) -> None:
-        super().__init__(folder, namespace)
-        words: list[str | Path] = [
-            "nsenter",
-            f"--net=/run/netns/{namespace}",
-            "etcd",
-            "--name",
-            "m1",
-            "--data-dir",
-            self.data,
-        ]
-        words += ["--listen-client-urls", self.url, f"--advertise-client-urls={self.url}"]
-        words += ["--listen-peer-urls", self._peer, "--initial-advertise-peer-urls", self._peer]
-        words += ["--initial-cluster", f"m1={self._peer}"]
-        self.data.mkdir(mode=0o700)
-        self.daemon = Daemon(state, name, self.data, words, "TERM")
-
-    def start(self) -> None:
-        assert self.daemon.call("start") == 0
-        self.wait()
-
-    def wait(self) -> None:
-        wait_until(self.answers, timeout_s=60, what="an answer of etcd")
-
-    def stop(self) -> None:
-        self.daemon.__exit__(None, None, None)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console, wait_until_clean
 from tests.live.ground import wait_until
 from tests.live.pgbench import assert_whole, count_writes
+from tests.live.postgresql import Service
 from tests.live.test_comeback_postgresql import (
-    Service,
     cluster,
     console,
     left_beside,

@@ -13,47 +13,10 @@ import pytest
 from agents.applications import mariadb_comeback
 from agents.applications.stored import Stored, StoredPart
 from agents.errors import ComebackFailed, CommandFailed
-from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.daemons import bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device, command, wait_until
-from tests.live.mariadb import _AS_MYSQL, _SETTINGS, Server, find_faults
-from tests.live.test_app_mariadb import request_for, writers
-
-
-class Service(Server):
-    """A server that is a service of the device."""
-
-    def __init__(self, home: Path, state: Path, name: str) -> None:
-        super().__init__(home)
-        as_mysql = [*_AS_MYSQL[: _AS_MYSQL.index("--pdeathsig")], "--"]
-        words: list[str | Path] = [*as_mysql, "mariadbd", *_SETTINGS, f"--datadir={self.data}"]
-        words += [f"--socket={self.socket}", f"--log-bin={home}/binlog/bl", f"--pid-file={self._private}/pid"]
-        words += [f"--log-error={self.data}/server.err"]
-        self.daemon = Daemon(state, name, self.data, words, "TERM")
-
-    def create(self) -> Service:
-        super().create()
-        (self.home / "binlog").mkdir(mode=0o750)
-        shutil.chown(self.home / "binlog", "mysql", "mysql")
-        return self
-
-    def __enter__(self) -> Service:
-        self.start()
-        return self
-
-    def start(self) -> None:
-        assert self.daemon.call("start") == 0
-        self.wait()
-
-    def wait(self) -> None:
-        wait_until(
-            lambda: self.run("-e", "select 1", check=False).returncode == 0,
-            timeout_s=120,
-            what="an answer of MariaDB",
-        )
-
-    def stop(self) -> None:
-        self.daemon.__exit__(None, None, None)
+from tests.live.ground import Device, command
+from tests.live.mariadb import Service, find_faults, request_for, writers
 
 
 @pytest.fixture

@@ -5,44 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
-from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.daemons import bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import wait_until
-from tests.live.test_app_openldap import Slapd, Writer, console, request_for
+from tests.live.openldap import Service, Writer, request_for
+from tests.live.test_app_openldap import console
 
 __all__ = ["console"]
-
-
-class Service(Slapd):
-    """A slapd that is a service of the device."""
-
-    def __init__(self, folder: Path, state: Path, name: str) -> None:
-        super().__init__(folder)
-        url = f"ldapi://{quote(str(self.socket), safe='')}"
-        self.daemon = Daemon(
-            state, name, self.data, ["slapd", "-d", "0", "-F", self.config, "-h", url], "TERM"
-        )
-
-    def start(self) -> None:
-        assert self.daemon.call("start") == 0
-        self.wait()
-
-    def wait(self) -> None:
-        wait_until(self.answers, timeout_s=60, what="an answer of slapd")
-
-    def answers(self) -> bool:
-        try:
-            self.client("ldapsearch", "-b", "dc=example,dc=org", "-s", "base")
-        except Exception:
-            return False
-        return True
-
-    def stop(self, how: int = 0) -> None:
-        self.daemon.__exit__(None, None, None)
 
 
 @pytest.fixture

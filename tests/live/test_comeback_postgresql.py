@@ -17,48 +17,11 @@ from agents.applications.stored import Stored, StoredPart
 from agents.comeback import Way
 from agents.errors import ComebackFailed, ServiceDown
 from agents.plan import SourceRequest
-from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device, wait_until
+from tests.live.ground import Device
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
-from tests.live.postgresql import _AS_POSTGRES, Cluster, as_postgres
-
-
-class Service(Cluster):
-    """A cluster whose server is a service of the device."""
-
-    def __enter__(self) -> Service:
-        super().__enter__()
-        return self
-
-    def __init__(self, data: Path, state: Path, name: str, *settings: str) -> None:
-        super().__init__(data, *settings)
-        words: list[str | Path] = [*_AS_POSTGRES, self.binaries / "postgres", "-D", data, "-k", self.socket]
-        for setting in self.settings:
-            words += ["-c", setting]
-        self.daemon = Daemon(state, name, data, words, "INT")
-
-    def start(self) -> None:
-        assert self.daemon.call("start") == 0
-        self.wait()
-
-    def wait(self) -> None:
-        wait_until(
-            lambda: self.run("pg_isready", "-q", check=False).returncode == 0,
-            timeout_s=120,
-            what="an answer of PostgreSQL",
-        )
-
-    def __exit__(self, *exception: object) -> None:
-        self.daemon.__exit__(None, None, None)
-        shutil.rmtree(self.socket)
-
-    def stop(self) -> None:
-        assert self.daemon.call("stop") == 0
-
-    @property
-    def pid(self) -> int:
-        return self.daemon.pid
+from tests.live.postgresql import Cluster, Service, as_postgres, destroy
 
 
 @pytest.fixture(scope="module")
@@ -87,22 +50,6 @@ def cluster(machine: Device, console: Console, tmp_path: Path) -> Iterator[Servi
 
 def source(cluster: Cluster, method: str = "") -> SourceRequest:
     return SourceRequest(application="postgresql", instance=str(cluster.data), method=method)
-
-
-def destroy(cluster: Service) -> None:
-    """The disaster: the data is removed under the running server, which then is gone too."""
-    pid = cluster.pid
-    shutil.rmtree(cluster.data, ignore_errors=True)
-    if cluster.pid:  # it may have noticed by itself
-        kill(pid)
-    # PostgreSQL takes a dead process that nobody waited for yet for the owner of its socket
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the server")
-    wait_until(lambda: is_removed(cluster.data), what="the end of what the server still wrote")
-
-
-def is_removed(data: Path) -> bool:
-    shutil.rmtree(data, ignore_errors=True)
-    return not data.exists()
 
 
 def write_more(cluster: Cluster) -> int:

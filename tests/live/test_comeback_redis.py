@@ -10,42 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.daemons import Daemon, bring_back, kill, stored_of
+from tests.live.daemons import bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device, command, wait_until
-from tests.live.test_app_redis import _AS_REDIS, Server, find_faults, request_for, writers
-
-
-class Service(Server):
-    """A server that is a service of the device."""
-
-    def __init__(self, data: Path, state: Path, name: str, *settings: str) -> None:
-        super().__init__(data, *settings)
-        as_redis = [*_AS_REDIS[: _AS_REDIS.index("--pdeathsig")], "--"]
-        words: list[str | Path] = [
-            *as_redis,
-            "redis-server",
-            "--port",
-            "0",
-            "--unixsocket",
-            self.socket,
-            "--save",
-            "",
-        ]
-        words += ["--dir", data, "--repl-diskless-sync-delay", "0", *settings]
-        self.daemon = Daemon(state, name, data, words, "TERM")
-
-    def __enter__(self) -> Service:
-        assert self.daemon.call("start") == 0
-        self.wait()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.daemon.__exit__(None, None, None)
-        shutil.rmtree(self.socket.parent)
-
-    def wait(self) -> None:
-        wait_until(self._answers, timeout_s=60, what="an answer of Redis")
+from tests.live.ground import Device, command
+from tests.live.redis_server import Service, find_faults, request_for, writers
 
 
 @pytest.fixture

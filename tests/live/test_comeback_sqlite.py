@@ -12,7 +12,8 @@ from agents.plan import SourceRequest
 from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import wait_until
-from tests.live.test_app_sqlite import connect, console, find_faults, make_database, writers
+from tests.live.sqlite_file import connect, find_faults, make_database, writers
+from tests.live.test_app_sqlite import console
 
 __all__ = ["console"]
 

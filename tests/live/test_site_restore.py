@@ -17,8 +17,8 @@ import pytest
 from tests.live.flows import picture_of
 from tests.live.ground import Device, command, wait_until
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
+from tests.live.postgresql import Service, destroy
 from tests.live.site import Enrolled, LiveSite, run_site
-from tests.live.test_comeback_postgresql import Service, destroy
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 240
