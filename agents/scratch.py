@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.commands import Command
 from agents.errors import PlanRefused
-from agents.plan import SCRATCH_PARENT
+from agents.own_places import SCRATCH_PARENT
 from agents.runner import Runner
 
 _KEY = "scratch"

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BASE = {"errors", "events", "plugins"}
+BASE = {"errors", "events", "own_places", "plugins"}
 WORDS = BASE | {"commands"}
 # What both kinds of session (over SSH, on this machine) are made of.
 SESSION_PARTS = {"attendants", "local_process", "privileges", "running", "session", "tail"}
@@ -22,6 +22,7 @@ SESSION_PARTS = {"attendants", "local_process", "privileges", "running", "sessio
 AGENTS: dict[str, set[str]] = {
     "errors": set(),
     "events": {"errors"},
+    "own_places": set(),
     "plugins": {"errors"},
     "commands": BASE,
     "session": WORDS,

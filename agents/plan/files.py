@@ -12,17 +12,13 @@ from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance, Mount, PathFact
 from agents.facts.mounts import NETWORK_KINDS, find_mount, is_within, mounts_below
+from agents.own_places import OWN_PLACES, SCRATCH_PARENT
 from agents.plan.plan import LeftOut, Part, PlannedSource
 from agents.plan.requests import SourceRequest
 from agents.snapshots import choose
 from agents.snapshots.btrfs import find_history, visible_tops
 from agents.snapshots.traces import TRACE_PATTERN
 
-# Ours on the device: never part of a backup.
-OWN_PLACES = ("/run/hotfleet", "/dev/shm/hotfleet", "/var/cache/hotfleet")  # noqa: S108 - read, never made here
-# Where streams that need a disk write, and drills restore to: below it each run's own directory. On the
-# console's machine a drill may work beside a backup, which must not store what it restored.
-SCRATCH_PARENT = "/var/tmp"  # noqa: S108 - root's own directory is made in it, by a name nobody can guess
 OWN_REASON = "it holds the repository or Hotfleet's own files"
 # Nobody can mean these as a source; tmpfs or overlay somebody can.
 _NO_FILES = frozenset(

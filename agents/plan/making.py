@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from agents.errors import PlanRefused
 from agents.facts import DeviceFacts
-from agents.plan.files import SCRATCH_PARENT, HotImpossible, plan_files
+from agents.own_places import SCRATCH_PARENT
+from agents.plan.files import HotImpossible, plan_files
 from agents.plan.plan import LeftOut, Plan, PlannedSource
 from agents.plan.requests import SourceRequest
 from agents.plan.sources import plan_application

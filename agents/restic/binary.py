@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.errors import ToolMissing
+from agents.own_places import CACHE
 
 MINIMUM = (0, 18, 0)
-CACHE = "/var/cache/hotfleet"
 # What a person does where ours does not start.
 INSTALL = (
     "Install restic 0.18 or newer on the device: the distribution's own where it is new enough (Debian 13), "

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from agents.commands import Command, Result
 from agents.errors import CommandFailed, ConnectionLost, ToolMissing
-from agents.restic.binary import CACHE, INSTALL, MINIMUM, Binary, parse_version
+from agents.own_places import CACHE
+from agents.restic.binary import INSTALL, MINIMUM, Binary, parse_version
 
 _PIECE = 256 * 1024
 ELSEWHERE = (

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from agents.commands import to_bytes
 from agents.errors import PlanRefused, RestoreTargetRefused
 from agents.facts.mounts import Mount, find_mount, is_within, mounts_below
+from agents.own_places import OWN_PLACES
 from agents.restoring.requests import Mode, RestoreRequest
 
 _LONGEST_PATH = 3000
 # They are words of one command on the device.
 _LONGEST_LIST = 500_000
-_OURS = ("/run/hotfleet", "/dev/shm/hotfleet", "/var/cache/hotfleet")  # noqa: S108 - to refuse it
 _NO_PLACE = frozenset(["proc", "sysfs", "devtmpfs", "cgroup", "cgroup2", "devpts", "securityfs", "configfs"])
 
 
@@ -105,7 +105,7 @@ def _check_places(leg: Leg, request: RestoreRequest, mounts: Sequence[Mount]) ->
         console += [
             str(path) for path in (request.place.path, request.place.journals, request.place.storage) if path
         ]
-    ours = [*_OURS, *console]
+    ours = [*OWN_PLACES, *console]
     for place in leg.landings:
         if ".hotfleet-" in place or any(is_within(place, each) for each in ours):
             raise RestoreTargetRefused(

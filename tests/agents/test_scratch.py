@@ -12,7 +12,7 @@ import pytest
 from agents import scratch
 from agents.commands import Command
 from agents.facts.wire import split_fields
-from agents.plan import SCRATCH_PARENT
+from agents.own_places import SCRATCH_PARENT
 from agents.snapshots.traces import find_command
 
 pytestmark = pytest.mark.usefixtures("needs_root")  # owners and mounts

@@ -14,7 +14,7 @@ import pytest
 from agents.facts import read_facts
 from agents.leftovers import find_leftovers
 from agents.local import LocalSession
-from agents.plan import SCRATCH_PARENT
+from agents.own_places import SCRATCH_PARENT
 from agents.runner import Runner
 from agents.scratch import drop_scratch, make_scratch
 from backupsite.recovery.drills import BESIDE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.plan import SCRATCH_PARENT
+from agents.own_places import SCRATCH_PARENT
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command
 from tests.live.traces import CGROUPS

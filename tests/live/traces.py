@@ -11,11 +11,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agents.plan import SCRATCH_PARENT
+from agents.own_places import RUNS, SCRATCH_PARENT
 from tests.live.ground import Device, command
 from tests.live.machine import mounts_below
 
-STATE_PLACES = (Path("/run/hotfleet"), Path("/dev/shm/hotfleet"))
+STATE_PLACES = tuple(map(Path, RUNS))
 CGROUPS = Path("/sys/fs/cgroup")
 
 
