@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from agents.applications.stored import Stored, StoredPart
 from agents.applications.trials import Question, Trial, make_trial, refuse_questions
 from agents.commands import Command
-from agents.drilling.cage import check_tools, try_restored
+from agents.drilling.cage import Bounds, check_tools, try_restored
 from agents.drilling.evidence import Check, Evidence, FileHash
 from agents.drilling.samples import Count, count_files, find_different, sample_files
 from agents.errors import PlanRefused, ProtocolBroken, ResticFailed
@@ -42,6 +42,10 @@ _GIB = 1024 * 1024 * 1024
 DRILL_LIMITS = Limits(processors=None, memory_bytes=2 * _GIB, read_concurrency=None, pressure_budget=None)
 # Journals, sockets, what a server writes when it starts.
 _ROOM_BYTES = 256 * 1024 * 1024
+# What somebody wants to write in the cage, beyond twice of what it is thought to need, is no recovery.
+_SPARE_BYTES = _GIB
+# The last of the disk is for the console and its repositories.
+_RESERVE_BYTES = 256 * 1024 * 1024
 _REMOVE_S = 6 * 3600.0
 _NO_SPACE = "no space left on device"
 
@@ -85,7 +89,7 @@ def drill(request: DrillRequest, open_session: OpenSession, *, tell: Tell, contr
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             # a backup of the same device may write there meanwhile
             place, repository = stack.enter_context(open_beside(request.place, request.binary))
-        scratch = stack.enter_context(_scratch(runner, _needed_bytes(request.stored, trial)))
+        scratch = stack.enter_context(_scratch(runner, _needed_bytes(request.stored, trial) + _RESERVE_BYTES))
         with phase(tell, Phase.TRANSFER):
             work.restore(place, repository, restic, scratch)
         with phase(tell, Phase.VERIFY):
@@ -252,8 +256,10 @@ class _Work:
         if limits.memory_bytes is not None:
             more = int(self._request.stored.size_bytes * self._trial.memory)
             limits = replace(limits, memory_bytes=limits.memory_bytes + more)
+        most = 2 * _needed_bytes(self._request.stored, self._trial) + _SPARE_BYTES
+        bounds = Bounds(limits, most, _RESERVE_BYTES)
         self._checks += try_restored(
-            self._runner, self._trial, scratch, limits, tell=self._tell, control=self._control
+            self._runner, self._trial, scratch, bounds, tell=self._tell, control=self._control
         )
 
     def evidence(self) -> Evidence:

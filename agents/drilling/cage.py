@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from agents.applications.trials import NO_TOOL, Step, Trial
 from agents.commands import Command, to_text
 from agents.drilling.evidence import Check
-from agents.errors import AgentError, CommandFailed, ProtocolBroken, ToolMissing
+from agents.errors import AgentError, CommandFailed, PlanRefused, ProtocolBroken, ToolMissing
 from agents.events import Checked, CheckState, Tell
 from agents.flow import Control
 from agents.runner import Limits, Runner, SupervisedProgram
@@ -21,7 +22,9 @@ _POLL_S = 1.0
 _FIELDS = 6
 _MOST_BYTES = 1 << 20  # of one record
 _SAID = 4000
-_TOOLS = ("unshare", "setpriv", "prlimit", "timeout", "chroot", "mount", "tar", "find")
+# The status of a step that was ended because of the room that it took.
+_FULL = "full"
+_TOOLS = ("unshare", "setpriv", "prlimit", "timeout", "chroot", "mount", "tar", "find", "du", "stat")
 _LOOK = Command.of(
     "/bin/sh",
     "-c",
@@ -50,16 +53,28 @@ def user_of(run_id: str) -> int:
     return _FIRST_USER + int.from_bytes(digest[:8]) % _USERS
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a trial may take: `limits` while it runs, `most_bytes` for all that lies in the scratch directory,
+    and it never takes the last `reserve_bytes` of the disk."""
+
+    limits: Limits
+    most_bytes: int
+    reserve_bytes: int
+
+
 def try_restored(
-    runner: Runner, trial: Trial, scratch: str, limits: Limits, *, tell: Tell, control: Control
+    runner: Runner, trial: Trial, scratch: str, bounds: Bounds, *, tell: Tell, control: Control
 ) -> tuple[Check, ...]:
     """Given a scratch directory with `work/` restored, run the trial and return a check for each step that
     ran. The cage and every process of it are gone then.
 
-    Raise ToolMissing when the machine has no program for it, CommandFailed when there can be no cage."""
+    Raise ToolMissing when the machine has no program for it, PlanRefused when it took more room than it may,
+    CommandFailed when there can be no cage."""
     user = str(user_of(runner.run_id))
     runner.run(Command.of("/bin/sh", "-c", _HAND_OVER, "hotfleet", scratch, user), timeout_s=6 * 3600)
-    words = ["/bin/sh", runner.write_file("cage", _program()), "build", scratch, user, str(len(trial.files))]
+    words = ["/bin/sh", runner.write_file("cage", _program()), "build", scratch, user]
+    words += [str(bounds.most_bytes // 1024), str(bounds.reserve_bytes // 1024), str(len(trial.files))]
     for number, file in enumerate(trial.files):
         words += [runner.write_file(f"ours-{number}", file.text.encode()), file.name]
     for number, step in enumerate(trial.steps):
@@ -67,7 +82,7 @@ def try_restored(
         source = runner.write_file(f"trial-{number}", step.source.encode())
         words += [step.name, str(step.timeout_s), needed, source]
     control.raise_if_stopped()
-    program = runner.start(Command(tuple(words)), environment={}, limits=limits)
+    program = runner.start(Command(tuple(words)), environment={}, limits=bounds.limits)
     try:
         return tuple(_follow(runner, program, trial, tell, control))
     finally:
@@ -127,8 +142,15 @@ def _records(runner: Runner, program: SupervisedProgram, control: Control) -> It
 
 
 def _judge(step: Step, record: list[str]) -> Check:
-    """Given what a step left, return its check. Raise ToolMissing when it found no program."""
+    """Given what a step left, return its check. Raise ToolMissing when it found no program, PlanRefused when
+    it took too much room."""
     _, status, began, ended, out, err = record
+    if status == _FULL:
+        raise PlanRefused(
+            f"The trial of the restored data was ended in the step {step.name}: {out.strip()[:500]}.",
+            remedy="Make more room there, or drill on another machine. When it comes again, look what the "
+            "data does by itself, such as a trigger, and what your own queries do.",
+        )
     if status == str(NO_TOOL):
         what, _, remedy = out.strip().partition("\n")
         raise ToolMissing(f"{what[:500]}.", remedy=remedy[:500], detail=err)

@@ -4,7 +4,8 @@
 #
 # $1: build (in the private mount namespace of a long program) or watch (below it, in a namespace of processes)
 # $2: the scratch directory: work/ is the throw-away user's, root/ becomes the root
-# $3: the throw-away user and group, $4: number of our files, then of each: file, name
+# $3: the throw-away user and group, $4: KiB that the scratch directory may hold, $5: KiB that stay free on its disk
+# $6 (build only): number of our files, then of each: file, name
 # then of each step: name, longest seconds, yes when it is needed, the file of its source
 #
 # Root's are: the machine's programs (read-only), our files, who watches, and what it says. The steps are nobody's:
@@ -59,13 +60,47 @@ build() { # our files: pairs
   { echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null
   # processes that outlive their step end with the namespace, and the namespace with us
   exec unshare --net --ipc --uts --pid --fork --kill-child=KILL --mount-proc="$root/proc" \
-    /bin/sh "$0" watch "$scratch" "$user" 0 "$@"
+    /bin/sh "$0" watch "$scratch" "$user" "$most" "$reserve" "$@"
 }
+
+everybody() { # a signal for whatever a step started
+  setpriv --reuid="$user" --regid="$user" --clear-groups -- /bin/sh -c 'kill -s "$1" -- -1' everybody "$1"
+}
+
+look() { # sets $free in KiB and $names, how many more files there can be (0: nobody counts)
+  # shellcheck disable=SC2046  # numbers
+  set -- $(stat -f -c '%a %S %d' -- "$scratch") && [ $# -eq 3 ] || return 1
+  free=$(($1 * $2 / 1024)) names=$3
+}
+
+guard() { # measures what is there only when the disk has less room by what there may still come
+  highest=$free fewest=$((names / 2)) used=$(measure)
+  while sleep 1; do
+    look || continue
+    [ "$free" -le "$highest" ] || highest=$free
+    more=$((most - used)) why=''
+    [ "$more" -gt 65536 ] || more=65536
+    if [ "$free" -lt "$reserve" ]; then why="only $free KiB are free on the disk of ${scratch%/*}"
+    elif [ "$names" -lt "$fewest" ]; then why="only $names more files have room on the disk of ${scratch%/*}"
+    elif [ $((highest - free)) -gt "$more" ]; then
+      everybody STOP
+      used=$(measure) highest=$free
+      [ "$used" -le "$most" ] || why="it wrote more than the $most KiB that were thought enough"
+      everybody CONT
+    fi
+    # again and again: the next step may just begin
+    [ -z "$why" ] || { printf '%s\n' "$why" >"$scratch/full"; everybody KILL; }
+  done
+}
+
+measure() { du -xsk -- "$scratch" | { read -r kib _ && echo "$kib"; }; }
 
 watch() {
   mount -o remount,bind,ro -- "$root" || fail 'the root cannot be made read-only'
   # for programs that know no other socket; it leads nowhere
   { ip link set lo up || ifconfig lo up; } >/dev/null 2>&1
+  look || fail 'nobody can tell how much room the disk has'
+  guard >/dev/null 2>&1 &
   while [ $# -gt 0 ]; do
     name=$1 limit=$2 needed=$3 file=$4
     shift 4
@@ -77,19 +112,22 @@ watch() {
       </dev/null >"$scratch/out" 2>"$scratch/err"
     status=$?
     read -r to _ </proc/uptime
+    [ ! -e "$scratch/full" ] || { status=full && cp -- "$scratch/full" "$scratch/out"; }
     printf '%s\0%s\0%s\0%s\0' "$name" "$status" "$from" "$to"
     head -c 65536 "$scratch/out" | tr -d '\000'
     printf '\0'
     tail -c 4096 "$scratch/err" | tr -d '\000'
     printf '\0'
+    [ "$status" != full ] || break
     [ "$status" = 0 ] || [ "$needed" != yes ] || break
   done
 }
 
-mode=$1 scratch=$2 user=$3
+mode=$1 scratch=$2 user=$3 most=$4 reserve=$5
 root=$scratch/root
+shift 5
 case $mode in
-  build) shift 3; build "$@" ;;
-  watch) shift 4; watch "$@" ;;
+  build) build "$@" ;;
+  watch) watch "$@" ;;
   *) exit 2 ;;
 esac

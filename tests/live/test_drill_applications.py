@@ -15,9 +15,8 @@ import pytest
 from agents.applications.stored import Stored
 from agents.applications.trials import Question
 from agents.plan import SourceRequest
-from tests.live import test_app_etcd as etcd
-from tests.live import test_app_openldap as openldap
-from tests.live import test_app_redis as redis
+from tests.live import etcd, openldap
+from tests.live import redis_server as redis
 from tests.live.drills import DeviceProver, Prover, assert_proven, full_only, say, stored_of
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, command, wait_until

@@ -19,10 +19,11 @@ from agents import drill as flow
 from agents.applications.stored import Stored
 from agents.applications.trials import Question, Step, Trial
 from agents.commands import Command
+from agents.errors import PlanRefused
 from agents.scratch import remove_command
-from tests.live import test_app_openldap as openldap
-from tests.live import test_app_redis as redis
-from tests.live.drills import Prover, assert_proven, say
+from tests.live import openldap
+from tests.live import redis_server as redis
+from tests.live.drills import Prover, assert_proven, full_only, say
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.mariadb import Server
@@ -176,3 +177,47 @@ def test_the_cage_holds(console: Prover, hooks: Hooks, monkeypatch: pytest.Monke
     monkeypatch.setattr(flow, "make_trial", lambda *_: Trial(tuple(steps)))
     assert_proven(console.drill(console.store(data, "redis", "cold"), sample=0), *_TRIES)
     assert hooks.markers() == []
+
+
+# What wants to fill the disk, slowly enough to be seen, and what is said of it.
+_SLOWLY = "while :; do head -c 5000000 /dev/zero; sleep 0.1; done"
+_GREEDY = {
+    "a file": (f"({_SLOWLY}) >/drill/big", "thought enough"),
+    "what it says": (_SLOWLY, "thought enough"),
+    "a file without a name": (f"exec 3>/drill/gone; rm /drill/gone; ({_SLOWLY}) >&3", "are free on the disk"),
+    "empty files": (
+        "n=0; while :; do n=$((n + 1)); : >/drill/$n; [ ${n%00} = $n ] || sleep 0.01; done",
+        "more files",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "a file",
+        "a file without a name",
+        pytest.param("what it says", marks=full_only),
+        pytest.param("empty files", marks=full_only),
+    ],
+)
+def test_a_trial_that_fills_the_disk_is_ended(
+    console: Prover, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """On a disk of its own, so that nothing else fills or empties it."""
+    disk = console.device.make_file_system("ext4")
+    disk.chmod(0o1777)
+    monkeypatch.setattr("agents.scratch.SCRATCH_PARENT", str(disk))
+    monkeypatch.setattr(flow, "_ROOM_BYTES", 8 << 20)
+    monkeypatch.setattr(flow, "_SPARE_BYTES", 8 << 20)
+    monkeypatch.setattr(flow, "_RESERVE_BYTES", 40 << 20)
+    line, said = _GREEDY[way]
+    steps = (Step("before", "true"), Step("greedy", line, timeout_s=300), Step("after", "true"))
+    monkeypatch.setattr(flow, "make_trial", lambda *_: Trial(steps))
+    file = console.device.btrfs / "data"
+    file.write_text("x")
+    with pytest.raises(PlanRefused, match="in the step greedy") as refused:
+        console.drill(console.store_stream(file, "redis", "stream"), sample=0)
+    assert said in refused.value.message
+    assert list(disk.glob(".hotfleet*")) == []
+    assert_device_is_clean(console)

@@ -23,7 +23,7 @@ from agents.applications.trials import Question
 from agents.drilling.cage import user_of
 from agents.errors import Cancelled
 from agents.own_places import SCRATCH_PARENT
-from tests.live import test_app_redis as redis
+from tests.live import redis_server as redis
 from tests.live.drills import IS_FULL, Prover, assert_refuted, full_only
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device, wait_until
