@@ -236,7 +236,7 @@ class _Work:
         swapper = Swapper(self._runner, course.keeper, stagings, self._request.longest_start_s, self._tell)
         swapper.owe()
         try:
-            make_stagings(self._runner, course, stagings)
+            make_stagings(self._runner, course, stagings, self._tell)
             yield swapper
         except BaseException as error:
             swapper.go_back(error)

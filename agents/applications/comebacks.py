@@ -71,10 +71,13 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What is replaced: the file or directory `path`, and entries beside it that leave together with it."""
+    """What is replaced: the file or directory `path`, and entries beside it that leave together with it.
+
+    `folder_owner` ("uid:gid"): whose the folder is to be when it is missing; "" that of the one above it."""
 
     path: str
     leaves_too: tuple[str, ...] = ()
+    folder_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,10 @@ class SqliteComeback(Comeback):
     def course(self, stored: Stored, home: Home, keeper: Keeper) -> Course:
         file = _file(stored, home)
         folder, name = posixpath.split(file)
-        seat = Seat(file, leaves_too=tuple(f"{name}{end}" for end in _BESIDE))
-        owner = f"{home.detail('uid')}:{home.detail('gid')}" if home.detail("uid") else home.owner
+        known = f"{home.detail('uid')}:{home.detail('gid')}" if home.detail("uid") else ""
+        owner = known or home.owner
+        # Whoever writes into a database writes its journal beside it.
+        seat = Seat(file, tuple(f"{name}{end}" for end in _BESIDE), known)
         journal = "wal" if home.detail("journal") == "wal" else "delete"
         label = f"{home.label}: open it once and read it whole"
         if stored.way == STREAM:

@@ -11,6 +11,7 @@ from itertools import permutations
 from agents.applications.comebacks import Course, Seat
 from agents.commands import Command
 from agents.errors import PlanRefused, RestoreTargetRefused
+from agents.events import Said, Tell
 from agents.facts import DeviceFacts
 from agents.facts.mounts import mounts_below
 from agents.runner import Runner
@@ -20,14 +21,15 @@ from agents.runner import Runner
 ENTER = r"""
 cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; exit 1; }
 """
-# The words: staging, "whole", "fresh" or "-", where the runs that live have their directories, then the names
-# that leave. Folders that are missing are made like the one in which they are. What a device that lost its
-# power left of another comeback may be the only old data that there is: nothing comes on top of that.
+# The words: staging, "whole", "fresh" or "-", where the runs that live have their directories, whose a
+# missing folder is to be ("uid:gid", or "-"), then the names that leave. Folders that are missing are made
+# like the one in which they are. What a device that lost its power left of another comeback may be the only
+# old data that there is: nothing comes on top of that.
 _MAKE = r"""
 set -u
 umask 077
-staging=$1 whole=$2 runs=$3
-shift 3
+staging=$1 whole=$2 runs=$3 owner=$4 made=''
+shift 4
 holds() {
   [ "$whole" != whole ] || [ -z "$(ls -A "$1" 2>/dev/null)" ] || return 0
   old=$1
@@ -46,7 +48,9 @@ while [ -n "$rest" ]; do
   part=${rest%%/*}
   case $rest in */*) rest=${rest#*/} ;; *) rest='' ;; esac
   mkdir -m 0755 -- "$part" && chown -h -- "$like" "$part" && cd -P -- "$part" || exit 1
+  made='made '
 done
+[ -z "$made" ] || [ "$owner" = - ] || chown -h -- "$owner" . || exit 1
 [ "$(pwd -P)" = "$folder" ] || { echo "$folder leads elsewhere" >&2; exit 1; }
 for each in .hotfleet-*-*-[0-9]*; do
   [ -d "$each" ] && [ ! -L "$each" ] && [ -O "$each" ] && [ ! -e "$each/good" ] || continue
@@ -60,7 +64,7 @@ mkdir -m 0700 -- "${staging##*/}" && cd -P -- "${staging##*/}" || exit 1
 mkdir raw new leaving || exit 1
 [ "$whole" = - ] || : >"$whole" || exit 1
 for name; do : >"leaving/$name" || exit 1; done
-df -Pk . | { read -r _; read -r _ _ _ free _; printf 'free %s' "$free"; }
+df -Pk . | { read -r _; read -r _ _ _ free _; printf '%sfree %s' "$made" "$free"; }
 """
 _EARLIER = re.compile(r"earlier (\.hotfleet-[A-Za-z0-9_.-]{1,200})", re.ASCII)
 _LEFT = (
@@ -105,8 +109,8 @@ def _plan(seat: Seat, facts: DeviceFacts, run_name: str, number: int) -> Staging
     return Staging(seat, f"{folder}/.{run_name}-{number}", is_whole)
 
 
-def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging]) -> None:
-    """Make them; whoever calls this owes their removal already.
+def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging], tell: Tell) -> None:
+    """Make them; whoever calls this owes their removal already. A missing folder is made and told.
 
     Raise RestoreTargetRefused when one cannot be made or is too small."""
     for number, staging in enumerate(stagings):
@@ -114,15 +118,18 @@ def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging]) -
         name = posixpath.basename(seat.path)
         names = () if staging.is_whole else (name, *seat.leaves_too)
         kind = "fresh" if course.is_fresh else "whole" if staging.is_whole else "-"
-        words = (staging.path, kind, posixpath.dirname(runner.directory), *names)
+        owner = seat.folder_owner or "-"
+        words = (staging.path, kind, posixpath.dirname(runner.directory), owner, *names)
         said = runner.run(Command.of("/bin/sh", "-c", _MAKE, "hotfleet", *words), check=False)
         if earlier := _EARLIER.fullmatch(said.text.strip()):
             raise RestoreTargetRefused(_LEFT.format(path=f"{posixpath.dirname(staging.path)}/{earlier[1]}"))
         word, _, free = said.text.strip().rpartition("free ")
-        if not said.is_success or word or not (free.isascii() and free.isdigit()):
+        if not said.is_success or word not in ("", "made ") or not (free.isascii() and free.isdigit()):
             raise RestoreTargetRefused(
                 f"No folder could be made beside {seat.path}.", detail=said.tail or said.text
             )
+        if word and not course.is_fresh:
+            tell(Said(f"{posixpath.dirname(staging.path)} was missing: it was made."))
         # Several seats may lie on one file system: each is asked for all that is fetched into it.
         parts = {fetch.part.restic_id: fetch.part for fetch in course.fetches if fetch.seat == number}
         needed = sum(part.size_bytes for part in parts.values()) * course.factor

@@ -25,7 +25,7 @@ class Swap:
     """Two seats with old data, and new data in their stagings."""
 
     def __init__(self, folder: Path, shell: str, *, kind: str = "-") -> None:
-        self.folder, self.kind = folder, kind
+        self.folder, self.kind, self.owner = folder, kind, "-"
         self.hold = folder / "run" / "comeback"
         self.hold.parent.mkdir()
         self.runs = folder / "running"
@@ -64,7 +64,7 @@ class Swap:
     def make_one(self, number: int) -> subprocess.CompletedProcess[str]:
         names = [] if self.kind == "whole" else [self.seats[number].name]
         runs = str(self.hold.parent.parent)
-        return self.call(stagings._MAKE, str(self.stagings[number]), self.kind, runs, *names)
+        return self.call(stagings._MAKE, str(self.stagings[number]), self.kind, runs, self.owner, *names)
 
     def call(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a source in a process group of its own: a tool that kills the group kills nobody else."""

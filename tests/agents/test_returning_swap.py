@@ -171,3 +171,17 @@ def test_what_came_to_the_place_of_nothing_is_not_started_for_ever(swap: Swap) -
     assert swap.act(does_not_start + swapping._UNDO).returncode != 0, "that is told once"
     assert swap.act(does_not_start + swapping._UNDO).returncode == 0
     assert swap.told() == {"new"}
+
+
+@pytest.mark.parametrize(("owner", "expected"), [("-", 0), ("65534:65533", 65534)])
+def test_a_folder_that_is_missing_is_made_for_whoever_writes_there(
+    swap: Swap, owner: str, expected: int
+) -> None:
+    folder = swap.folder / "gone" / "app"
+    swap.seats, swap.owner = [folder / "data"], owner
+    swap.rename(NAME)
+    done = swap.make_one(0)
+    assert done.returncode == 0 and done.stdout.startswith("made free "), (done.stdout, done.stderr)
+    assert (folder.stat().st_uid, folder.parent.stat().st_uid) == (expected, 0)
+    swap.rename("hotfleet-c0-r1")
+    assert swap.make_one(0).stdout.startswith("free "), "nothing is missing any more"
