@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agents.errors import ProtocolBroken
+from agents.errors import AgentError, ProtocolBroken
 from agents.events import Event
 
 _SLOT_MOST = 63
@@ -17,10 +17,17 @@ _LSN = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})", re.ASCII)
 SEGMENT_SIZES = tuple(2**power for power in range(20, 31))
 
 
+class StreamBroken(AgentError):
+    """The stream ended, and a new one goes on where it ended: the server stopped, or its session was cut."""
+
+    code = "wal-stream-broken"
+    retryable = True
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One answer of the server: at `at` (its own clock) its log was on its disk up to `lsn`; every transaction
-    that it had acknowledged by then lies before that. `seen_at` is the console's clock. `whole` is the newest
+    """One answer of the server: at `at` (its own clock) its log was on its disk up to `lsn`, and here too; what
+    it had acknowledged by then lies before that. `seen_at` is the console's clock. `whole` is the newest
     position up to `lsn` at which no record is cut, 0 when none is known."""
 
     at: datetime
@@ -34,7 +41,8 @@ class Piece:
     """Log from `start` to `end` without a gap, with the first and the last tick in it.
 
     `stretch` names the unbroken log that it is part of: pieces of one stretch continue each other, those of
-    two never do, whatever their positions say (after a gap, a comeback, a change of the timeline)."""
+    two never do, whatever their positions say (after a gap, a comeback, a change of the timeline). What was
+    caught up in one go has no tick of its own."""
 
     stretch: str
     system_identifier: str
@@ -42,21 +50,25 @@ class Piece:
     segment_bytes: int
     start: int
     end: int
-    since: Tick
-    until: Tick
+    since: Tick | None
+    until: Tick | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its last segment is full."""
+        return self.end % self.segment_bytes == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A piece that is one restic snapshot in the repository: the segments in `folder`, under PostgreSQL's own
-    names. `is_partial`: its last segment was not full yet, and comes again in the next batch."""
+    names. When its last segment was not full yet, that comes again in the next batch."""
 
     restic_id: str
     piece: Piece
     folder: str
     bytes: int
     stored_at: datetime
-    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +102,18 @@ class WalLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """To which moment (the server's clock) an instance comes back, from which base, with which log. `moment`
+    None: as far as the log goes."""
+
+    moment: datetime | None
+    base: Base
+    log: WalLog
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What is streamed. `stream_id` is a run id (lower-case letters and digits), new at each start; `instance`
+    """What is streamed. `stream_id` is a run id (lower-case letters and digits), new at each start. `instance`
     is the name of the PostgreSQL instance ("15/main"), `slot` what `make_slot_name` returned, `spool` a
     directory of this instance alone."""
 
