@@ -19,7 +19,7 @@ from agents.applications.trials import Question, Trial, make_trial, refuse_quest
 from agents.commands import Command
 from agents.drilling.cage import Bounds, check_tools, try_restored
 from agents.drilling.evidence import Check, Evidence, FileHash
-from agents.drilling.samples import Count, count_files, find_different, sample_files
+from agents.drilling.samples import Count, count_files, find_different, judge_count, sample_files
 from agents.errors import PlanRefused, ProtocolBroken, ResticFailed
 from agents.events import Event, FileProblem, Level, Phase, Said, Tell
 from agents.facts import read_facts
@@ -218,19 +218,11 @@ class _Work:
         """Compare what lies there with what the restore points record."""
         began = time.monotonic()
         tree = f"{scratch}/work/tree"
-        self._count = count = count_files(self._runner, tree)
+        self._count = count_files(self._runner, tree)
         infos = [repository.read_back(part.restic_id) for part in self._request.stored.parts]
-        recorded = [info.summary for info in infos if info.summary is not None]
-        files = sum(each.total_files_processed for each in recorded)
-        size = sum(each.total_bytes_processed for each in recorded)
-        is_same = len(recorded) == len(infos) and (files, size) == (count.files, count.bytes)
-        said = (
-            f"{count.files:,} files with {count.bytes:,} bytes are there, {files:,} with {size:,} were stored"
-        )
-        is_something = count.files > 0 and (count.bytes > 0 or not self._request.stored.application)
-        if not is_something:
-            said += ": nothing is in it"
-        self._add(Check("manifest", is_same and is_something, said, time.monotonic() - began))
+        is_application = bool(self._request.stored.application)
+        is_good, said = judge_count(infos, self._count, is_application=is_application)
+        self._add(Check("manifest", is_good, said, time.monotonic() - began))
         if all(check.is_passed for check in self._checks):
             self._compare_sample(repository, tree)
 

@@ -4,6 +4,7 @@ that share nothing but restic's format."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.commands import Command
@@ -11,11 +12,11 @@ from agents.drilling.evidence import FileHash
 from agents.errors import ProtocolBroken
 from agents.facts.wire import parse_number, split_fields
 from agents.flow import Control
-from agents.restic.repository import Repository
+from agents.restic.repository import Repository, SnapshotInfo
 from agents.runner import Runner
 
 # Larger ones are proven by restic alone, which read every file again after the restore.
-_LARGEST = 64 * 1024 * 1024
+LARGEST = 64 * 1024 * 1024
 # As restic counts: plain files, each name of one with several. $1: the tree
 _COUNT = r"""
 cd -P -- "$1" || exit 1
@@ -35,6 +36,18 @@ class Count:
     bytes: int
 
 
+def judge_count(infos: Sequence[SnapshotInfo], count: Count, *, is_application: bool) -> tuple[bool, str]:
+    """Given what restore points record and what was found, return whether it is all there, and a sentence.
+    Where nothing is, nothing is proven."""
+    recorded = [info.summary for info in infos if info.summary is not None]
+    files = sum(each.total_files_processed for each in recorded)
+    size = sum(each.total_bytes_processed for each in recorded)
+    is_same = len(recorded) == len(infos) and (files, size) == (count.files, count.bytes)
+    said = f"{count.files:,} files with {count.bytes:,} bytes are there, {files:,} with {size:,} were stored"
+    is_something = count.files > 0 and (count.bytes > 0 or not is_application)
+    return is_same and is_something, said if is_something else f"{said}: nothing is in it"
+
+
 def count_files(runner: Runner, tree: str) -> Count:
     """Return how many files were restored below `tree`, and their bytes."""
     said = runner.run(Command.of("/bin/sh", "-c", _COUNT, "hotfleet", tree), timeout_s=6 * 3600).text
@@ -46,7 +59,7 @@ def sample_files(runner: Runner, tree: str, count: int) -> tuple[FileHash, ...]:
     """Return the hashes of so many files of the tree, chosen by chance."""
     if not count:
         return ()
-    command = Command.of("/bin/sh", "-c", _SAMPLE, "hotfleet", tree, str(count), str(_LARGEST))
+    command = Command.of("/bin/sh", "-c", _SAMPLE, "hotfleet", tree, str(count), str(LARGEST))
     rows = split_fields(runner.run(command, timeout_s=3600).stdout, 3)
     found = []
     for digest, size, path in rows:

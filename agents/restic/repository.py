@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -137,7 +137,7 @@ class Repository:
                 walk(lines, lambda: open_lines(arguments.list_paths(self._reading, snapshot_id))),
             )
 
-    def dump_file(self, snapshot_id: str, path: str) -> Iterator[bytes]:
+    def dump_file(self, snapshot_id: str, path: str) -> Generator[bytes, None, None]:
         """Return the content of one file. Close the iterator when it is not read to its end.
 
         Raise ResticFailed, perhaps after some pieces: then what was passed on is not the file."""

@@ -14,6 +14,7 @@ from agents.applications.trials import Question
 from agents.backup import BackupOutcome
 from agents.drill import DrillRequest, drill
 from agents.drilling.evidence import Check, Evidence
+from agents.drilling.sampling import sample_points
 from agents.flow import Control, Unstoppable
 from agents.local import LocalSession
 from agents.restic.repository import open_repository
@@ -42,6 +43,9 @@ class DeviceProver(Console):
             sample=sample,
         )
         return drill(request, self.open_session, tell=self.tell, control=control or Unstoppable())
+
+    def sample(self, stored: Stored) -> Evidence:
+        return sample_points(self.place, self.binary, stored, tell=self.tell, control=Unstoppable())
 
     def store(self, folder: Path, application: str, method: str, *, instance: str = "") -> Stored:
         """Back a folder up as plain files, and call it what it may not be: a copy that somebody made."""
