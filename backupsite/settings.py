@@ -135,6 +135,8 @@ HOTFLEET_WORKERS = {
     "interactive": environment.read_count("HOTFLEET_INTERACTIVE_WORKERS", 2),
     "bulk": environment.read_count("HOTFLEET_BULK_WORKERS", 4),
 }
+# Logs of databases that this machine follows at the same time.
+HOTFLEET_STREAMS = environment.read_count("HOTFLEET_STREAMS", 100)
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": -1, "SERIALIZER": "rq.serializers.JSONSerializer"}
     for name in ("interactive", "bulk")

@@ -17,6 +17,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.index import catching_up
         from backupsite.recovery.restores import Restore
         from backupsite.recovery.stored import repair
+        from backupsite.recovery.wal import notes, wishes
         from backupsite.runs import afterwork, kinds, tick
 
         for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee(), ComeBack()):
@@ -24,4 +25,6 @@ class RecoveryConfig(AppConfig):
         tick.add_step(repair)
         tick.add_step(drill_due.look)
         tick.add_step(catching_up.look)
+        tick.add_step(wishes.look)
+        tick.add_step(notes.look)
         afterwork.add_step(catching_up.after_run)
