@@ -30,7 +30,13 @@ from backupsite.recovery.restore_form import (
     has_original_place,
     say_moment,
 )
-from backupsite.recovery.restore_picks import Picked, find_point, offer_points, read_picked
+from backupsite.recovery.restore_picks import (
+    Picked,
+    find_point,
+    list_applications,
+    offer_points,
+    read_picked,
+)
 from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import Wish, why_not_saved
 from backupsite.recovery.words import ShownPoint
@@ -180,6 +186,11 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "shown": ShownPoint(picked.point),
         "picked": picked,
         "shown_entries": picked.entries[:MOST_SHOWN],
+        "applications": [
+            ShownPoint(each)
+            for each in list_applications(form.points.values())
+            if each.source != picked.point.source
+        ],
         "more_count": max(0, len(picked.entries) - MOST_SHOWN),
         "folder_key": encode_path(picked.folder),
         "browse_url": folder_url(picked.point, picked.folder),

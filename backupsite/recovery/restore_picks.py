@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from django.db.models import Max, Q
 from django.http import Http404, QueryDict
 from django.shortcuts import get_object_or_404
 
+from agents.applications.comebacks import comebacks
 from backupsite.fleet.models import Device
 from backupsite.recovery.downloads import MOST_PATHS
 from backupsite.recovery.folders import Entry, join
@@ -127,3 +129,13 @@ def offer_points(point: RestorePoint) -> list[RestorePoint]:
             wanted |= Q(source=source, made_at=made_at)
         offered |= {each.pk: each for each in found.filter(wanted)}
     return sorted(offered.values(), key=lambda each: (each.source != point.source, -each.made_at.timestamp()))
+
+
+def list_applications(points: Iterable[RestorePoint]) -> list[RestorePoint]:
+    """Given restore points that are offered, newest first, return the first of each application that comes
+    back by a restore of its own. Pure."""
+    first: dict[str, RestorePoint] = {}
+    for point in points:
+        if point.source.partition(":")[0] in comebacks():
+            first.setdefault(point.source, point)
+    return list(first.values())

@@ -86,6 +86,10 @@ class ShownPoint:
         return name_source(self.point.source, self.point.part)
 
     @property
+    @property
+    def source_name(self) -> str:
+        return name_source(self.point.source)
+
     def is_application(self) -> bool:
         return not self.point.source.startswith("/")
 
@@ -106,6 +110,7 @@ HOW = {
     "snapshot": "held for a snapshot",
     "stream": "streamed by its own program",
     "dump": "dumped",
+    "copy": "copied while it ran",
     "cold": "cold",
     "bare": "not asked to hold still",
 }

@@ -62,6 +62,16 @@ def test_the_page_says_what_happens(operator: Client, stranger: Client) -> None:
     assert page_of(point) in wizard.content.decode()
 
 
+def test_it_is_found_beside_the_files_of_its_device(operator: Client) -> None:
+    point = make_stream(parts=("base.tar", "pg_wal.tar"))
+    make_point(point.device, None, timezone.now(), "/etc")
+    make_point(point.device, None, timezone.now(), "command:x", part="out")
+    text = operator.get(reverse("device-restore", args=["db-01"])).content.decode()
+    assert text.count("Restore PostgreSQL 15/main…") == 1, "once, however many streams it has"
+    assert page_of(point) in text
+    assert "Restore command" not in text
+
+
 def test_in_place_wants_the_name_of_the_device(operator: Client) -> None:
     point = make_stream()
     for typed in ("", "db-1", "DB-01"):
