@@ -1,10 +1,13 @@
-"""What a process has to know about its parent: when the parent is killed, the child must not live on."""
+"""What a process has to know about its end: its parent's, after which it must not live on, and its own."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import signal
+from contextlib import suppress
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: between fork and exec nothing may be imported.
@@ -23,3 +26,26 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
         raise OSError(code, f"prctl(PR_SET_PDEATHSIG): {os.strerror(code)}")
     if os.getppid() != parent:
         os._exit(1)
+
+
+class StopRequest:
+    """SIGTERM and SIGINT for a loop in the main thread: its work is finished, its pauses are cut short.
+
+    No threading.Event: set by a handler that interrupts its own `wait`, it waits for a lock of this thread.
+    """
+
+    def __init__(self) -> None:
+        self.is_made = False
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._make)
+
+    def _make(self, number: int, frame: FrameType | None) -> None:
+        self.is_made = True
+        self._bell.put(None)  # may be called in the middle of `get`, says its documentation
+
+    def wait(self, timeout_s: float) -> None:
+        """Return after this time, or as soon as the request is made; at once when it was made before."""
+        with suppress(queue.Empty):
+            if not self.is_made:
+                self._bell.get(timeout=timeout_s)

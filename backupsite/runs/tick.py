@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from types import FrameType
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Q
@@ -17,6 +14,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from backupsite.alerts.models import Delivery
+from backupsite.processes import StopRequest
 from backupsite.runs import due, queue, sweep
 from backupsite.runs.models import TickLease
 
@@ -38,15 +36,9 @@ def name_holder() -> str:
 
 def run() -> None:
     """Tick until SIGTERM or SIGINT. An error of one tick is logged; the next one tries again."""
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    stop = StopRequest()
     holder = name_holder()
-    while not stop.is_set():
+    while not stop.is_made:
         try:
             tick(holder)
         except (DatabaseError, InterfaceError):

@@ -228,8 +228,14 @@ class RunPool(WorkerPool):
         )
 
     def start_worker(self, *args: Any, **kwargs: Any) -> None:
+        """Start one with signals held back: until it has its own handlers and stands among the workers, a
+        request to stop would not reach it."""
         connections.close_all()
-        super().start_worker(*args, **kwargs)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            super().start_worker(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def reap_workers(self) -> None:
         """Drop the dead ones, without RQ's 0.1 s of waiting for each that lives."""
@@ -245,6 +251,7 @@ def _run_worker(name: str, queue_names: list[str], burst: bool, parent: int) -> 
     """The life of one worker process."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})  # held by who forked
     die_with_parent(parent, signal.SIGTERM)
     connection = queue.connect(is_worker=True)
     while True:

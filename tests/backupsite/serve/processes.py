@@ -25,6 +25,14 @@ def is_running(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+def list_children(process: int) -> set[int]:
+    """Return the ids of the children of a process that has one thread; none when it has ended."""
+    try:
+        return set(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+
+
 def list_descendants(process: int) -> set[int]:
     """Return the ids of a process's children, their children and so on."""
     parents: dict[int, int] = {}

@@ -17,10 +17,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.backupsite.serve.processes import is_running, list_descendants, wait_until
+from tests.backupsite.serve.processes import is_running, list_children, list_descendants, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
+# Longer than all that `serve` allows its programs together.
+STOPS_WITHIN_S = 180
 
 
 def find_free_port() -> int:
@@ -32,7 +34,7 @@ def find_free_port() -> int:
 class Console:
     """One start of the console at a home."""
 
-    def __init__(self, home: Path, port: int, stdout: int | None = None) -> None:
+    def __init__(self, home: Path, port: int, stdout: int | None = None, *, by_nohup: bool = False) -> None:
         self.home, self.port = home, port
         self._log = home.parent / f"output-{os.urandom(4).hex()}"
         self._environment = {
@@ -44,9 +46,11 @@ class Console:
             "HOTFLEET_INTERACTIVE_WORKERS": "1",
             "HOTFLEET_BULK_WORKERS": "1",
         }
+        # Who runs these tests may have signals ignored (nohup, a background job): that is inherited.
+        signals = ["--default-signal=INT", f"--{'ignore' if by_nohup else 'default'}-signal=HUP"]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                ["env", *signals, sys.executable, "manage.py", "serve"],
                 cwd=ROOT, env=self._environment, stdout=stdout or log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -58,7 +62,7 @@ class Console:
         """Return the address that it printed."""
         wait_until(
             lambda: "Ready. Open" in self.output or self.process.poll() is not None,
-            60,
+            180,
             "a start of the console",
         )
         found = re.search(r"Ready. Open (\S+)", self.output)
@@ -66,7 +70,7 @@ class Console:
         return found[1]
 
     def ask(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
@@ -81,7 +85,7 @@ class Console:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(90)
+        return self.process.wait(STOPS_WITHIN_S)
 
 
 @pytest.fixture
@@ -97,14 +101,23 @@ def start(home: Path) -> Iterator[Callable[..., Console]]:
     consoles: list[Console] = []
     port = find_free_port()
 
-    def start_console(stdout: int | None = None) -> Console:
-        consoles.append(Console(home, port, stdout))
+    def start_console(stdout: int | None = None, *, by_nohup: bool = False) -> Console:
+        consoles.append(Console(home, port, stdout, by_nohup=by_nohup))
         return consoles[-1]
 
     yield start_console
     for console in consoles:
         if console.process.poll() is None:
             console.stop()
+
+
+def lose_terminal(console: Console) -> None:
+    """Read until the console is ready, and never again."""
+    assert console.process.stdout is not None
+    for line in console.process.stdout:
+        if b"Ready. Open" in line:
+            break
+    console.process.stdout.close()
 
 
 def read_people(home: Path) -> list[str]:
@@ -147,23 +160,38 @@ def test_the_live_socket_takes_pages_of_this_console_only(start: Callable[..., C
 
 def test_it_stops_in_order_when_its_terminal_is_gone(start: Callable[..., Console]) -> None:
     console = start(stdout=subprocess.PIPE)
-    assert console.process.stdout is not None
-    for line in console.process.stdout:
-        if b"Ready. Open" in line:
-            break
+    lose_terminal(console)
     everything = list_descendants(console.process.pid)
-    console.process.stdout.close()
     console.process.send_signal(signal.SIGHUP)
-    console.process.wait(90)
+    console.process.wait(STOPS_WITHIN_S)
     assert not any(map(is_running, everything))
     assert not (console.home / "run" / "valkey.sock").exists()  # removed by Valkey's own, ordered end
+
+
+def test_one_started_by_nohup_outlives_its_terminal_and_keeps_its_programs(
+    start: Callable[..., Console],
+) -> None:
+    console = start(stdout=subprocess.PIPE, by_nohup=True)
+    lose_terminal(console)
+    console.process.send_signal(signal.SIGHUP)
+    before = list_children(console.process.pid)
+    os.kill(min(before), signal.SIGKILL)
+    wait_until(
+        lambda: console.process.poll() is not None or len(list_children(console.process.pid) - before) == 1,
+        60,
+        "another process of the program that was killed",
+    )
+    assert console.process.poll() is None, console.output
+    everything = list_descendants(console.process.pid)
+    assert console.stop() == 0, console.output
+    assert not any(map(is_running, everything))
 
 
 def test_a_second_copy_at_the_same_home_is_refused_with_a_clear_text(start: Callable[..., Console]) -> None:
     first = start()
     first.wait_until_ready()
     second = start()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(60) == 1
     assert f"process {first.process.pid}, http://127.0.0.1:{first.port}/" in second.output
     assert "Traceback" not in second.output
     assert first.ask("/healthz")[0] == 200
@@ -179,7 +207,7 @@ def test_after_kill_9_nothing_is_left_and_the_next_start_has_the_same_data(
     before = (home / "secret-key").read_text(), (home / "keys" / "workers").read_text()
     first.process.kill()
     first.process.wait()
-    wait_until(lambda: not any(map(is_running, everything)), 5, "all children gone")
+    wait_until(lambda: not any(map(is_running, everything)), 60, "all children gone")
     second = start()
     # There is an administrator now: no set-up code any more.
     assert second.wait_until_ready() == f"http://127.0.0.1:{second.port}/login/"
@@ -193,7 +221,7 @@ def test_a_busy_port_is_told_in_a_sentence(home: Path) -> None:
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         console = Console(home, squatter.getsockname()[1])
-        assert console.process.wait(20) == 1
+        assert console.process.wait(60) == 1
     assert "cannot be used: Address already in use" in console.output
     assert "Traceback" not in console.output
 
@@ -201,7 +229,7 @@ def test_a_busy_port_is_told_in_a_sentence(home: Path) -> None:
 def test_a_home_that_others_may_read_is_refused(start: Callable[..., Console], home: Path) -> None:
     home.chmod(0o755)
     console = start()
-    assert console.process.wait(20) == 1
+    assert console.process.wait(60) == 1
     assert "chmod 700" in console.output
 
 

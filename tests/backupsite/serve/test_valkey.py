@@ -26,7 +26,7 @@ def start() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
         command = [valkey.find_binary(), configuration]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, umask=0o077)
         started.append(process)
-        wait_until(lambda: valkey.answers(socket), 10, "an answer to PING")
+        wait_until(lambda: valkey.answers(socket), 60, "an answer to PING")
         return process
 
     yield start_at
@@ -53,7 +53,7 @@ def test_it_starts_in_a_directory_of_any_name(
         assert client.config_get("port")["port"] == "0"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_what_was_queued_survives_kill_9(
@@ -72,13 +72,13 @@ def test_what_was_queued_survives_kill_9(
         assert Redis.from_url(url).get("key") == b"value"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_each_file_of_it_is_private(tmp_path: Path, start: Callable[[Path], subprocess.Popen[bytes]]) -> None:
     process = start(tmp_path)
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     found = [path for path in tmp_path.rglob("*") if path.name != "valkey.conf"]
     assert any(path.name.endswith(".aof") for path in found)
     assert [path for path in found if path.stat().st_mode & 0o077] == []
