@@ -75,23 +75,18 @@ class WalStream(models.Model):
 class WalBatch(models.Model):
     """A piece of a log in the repository, made when it was read back there: `agents.wal.words.Batch`.
 
-    `piece` is its Piece, `since` and `until` what its first and last tick say of the server's
-    clock, `restic_id` restic's snapshot."""
+    `piece` holds the fields of its Piece, `restic_id` is restic's snapshot."""
 
     stream = models.ForeignKey(WalStream, on_delete=models.CASCADE, related_name="batches")
     repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="+")
     restic_id = models.CharField(max_length=64)
     piece = models.JSONField()
-    since = models.DateTimeField()
-    until = models.DateTimeField()
     folder = models.TextField()
     size_bytes = models.BigIntegerField()
-    is_partial = models.BooleanField()
     stored_at = models.DateTimeField()
 
     class Meta:
         ordering = ["stored_at", "id"]
-        indexes = [models.Index(fields=["stream", "until"], name="recovery_wal_batch_newest")]
         constraints = [
             models.UniqueConstraint(fields=["stream", "restic_id"], name="recovery_wal_batch_once")
         ]

@@ -438,11 +438,8 @@ class Migration(migrations.Migration):
                 ),
                 ("restic_id", models.CharField(max_length=64)),
                 ("piece", models.JSONField()),
-                ("since", models.DateTimeField()),
-                ("until", models.DateTimeField()),
                 ("folder", models.TextField()),
                 ("size_bytes", models.BigIntegerField()),
-                ("is_partial", models.BooleanField()),
                 ("stored_at", models.DateTimeField()),
                 (
                     "repository",
@@ -546,10 +543,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="walstream",
             constraint=models.UniqueConstraint(fields=("device", "instance"), name="recovery_stream_once"),
-        ),
-        migrations.AddIndex(
-            model_name="walbatch",
-            index=models.Index(fields=["stream", "until"], name="recovery_wal_batch_newest"),
         ),
         migrations.AddConstraint(
             model_name="walbatch",

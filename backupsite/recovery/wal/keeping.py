@@ -44,11 +44,8 @@ def keep_batch(stream: WalStream, repository: Repository, batch: Batch) -> None:
         repository=repository,
         restic_id=batch.restic_id,
         piece=_pack(batch.piece),
-        since=batch.piece.since.at,
-        until=batch.piece.until.at,
         folder=batch.folder,
         size_bytes=batch.bytes,
-        is_partial=batch.is_partial,
         stored_at=batch.stored_at,
     )
 
@@ -56,7 +53,7 @@ def keep_batch(stream: WalStream, repository: Repository, batch: Batch) -> None:
 def read_batches(stream: WalStream) -> tuple[Batch, ...]:
     """Return all batches of a stream, oldest first. Runs one query."""
     return tuple(
-        Batch(row.restic_id, _unpack(row.piece), row.folder, row.size_bytes, row.stored_at, row.is_partial)
+        Batch(row.restic_id, _unpack(row.piece), row.folder, row.size_bytes, row.stored_at)
         for row in WalBatch.objects.filter(stream=stream)
     )
 
@@ -79,18 +76,20 @@ def _pack(piece: Piece) -> dict[str, Any]:
     }
 
 
-def _pack_tick(tick: Tick) -> list[Any]:
-    return [tick.at.isoformat(), tick.seen_at.isoformat(), tick.lsn, tick.whole]
+def _pack_tick(tick: Tick | None) -> list[Any] | None:
+    return None if tick is None else [tick.at.isoformat(), tick.seen_at.isoformat(), tick.lsn, tick.whole]
 
 
 def _unpack(said: dict[str, Any]) -> Piece:
     """Raise ProtocolBroken when it was written by another version."""
     try:
-        ticks = {name: _unpack_tick(*said[name]) for name in ("since", "until")}
-        return Piece(**{**said, **ticks})
+        return Piece(**{**said, "since": _unpack_tick(said["since"]), "until": _unpack_tick(said["until"])})
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolBroken(f"a stored piece of a log cannot be read: {error}") from error
 
 
-def _unpack_tick(at: str, seen_at: str, lsn: int, whole: int) -> Tick:
+def _unpack_tick(said: list[Any] | None) -> Tick | None:
+    if said is None:
+        return None
+    at, seen_at, lsn, whole = said
     return Tick(datetime.fromisoformat(at), datetime.fromisoformat(seen_at), lsn, whole)
