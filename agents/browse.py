@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Literal
 
 from agents.archives import stream_tar
 from agents.errors import PlanRefused
@@ -12,9 +14,13 @@ from agents.events import Moved, Tell
 from agents.flow import Control
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary
-from agents.restic.repository import open_repository
+from agents.restic.repository import Repository, open_repository
 from agents.restic.trees import Node
 from agents.restic.walking import Head, Walked
+from agents.zips import stream_zip
+
+# What a download is packed into; a single file into nothing.
+Archive = Literal["", "tar", "zip"]
 
 
 def list_folder(place: RepositoryPlace, binary: Binary, restic_id: str, folder: str) -> list[Node]:
@@ -47,23 +53,25 @@ def save_download(
     restic_id: str,
     paths: Sequence[str],
     *,
-    is_folder: bool,
+    archive: Archive,
     into: Path,
     size_limit_bytes: int,
     tell: Tell,
     control: Control,
 ) -> int:
-    """Write a file, or a folder or several paths as a tar archive, of a restore point to the new file `into`;
+    """Write a file, or a folder or several paths as an archive, of a restore point to the new file `into`;
     return its size.
 
     `into` appears only when it is whole. Raise PlanRefused when it grows over the limit or the disk is full,
     ResticFailed when restic cannot read it.
     """
     partial = into.with_suffix(".part")
-    with open_repository(place.path, place.password, binary) as repository:
-        read = repository.dump_tar if is_folder else repository.dump_file
-        pieces = stream_tar(repository, restic_id, paths) if len(paths) > 1 else read(restic_id, paths[0])
+    with open_repository(place.path, place.password, binary) as repository, ExitStack() as stack:
         try:
+            pieces = _read(repository, restic_id, paths, archive)
+            if archive == "zip":
+                ends = [stack.enter_context(TemporaryFile(dir=into.parent)) for _ in range(2)]
+                pieces = stream_zip(pieces, *ends)
             written = _write(pieces, partial, size_limit_bytes, tell, control)
             partial.rename(into)
         except OSError as error:
@@ -75,6 +83,13 @@ def save_download(
         finally:
             partial.unlink(missing_ok=True)
     return written
+
+
+def _read(repository: Repository, restic_id: str, paths: Sequence[str], archive: Archive) -> Iterator[bytes]:
+    """Return a file's content, or a tar archive."""
+    if len(paths) > 1:
+        return stream_tar(repository, restic_id, paths)
+    return (repository.dump_tar if archive else repository.dump_file)(restic_id, paths[0])
 
 
 def _write(pieces: Iterator[bytes], path: Path, limit: int, tell: Tell, control: Control) -> int:

@@ -16,10 +16,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from agents.browse import Archive
 from agents.commands import to_bytes
 from backupsite.accounts import audit
 from backupsite.policies.naming import name_source
-from backupsite.recovery.downloads import MOST_PATHS, ask_download, file_name_of, file_of, paths_of, tag_of
+from backupsite.recovery.downloads import (
+    MOST_PATHS,
+    ask_download,
+    file_name_of,
+    file_of,
+    paths_of,
+    read_archive,
+    tag_of,
+)
 from backupsite.recovery.folders import join
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.picking import find_entries
@@ -37,29 +46,30 @@ def point_download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     point = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
     folder = read_folder(point, request.POST.get("folder"))
     keys = request.POST.getlist("entry") or request.POST.getlist("name")
+    archive = read_archive(request.POST.get("archive") or "zip")
     if not keys:
-        return redirect(start_download(request, point, [folder], is_folder=True))
+        return redirect(start_download(request, point, [folder], archive=archive))
     if len(keys) > MOST_PATHS:
         messages.warning(request, f"A download holds at most {MOST_PATHS} things: pick their folder.")
         return redirect(folder_url(point, folder))
     entries = find_entries(point, folder, keys)
     if len(entries) > 1:
         paths = [join(folder, entry.name) for entry in entries]
-        return redirect(start_download(request, point, paths, is_folder=True))
+        return redirect(start_download(request, point, paths, archive=archive))
     entry = entries[0]
     if not (entry.is_file or entry.is_folder):
         messages.warning(request, "Only files and folders can be downloaded; links come with their folder.")
         return redirect(folder_url(point, folder))
     paths = [join(folder, entry.name)]
-    return redirect(start_download(request, point, paths, is_folder=entry.is_folder))
+    return redirect(start_download(request, point, paths, archive=archive if entry.is_folder else ""))
 
 
 def start_download(
-    request: HttpRequest, point: RestorePoint, paths: Sequence[str], *, is_folder: bool
+    request: HttpRequest, point: RestorePoint, paths: Sequence[str], *, archive: Archive
 ) -> str:
     """Ask for a download and return the address of its page."""
     with transaction.atomic():
-        made = ask_download(point, paths, is_folder=is_folder, requested_by=request.user.get_username())
+        made = ask_download(point, paths, archive=archive, requested_by=request.user.get_username())
         audit.record(
             request, "download.ask", point.device.name, {"path": say_paths(paths), "point": str(point.pk)}
         )

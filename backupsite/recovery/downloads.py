@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents.browse import save_download
+from agents.browse import Archive, save_download
 from agents.errors import PlanRefused
 from agents.events import Said, Tell
 from backupsite.engine import console_restic
@@ -55,28 +55,28 @@ def file_name_of(download: Download) -> str:
     """Given a download, return the name that the browser may give the file."""
     paths = paths_of(download)
     name = (paths[0].rpartition("/")[2] if len(paths) == 1 else "") or download.point.device.slug
-    return f"{name}.tar" if download.is_folder else name
+    return f"{name}.{download.archive}" if download.archive else name
 
 
 def tag_of(download: Download) -> str:
     """Given a download, return the name of its content. A file of a restore point is the same whenever it is
     asked for; an archive is made anew each time."""
-    if download.is_folder:
+    if download.archive:
         return download.pk.hex
     said = f"{download.point.restic_id} {download.path_key}"
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def ask_download(
-    point: RestorePoint, paths: Sequence[str], *, is_folder: bool, requested_by: str
+    point: RestorePoint, paths: Sequence[str], *, archive: Archive, requested_by: str
 ) -> Download:
-    """Ask a worker to prepare a download; several paths are one archive. Its run shows how far it is."""
+    """Ask a worker to prepare a download; several paths need an archive. Its run shows how far it is."""
     with transaction.atomic():
         download = Download.objects.create(
             point=point,
             requested_by=requested_by,
             path_key=" ".join(map(encode_path, paths)),
-            is_folder=is_folder or len(paths) > 1,
+            archive=archive,
             expires_at=timezone.now() + KEPT_FOR,
         )
         download.run = request_run(
@@ -89,8 +89,13 @@ def ask_download(
     return download
 
 
+def read_archive(text: str) -> Archive:
+    """Given an archive as a form or a row names it, return it. Pure."""
+    return "tar" if text == "tar" else "zip" if text else ""
+
+
 class Fetch:
-    """Takes a file, or a folder as a tar archive, out of a restore point."""
+    """Takes a file, or a folder or several paths as an archive, out of a restore point."""
 
     name = Run.DOWNLOAD
     queue: QueueName = "interactive"
@@ -107,7 +112,7 @@ class Fetch:
             console_restic(),
             download.point.restic_id,
             paths_of(download),
-            is_folder=download.is_folder,
+            archive=read_archive(download.archive),
             into=file_of(download),
             size_limit_bytes=max(0, free),
             tell=tell,

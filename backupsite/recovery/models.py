@@ -132,9 +132,10 @@ class ListingPage(models.Model):
 
 
 class Download(models.Model):
-    """A file, or a folder as a tar archive, taken out of a restore point for a person's browser.
+    """A file, or an archive of a folder or of several paths, out of a restore point for a person's browser.
 
     A worker writes it to the spool; it is offered only when it is whole, and removed after `expires_at`.
+    `archive` is a value of `agents.browse.Archive`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -142,7 +143,7 @@ class Download(models.Model):
     run = models.OneToOneField(Run, null=True, on_delete=models.SET_NULL, related_name="download")
     requested_by = models.CharField(max_length=64)
     path_key = models.TextField()
-    is_folder = models.BooleanField()
+    archive = models.CharField(max_length=3, blank=True)
     size_bytes = models.BigIntegerField(null=True, blank=True)
     is_ready = models.BooleanField(default=False)
     expires_at = models.DateTimeField(db_index=True)

@@ -33,6 +33,12 @@ CONFLICTS: list[tuple[str, Any]] = [
 ]
 
 
+ARCHIVES: list[tuple[str, Any]] = [
+    ("zip", Choice("zip", "opens everywhere, without owners")),
+    ("tar", Choice("tar", "for Linux and macOS, with owners")),
+]
+
+
 class RestoreForm(forms.Form):
     """`points` are the moments that are offered. With `is_picked` the moment is fixed: entries were picked
     in one restore point, and another one may not have them."""
@@ -58,6 +64,14 @@ class RestoreForm(forms.Form):
     )
     conflict = forms.ChoiceField(
         label="If something is there already", choices=CONFLICTS, widget=forms.RadioSelect
+    )
+    archive = forms.ChoiceField(
+        label="As one archive",
+        choices=ARCHIVES,
+        required=False,
+        help_text="Links stay links; Windows shows them as small text files. A hard link comes as a file of"
+        " its own, a pipe or a device as an empty file.",
+        widget=forms.RadioSelect,
     )
     exact = forms.BooleanField(
         label="Exactly as it was",
@@ -106,7 +120,7 @@ class RestoreForm(forms.Form):
         name = make_visible(self.device.name)
         places = [
             (TO_FOLDER, Choice("Another folder", f"on {name}")),
-            (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as a tar archive")),
+            (TO_DOWNLOAD, Choice("Download", "to this computer, a folder as zip or tar")),
         ]
         if self.targets:
             places.insert(1, (TO_DEVICE, Choice("Another device", "one that was checked and is approved")))

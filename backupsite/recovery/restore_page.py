@@ -15,7 +15,7 @@ from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.download_pages import start_download
-from backupsite.recovery.downloads import MOST_PATHS
+from backupsite.recovery.downloads import MOST_PATHS, read_archive
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import Foresight, ask_forecast, find_forecast
 from backupsite.recovery.models import RestorePoint
@@ -64,6 +64,7 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
             "point": str(point.pk),
             "to": given.get("to", place),
             "conflict": Conflict.KEEP_BOTH.value,
+            "archive": "zip",
             "safety": True,
             "token": uuid.uuid4(),
         },
@@ -137,7 +138,8 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
         if not paths:
             form.add_error("to", NO_DOWNLOAD)
             return None
-        return redirect(start_download(request, picked.point, paths, is_folder=picked.is_folder_download))
+        archive = read_archive(form.cleaned_data["archive"] or "zip") if picked.is_folder_download else ""
+        return redirect(start_download(request, picked.point, paths, archive=archive))
     wish = make_wish(picked, form)
     if wish is None:
         form.add_error("to", "All of / does not go to its original place: pick the folders that shall.")

@@ -48,6 +48,7 @@ missing_for_tests() {
   need etcdctl etcd-client
   need openssl openssl
   need node nodejs
+  need unzip unzip
 }
 
 install_system_packages() {

@@ -35,7 +35,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
             binary,
             point.snapshot_id,
             [str(tmp_path / "large")],
-            is_folder=False,
+            archive="",
             into=small_disk / "download",
             size_limit_bytes=10**9,
             tell=lambda event: None,

@@ -23,6 +23,7 @@ django.setup()
 
 from django.utils import timezone  # noqa: E402 (the models need django.setup first)
 
+from agents.browse import Archive  # noqa: E402
 from agents.restore import Conflict, Mode  # noqa: E402
 from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
 from backupsite import vault  # noqa: E402
@@ -190,11 +191,9 @@ def ask_to_come_back(point: str, wish: dict[str, Any]) -> int:
     return ask_comeback(found, wish, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
-def ask_file(point: str, path: str, is_folder: bool) -> list[Any]:
+def ask_file(point: str, path: str, archive: Archive) -> list[Any]:
     """Ask for a download. Return its id and its run's number."""
-    download = ask_download(
-        RestorePoint.objects.get(pk=point), [path], is_folder=is_folder, requested_by=ME.name
-    )
+    download = ask_download(RestorePoint.objects.get(pk=point), [path], archive=archive, requested_by=ME.name)
     if download.run is None:
         raise ValueError("the download has no run")
     return [str(download.pk), download.run.number]

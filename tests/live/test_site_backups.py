@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,15 +118,19 @@ def _browse(enrolled: Enrolled, point: str, source: Path) -> None:
 
 def _download(enrolled: Enrolled, point: str, source: Path) -> None:
     site, file = enrolled.site, source / "deep" / "er" / "file"
-    download, number = site.do("ask_file", point=point, path=str(file), is_folder=False)
+    download, number = site.do("ask_file", point=point, path=str(file), archive="")
     site.wait_for_state(number, "succeeded")
     assert Path(site.do("file_path", download=download)).read_bytes() == file.read_bytes()
-    download, number = site.do("ask_file", point=point, path=str(source / "deep"), is_folder=True)
+    download, number = site.do("ask_file", point=point, path=str(source / "deep"), archive="tar")
     site.wait_for_state(number, "succeeded")
     with tarfile.open(site.do("file_path", download=download)) as archive:
         (member,) = [each for each in archive.getmembers() if each.isfile()]
         packed = archive.extractfile(member)
         assert packed is not None and packed.read() == file.read_bytes()
+    download, number = site.do("ask_file", point=point, path=str(source / "deep"), archive="zip")
+    site.wait_for_state(number, "succeeded")
+    with zipfile.ZipFile(site.do("file_path", download=download)) as zipped:
+        assert zipped.read(str(file).lstrip("/")) == file.read_bytes()
 
 
 def _back_up_by_schedule(enrolled: Enrolled, source: Path) -> None:

@@ -312,7 +312,7 @@ class Migration(migrations.Migration):
                 ),
                 ("requested_by", models.CharField(max_length=64)),
                 ("path_key", models.TextField()),
-                ("is_folder", models.BooleanField()),
+                ("archive", models.CharField(blank=True, max_length=3)),
                 ("size_bytes", models.BigIntegerField(blank=True, null=True)),
                 ("is_ready", models.BooleanField(default=False)),
                 ("expires_at", models.DateTimeField(db_index=True)),

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from backupsite.accounts.models import AuditEvent, User
 from backupsite.recovery.download_pages import attachment
-from backupsite.recovery.downloads import file_of, paths_of
+from backupsite.recovery.downloads import file_name_of, file_of, paths_of
 from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.runs.models import Run
@@ -47,7 +47,7 @@ def test_a_file_is_asked_for_and_fetched(operator: Client, name: str) -> None:
     point = make_read_point(names=["a.txt", *HOSTILE])
     page = ask(operator, point, name)
     made = Download.objects.get()
-    assert (decode_path(made.path_key), made.is_folder) == (f"/srv/{name}", False)
+    assert (decode_path(made.path_key), made.archive) == (f"/srv/{name}", "")
     waiting = operator.get(page).content.decode()
     assert f'data-live-topic="run:{made.run_id}"' in waiting
     assert "<script>alert" not in waiting
@@ -73,9 +73,14 @@ def test_a_file_is_asked_for_and_fetched(operator: Client, name: str) -> None:
 def test_a_folder_becomes_an_archive(operator: Client) -> None:
     point = make_read_point()
     ask(operator, point, "www")
-    assert [(decode_path(d.path_key), d.is_folder) for d in Download.objects.all()] == [("/srv/www", True)]
+    assert [(decode_path(d.path_key), d.archive) for d in Download.objects.all()] == [("/srv/www", "zip")]
     ask(operator, point)
-    assert Download.objects.filter(path_key=encode_path("/srv"), is_folder=True).count() == 1
+    assert Download.objects.filter(path_key=encode_path("/srv"), archive="zip").count() == 1
+    for said, archive in (("tar", "tar"), ("zip", "zip"), ("rar", "zip")):
+        page = operator.post(reverse("point-download", args=[point.pk]), {"archive": said})["Location"]
+        made = Download.objects.get(pk=page.split("/")[-2])
+        assert (made.archive, file_name_of(made)) == (archive, f"srv.{archive}")
+        assert f"as one {archive} archive" in operator.get(page).content.decode()
 
 
 def test_a_link_alone_is_none(operator: Client) -> None:
@@ -87,7 +92,7 @@ def test_a_link_alone_is_none(operator: Client) -> None:
 def test_several_things_become_one_archive(operator: Client) -> None:
     ask(operator, make_read_point(), "a.txt", "b.txt")
     made = Download.objects.get()
-    assert (paths_of(made), made.is_folder) == (["/srv/a.txt", "/srv/b.txt"], True)
+    assert (paths_of(made), made.archive) == (["/srv/a.txt", "/srv/b.txt"], "zip")
 
 
 @pytest.mark.parametrize(("name", "folder"), [("c.txt", "/srv"), ("a.txt", "/etc"), ("../etc", "/srv")])

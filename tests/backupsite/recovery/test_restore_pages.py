@@ -173,18 +173,21 @@ def test_a_download_is_the_other_place(operator: Client) -> None:
     answer = operator.post(page_of(point.device), fields)
     made = Download.objects.get()
     assert answer["Location"] == reverse("download", args=[made.pk])
-    assert (decode_path(made.path_key), made.is_folder) == ("/srv/a.txt", False)
+    assert (decode_path(made.path_key), made.archive) == ("/srv/a.txt", "")
 
 
-def test_a_download_of_several_things_is_one_archive(operator: Client) -> None:
+@pytest.mark.parametrize(("said", "archive"), [("tar", "tar"), ("zip", "zip"), (None, "zip")])
+def test_a_download_of_several_things_is_one_archive(
+    operator: Client, said: str | None, archive: str
+) -> None:
     point = make_read_point()
     names = [encode_path(name) for name in ("b.txt", "www", "now", "a.txt")]
     fields = make_answer(point, to="download", folder=encode_path("/srv"), name=names)
-    answer = operator.post(page_of(point.device), fields)
+    answer = operator.post(page_of(point.device), fields if said is None else {**fields, "archive": said})
     made = Download.objects.get()
     assert answer["Location"] == reverse("download", args=[made.pk])
-    assert (paths_of(made), made.is_folder) == (["/srv/a.txt", "/srv/b.txt", "/srv/now", "/srv/www"], True)
-    assert file_name_of(made) == "db-01.tar"
+    assert (paths_of(made), made.archive) == (["/srv/a.txt", "/srv/b.txt", "/srv/now", "/srv/www"], archive)
+    assert file_name_of(made) == f"db-01.{archive}"
     assert "/srv/a.txt and 3 more" in operator.get(answer["Location"]).content.decode()
 
 
