@@ -26,8 +26,8 @@ class StreamBroken(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One answer of the server: at `at` (its own clock) its log was on its disk up to `lsn`, and here too; what
-    it had acknowledged by then lies before that. `seen_at` is the console's clock. `whole` is the newest
+    """One answer of the server: at `at` (its own clock) its log was on its disk up to `lsn`, and here too:
+    all that it had acknowledged by then. `seen_at` is the console's clock. `whole` is the newest
     position up to `lsn` at which no record is cut, 0 when none is known."""
 
     at: datetime
@@ -113,9 +113,8 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What is streamed. `stream_id` is a run id (lower-case letters and digits), new at each start. `instance`
-    is the name of the PostgreSQL instance ("15/main"), `slot` what `make_slot_name` returned, `spool` a
-    directory of this instance alone."""
+    """What is streamed. `stream_id` is a run id (lower-case letters, digits), new at each start; `instance` is
+    a name ("15/main"), `slot` what `make_slot_name` returned, `spool` a directory of this instance alone."""
 
     console_id: str
     stream_id: str
