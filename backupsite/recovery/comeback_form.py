@@ -11,6 +11,7 @@ from django.utils.text import capfirst
 from agents.applications import comebacks
 from agents.applications.services import is_service_name
 from agents.comeback import Way
+from backupsite.recovery.comeback_moment import MomentFields
 from backupsite.recovery.comebacks import Options
 from backupsite.recovery.restore_form import check_target
 from backupsite.web.choices import Choice
@@ -22,7 +23,7 @@ NEEDED = {"folder": Way.BESIDE, "port": Way.BESIDE, "part": Way.DATABASE, "new_n
 LONGEST_NAME = 63  # what PostgreSQL takes
 
 
-class ComebackForm(forms.Form):
+class ComebackForm(MomentFields):
     """`options` are what the restore point allows; only what is possible can be chosen."""
 
     way = forms.ChoiceField(label="How it comes back", widget=forms.RadioSelect)
@@ -104,7 +105,7 @@ class ComebackForm(forms.Form):
     def make_wish(self) -> dict[str, Any]:
         """Given a valid form, return what it asks for."""
         names = ("way", "services", "keep", "folder", "port", "part", "new_name", "table")
-        return {name: self.cleaned_data[name] for name in names}
+        return {name: self.cleaned_data[name] for name in names} | {"moment": self.route.word}
 
 
 def _say_what_it_needs(choice: comebacks.Choice) -> str:

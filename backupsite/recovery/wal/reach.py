@@ -20,7 +20,7 @@ MOST_BASES = 1000
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """How one moment is reached: from a restore point, by so much log (about)."""
 
     moment: datetime
@@ -45,13 +45,13 @@ class Reach:
     def oldest(self) -> datetime | None:
         return min((window.since for window in self.windows), default=None)
 
-    def find(self, moment: datetime) -> Way | None:
+    def find(self, moment: datetime) -> Route | None:
         """Given a moment, return how it is reached, None when it is not."""
         base = base_for(moment, self.windows, self.pieces)
         if base is None:
             return None
         needed = log_between(base, moment, self.pieces)
-        return Way(moment, self.points[base.key], _measure(needed, base, moment))
+        return Route(moment, self.points[base.key], _measure(needed, base, moment))
 
     def nearest(self, moment: datetime) -> datetime | None:
         """Given a moment, return the nearest one that can be reached; None when none can."""
