@@ -74,6 +74,7 @@ NETWORK_KINDS = frozenset(
     ]
 )
 LAYERED_KINDS = frozenset(["overlay", "aufs", "fuse.fuse-overlayfs"])
+SHARING_KINDS = frozenset(["btrfs", "zfs", "bcachefs"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,11 @@ class Mount:
     def is_layered(self) -> bool:
         """Return whether a directory may be of a lower layer: it cannot be renamed, and mv copies it."""
         return self.kind in LAYERED_KINDS
+
+    @property
+    def may_share(self) -> bool:
+        """Return whether removing something may set nothing free: snapshots, clones and layers share it."""
+        return self.kind in SHARING_KINDS or self.is_layered
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ from agents.restoring.staging import Tools, check_ground
 
 _MOST_FOLDERS = 100
 _MEASURE_S = 3600.0
-# What is removed there may set nothing free: snapshots and clones share it.
-_SHARING = frozenset(["btrfs", "zfs", "bcachefs"])
 # The root of a subvolume has this inode, and nothing else has. What is missing holds none.
 _SUBVOLUMES = r"""
 for each; do
@@ -58,12 +56,13 @@ def check_room(
             _check_subvolumes(tools, leg)
         if request.mode is Mode.EXACT and mount.is_layered:
             _check_layers(tools, leg)
-        may_share = mount.kind in _SHARING or mount.is_layered
         if request.mode is Mode.DIRECT:
             _check_parents(tools, leg)
-            free += _measure(tools, leg) if free < needed_bytes and not may_share else 0
+            free += _measure(tools, leg) if free < needed_bytes and not mount.may_share else 0
         if free < needed_bytes:
-            why = " What is removed may live on in snapshots, so it does not count." if may_share else ""
+            why = (
+                " What is removed may live on in snapshots, so it does not count." if mount.may_share else ""
+            )
             raise RestoreTargetRefused(
                 f"The restore needs {needed_bytes:,} bytes, and {free:,} are free there."
                 + (why if request.mode is Mode.DIRECT else ""),

@@ -81,7 +81,8 @@ class RestoreForm(forms.Form):
     direct = forms.BooleanField(
         label="Remove what is there first",
         required=False,
-        help_text="For what does not fit twice. If it is cut off, NOTHING is there until one succeeds.",
+        help_text="For what does not fit twice, on ext4 and XFS: on btrfs and ZFS, whose snapshots may hold"
+        " what is removed, it makes no room. If it is cut off, NOTHING is there until one succeeds.",
     )
     whole_system = forms.BooleanField(
         label="Whole system",

@@ -38,7 +38,7 @@ from backupsite.recovery.restore_picks import (
     read_picked,
 )
 from backupsite.recovery.restores import ask_restore
-from backupsite.recovery.wishes import Wish, why_not_saved
+from backupsite.recovery.wishes import Wish, say_sharing, why_not_saved
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
 from backupsite.web.visible import make_visible
@@ -205,6 +205,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "is_original": form.place == TO_ORIGINAL,
         "wish": wish,
         "replaces": wish is not None and wish.replaces,
+        "sharing": say_sharing(wish) if wish is not None else "",
         "seen": seen,
         "looks_by_itself": wish is not None and wish.target is None and seen is None,
         "where": form.where,

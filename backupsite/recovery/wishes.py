@@ -10,10 +10,11 @@ from typing import Any
 from django.conf import settings
 
 from agents.errors import PlanRefused
-from agents.facts.mounts import Mount, mounts_below
+from agents.facts.mounts import Mount, find_mount, mounts_below
 from agents.restore import Conflict, Mode, RestoreRequest
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
+from backupsite.policies.known import read_known_facts
 from backupsite.recovery.folders import decode_folder, decode_path, encode_path, join
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
@@ -159,6 +160,14 @@ def why_not_saved(wish: Wish) -> str:
                 "A picked name is no text, or too long, and cannot be backed up by itself: pick its folder."
             )
     return ""
+
+
+def say_sharing(wish: Wish) -> str:
+    """Given a wish, return the file system of a place where removing first makes no room, as far as the
+    device is known; "" when it does, or is not wished."""
+    facts = read_known_facts(wish.device) if wish.mode is Mode.DIRECT else None
+    mounts = [find_mount(place, facts.mounts) for place in wish.places] if facts is not None else []
+    return next((mount.kind for mount in mounts if mount.may_share), "")
 
 
 def outermost(paths: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from agents.errors import PlanRefused
+from agents.facts.device import to_json
 from agents.restore import Conflict, Mode
 from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device, HostKey
@@ -20,6 +21,7 @@ from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import MOST_SAVED, Wish, read_wish, why_not_saved
 from backupsite.runs.models import Counter, Run
 from backupsite.runs.states import State
+from tests.agents.facts.samples import make_facts, make_mount
 from tests.backupsite.making import make_device, make_point, make_run
 from tests.backupsite.recovery.making import make_read_point
 from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
@@ -267,3 +269,16 @@ def test_only_a_checked_and_approved_device_gets_it(operator: Client, name: str)
     assert answer.status_code == 422
     assert "Name another device, whose host key is approved" in answer.content.decode()
     assert not Run.objects.filter(kind=Run.RESTORE).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("btrfs", True), ("zfs", True), ("overlay", True), ("ext4", False)]
+)
+def test_where_removing_first_makes_no_room_the_page_says_so(operator: Client, kind: str, says: bool) -> None:
+    facts = make_facts(make_mount("/srv", kind, "0:40"), make_mount("/", "ext4", "8:1"))
+    point = make_point(make_device(facts=to_json(facts)), None, timezone.now())
+    url = page_of(point.device)
+    assert "on btrfs and ZFS" in operator.get(url).content.decode(), "before anybody chooses it"
+    for mode in ("exact", "direct"):
+        text = operator.post(f"{url}?part=outcome", replace_answer(point, **{mode: "on"})).content.decode()
+        assert ("makes no room" in text and f"It is on {kind}" in text) is (says and mode == "direct")
