@@ -19,6 +19,7 @@ from agents.errors import PlanRefused
 from agents.events import Said, Tell
 from backupsite.engine import console_restic
 from backupsite.recovery.folders import decode_folder, encode_path
+from backupsite.recovery.index.reading import measure
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.places import place_of
 from backupsite.repositories.places import measure_space
@@ -106,7 +107,8 @@ class Fetch:
         download = Download.objects.select_related("point__repository__storage").filter(run=run).first()
         if download is None:
             raise PlanRefused("The download is gone.", remedy="Ask for it again.")
-        free = measure_space(spool()).free_bytes - _RESERVE_BYTES
+        free = max(0, measure_space(spool()).free_bytes - _RESERVE_BYTES)
+        refuse_too_large(download, free)
         size = save_download(
             place_of(download.point.repository),
             console_restic(),
@@ -114,13 +116,24 @@ class Fetch:
             paths_of(download),
             archive=read_archive(download.archive),
             into=file_of(download),
-            size_limit_bytes=max(0, free),
+            size_limit_bytes=free,
             tell=tell,
             control=control,
         )
         tell(Said(f"Ready to download: {size:,} bytes, kept for {KEPT_FOR.seconds // 3600} hours."))
         control.in_transaction(lambda: _offer(download, size))
         return Ended(State.SUCCEEDED)
+
+
+def refuse_too_large(download: Download, room_bytes: int) -> None:
+    """Raise PlanRefused when it is known to need more than `room_bytes`, before hours of reading. What a zip
+    needs nobody knows."""
+    measured = measure(download.point, paths_of(download)) if download.archive != "zip" else None
+    if measured is not None and measured.bytes > room_bytes:
+        raise PlanRefused(
+            f"The download has {measured.bytes:,} bytes, and the console has room for {room_bytes:,}.",
+            remedy="Restore it into a folder of a device instead, or pick less of it.",
+        )
 
 
 def _offer(download: Download, size_bytes: int) -> None:

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 from django.test import Client, RequestFactory
+from pytest_django import Settings
 
+from agents.browse import Archive
+from agents.errors import PlanRefused
 from backupsite.accounts.models import AuditEvent
+from backupsite.recovery.downloads import ask_download, refuse_too_large
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.serving import PIECE_BYTES, Part, Unsatisfiable, parse_range, serve_file
+from tests.backupsite.making import make_device
 from tests.backupsite.recovery.making import make_read_point, read_answer
 from tests.backupsite.recovery.test_download_pages import ask, make_ready
+from tests.backupsite.recovery.trees import Trees
 
 CONTENT = os.urandom(3 * PIECE_BYTES + 17)
 
@@ -116,3 +122,20 @@ def test_ranges(said: str, part: Part | None) -> None:
 def test_ranges_that_cannot_be(said: str, size: int) -> None:
     with pytest.raises(Unsatisfiable):
         parse_range(said, size)
+
+
+@pytest.mark.parametrize(("archive", "is_refused"), [("", True), ("tar", True), ("zip", False)])
+def test_what_is_too_large_is_refused_before_it_is_read(
+    db: None, settings: Settings, tmp_path: Path, archive: Archive, is_refused: bool
+) -> None:
+    settings.HOTFLEET_HOME = tmp_path
+    point = Trees(make_device()).add({"/srv/large": (100_000_000_000, 0)})
+    paths = ["/srv/large" if not archive else "/srv"]
+    made = ask_download(point, paths, archive=archive, requested_by="ada")
+    refuse_too_large(made, 100_000_000_000)
+    if not is_refused:
+        refuse_too_large(made, 1)
+        return
+    with pytest.raises(PlanRefused, match="has room for 99,999,999,999") as refused:
+        refuse_too_large(made, 99_999_999_999)
+    assert refused.value.remedy
