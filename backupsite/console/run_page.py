@@ -69,7 +69,7 @@ def head_context(run: Run) -> dict[str, Any]:
     percent = percent_done(run)
     return {
         "run": run,
-        "drilled": find_drilled(run) if run.kind == Run.DRILL else None,
+        "drilled": find_drilled(run) if run.kind in (Run.DRILL, Run.SAMPLE) else None,
         "is_over": state.is_final,
         "status": run_status(run),
         "title": run_title(run),

@@ -12,6 +12,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
         from backupsite.recovery.downloads import Fetch
+        from backupsite.recovery.drill_samples import LookInto
         from backupsite.recovery.drills import Prove
         from backupsite.recovery.forecasts import Foresee
         from backupsite.recovery.index import catching_up
@@ -20,7 +21,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.wal import notes, wishes
         from backupsite.runs import afterwork, kinds, tick
 
-        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), Foresee(), ComeBack()):
+        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), LookInto(), Foresee(), ComeBack()):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(drill_due.look)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
@@ -17,6 +17,7 @@ from backupsite.policies.models import PolicyDevice, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.windows import MODE_OUT
 from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
+from backupsite.recovery.drill_samples import ask_sample
 from backupsite.recovery.drills import ask_drill
 from backupsite.recovery.models import RestorePoint
 from backupsite.runs import tick
@@ -27,8 +28,15 @@ from backupsite.runs.requests import ACTIVE
 log = logging.getLogger(__name__)
 
 DAY = timedelta(days=1)
-# How often a source has to be drilled; each point of a source is new, so a day is the most it may wait.
+# How often a source has to be drilled. Where each of its points is, or is sampled, a day is the most that it
+# may wait.
 PERIODS = {DrillRule.EVERY: DAY, DrillRule.DAILY: DAY, DrillRule.WEEKLY: 7 * DAY, DrillRule.MONTHLY: 30 * DAY}
+# What a rule asks for: whole drills (False) and samples (True).
+ASKED = {
+    False: Q(policy__is_enabled=True, policy__drill_rule__rhythm__in=PERIODS),
+    True: Q(policy__is_enabled=True, policy__drill_rule__is_sampled=True),
+}
+KINDS = {False: Run.DRILL, True: Run.SAMPLE}
 # Drills wait for each other: this much later than asked for is no news.
 GRACE = DAY
 # They work one after the other: more that wait would only be older when their turn comes.
@@ -38,7 +46,7 @@ BATCH = 500
 
 def look(now: datetime) -> None:
     """A step of the tick: plan what rules ask for, start what is due, tell what is overdue."""
-    if not DrillRule.objects.filter(rhythm__in=PERIODS).exists():
+    if not DrillRule.objects.filter(Q(rhythm__in=PERIODS) | Q(is_sampled=True)).exists():
         return
     if now.second < tick.PACE_S:
         # Once a minute: what policies say changes seldom, and comparing it with every turn is much to read.
@@ -51,56 +59,64 @@ def plan(now: datetime) -> int:
     """Make the turns that are missing, remove those that no rule asks for. Return how many are new."""
     asked = PolicyDevice.objects.filter(policy=OuterRef("policy"), device=OuterRef("device"))
     source = Source.objects.filter(policy=OuterRef("policy"), key=OuterRef("source")).exclude(mode=MODE_OUT)
-    _ruled(DrillTurn.objects.all(), is_asked=False).delete()
     DrillTurn.objects.exclude(Exists(asked)).delete()
     DrillTurn.objects.exclude(Exists(source)).delete()
-    known = DrillTurn.objects.filter(
-        policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("key")
-    )
-    rows = _ruled(PolicyDevice.objects.filter(policy__sources__isnull=False))
+    return sum(_plan(now, is_sample) for is_sample in ASKED)
+
+
+def _plan(now: datetime, is_sample: bool) -> int:
+    turns = DrillTurn.objects.filter(is_sample=is_sample)
+    turns.exclude(ASKED[is_sample]).delete()
+    known = turns.filter(policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("key"))
+    rows = PolicyDevice.objects.filter(ASKED[is_sample], policy__sources__isnull=False)
     rows = rows.annotate(key=F("policy__sources__key"), mode=F("policy__sources__mode"))
     missing = rows.exclude(mode=MODE_OUT).exclude(Exists(known)).values_list("policy", "device", "key")
     made = [
-        DrillTurn(policy_id=policy, device_id=device, source=key, next_due=now, since=now)
+        DrillTurn(
+            policy_id=policy, device_id=device, source=key, is_sample=is_sample, next_due=now, since=now
+        )
         for policy, device, key in missing[:BATCH]
     ]
     DrillTurn.objects.bulk_create(made, ignore_conflicts=True)
     return len(made)
 
 
-def _ruled(rows: QuerySet[Any], *, is_asked: bool = True) -> QuerySet[Any]:
-    asked = Q(policy__is_enabled=True, policy__drill_rule__rhythm__in=PERIODS)
-    return rows.filter(asked) if is_asked else rows.exclude(asked)
-
-
-def _with_newest() -> Any:
+def _with_newest(is_sample: bool) -> Any:
     """Return the turns that have a restore point of their policy, with the newest of them."""
     points = RestorePoint.objects.filter(
         policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("source")
     )
     newest = points.order_by("-made_at", "part").values("pk")[:1]
-    turns = _ruled(DrillTurn.objects.select_related("policy", "device", "policy__drill_rule"))
+    turns = DrillTurn.objects.filter(ASKED[is_sample], is_sample=is_sample)
+    turns = turns.select_related("policy", "device", "policy__drill_rule__machine")
     return turns.annotate(newest=Subquery(newest)).filter(newest__isnull=False)
 
 
 def start_due(now: datetime) -> int:
-    """Ask for the drills that are due, while few of them wait; return how many."""
-    room = MOST_WAITING - Run.objects.filter(kind=Run.DRILL, state__in=ACTIVE).count()
-    due = _with_newest().filter(next_due__lte=now).order_by("next_due")[: max(room, 0)]
-    return sum(_start(turn, now) for turn in due)
+    """Ask for the drills and samples that are due, while few of each wait; return how many."""
+    count = 0
+    for is_sample, kind in KINDS.items():
+        room = MOST_WAITING - Run.objects.filter(kind=kind, state__in=ACTIVE).count()
+        due = _with_newest(is_sample).filter(next_due__lte=now).order_by("next_due")[: max(room, 0)]
+        count += sum(_start(turn, now) for turn in due)
+    return count
 
 
 def _start(turn: Any, now: datetime) -> int:
-    """Claim a turn and ask for its drill in one transaction. Return 0 when somebody else did."""
-    rhythm = turn.policy.drill_rule.rhythm
+    """Claim a turn and ask for its run in one transaction. Return 0 when somebody else did."""
+    rule = turn.policy.drill_rule
     # After each backup it is due again: `note_backup`.
-    upcoming = None if rhythm == DrillRule.EVERY else now + PERIODS[rhythm]
+    is_each = turn.is_sample or rule.rhythm == DrillRule.EVERY
+    upcoming = None if is_each else now + PERIODS[rule.rhythm]
     with transaction.atomic():
         if not DrillTurn.objects.filter(pk=turn.pk, next_due=turn.next_due).update(next_due=upcoming):
             return 0
         point = RestorePoint.objects.select_related("device", "policy").get(pk=turn.newest)
-        run = ask_drill(point, requested_by=SCHEDULE)
-    log.info("Run %d drills %s of device %d.", run.number, turn.source, turn.device_id)
+        if turn.is_sample:
+            run = ask_sample(point, requested_by=SCHEDULE)
+        else:
+            run = ask_drill(point, rule.machine, requested_by=SCHEDULE)
+    log.info("Run %d: a %s of %s of device %d.", run.number, run.kind, turn.source, turn.device_id)
     return 1
 
 
@@ -108,26 +124,31 @@ def note_backup(policy_id: int | None, device_id: int, sources: Collection[str],
     """Let the sources that a backup has just stored be due where each restore point is to be drilled. Call it
     in the transaction that stores the points. Runs one query."""
     turns = DrillTurn.objects.filter(policy=policy_id, device=device_id, source__in=sources)
-    turns.filter(policy__drill_rule__rhythm=DrillRule.EVERY).update(next_due=now)
+    turns.filter(Q(is_sample=True) | Q(policy__drill_rule__rhythm=DrillRule.EVERY)).update(next_due=now)
 
 
 def tell_overdue(now: datetime) -> int:
     """Write a notice for each source that was not drilled for too long, once until it is; return how many."""
-    count = 0
+    count = sum(_tell(turn, now) for turn in _late(_with_newest(True), PERIODS[DrillRule.EVERY], now))
     for rhythm, period in PERIODS.items():
-        turns = _with_newest().filter(policy__drill_rule__rhythm=rhythm, told_at=None)
-        late = turns.annotate(last=Coalesce("done_at", "since")).filter(last__lt=now - period - GRACE)
-        if rhythm == DrillRule.EVERY:
-            # Without a new restore point there is nothing to do.
-            late = late.exclude(next_due=None)
-        count += sum(_tell(turn, now) for turn in late[:BATCH])
+        late = _late(_with_newest(False).filter(policy__drill_rule__rhythm=rhythm), period, now)
+        count += sum(_tell(turn, now) for turn in late)
     return count
 
 
+def _late(turns: Any, period: timedelta, now: datetime) -> Any:
+    """Given turns, return those that nobody was told of and that should have come to a result. Where each
+    restore point is meant and none is new, there is nothing to do."""
+    last = turns.annotate(last=Coalesce("done_at", "since"))
+    return last.filter(told_at=None, last__lt=now - period - GRACE).exclude(next_due=None)[:BATCH]
+
+
 def _tell(turn: Any, now: datetime) -> int:
-    rhythm = turn.policy.drill_rule.get_rhythm_display().lower()
-    said = f"Its last drill ended {turn.done_at:%Y-%m-%d %H:%M} UTC." if turn.done_at else "It never was."
-    newest = Drill.objects.filter(device=turn.device, source=turn.source).first()
+    rhythm = "every restore point" if turn.is_sample else turn.policy.drill_rule.get_rhythm_display().lower()
+    what, done = ("sample", "sampled") if turn.is_sample else ("drill", "drilled")
+    said = f"Its last {what} ended {turn.done_at:%Y-%m-%d %H:%M} UTC." if turn.done_at else "It never was."
+    made = Drill.objects.filter(device=turn.device, source=turn.source, is_sample=turn.is_sample)
+    newest = made.first()
     if newest is not None and newest.result == Drill.IMPOSSIBLE:
         said += f"\nThe newest could not be done: {newest.reason} {newest.remedy}"
     with transaction.atomic():
@@ -136,9 +157,9 @@ def _tell(turn: Any, now: datetime) -> int:
             notices.tell(
                 "drill-overdue",
                 key=f"drill-overdue-{turn.pk}-{now:%Y%m%d%H%M%S}",
-                title=f"{turn.device.name}: restore drill overdue",
+                title=f"{turn.device.name}: {'sample' if turn.is_sample else 'restore drill'} overdue",
                 text=(
-                    f"{name_source(turn.source)} should be drilled by the policy {turn.policy.name}: "
+                    f"{name_source(turn.source)} should be {done} by the policy {turn.policy.name}: "
                     f"{rhythm}. {said}"
                 ),
                 url=reverse("device-drills", args=[turn.device.slug]),

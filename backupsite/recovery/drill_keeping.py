@@ -12,8 +12,10 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from agents.drilling.evidence import Evidence
+from agents.errors import PlanRefused
 from backupsite.alerts import notices
 from backupsite.policies.naming import name_source
+from backupsite.recovery.drill_machines import machine_of
 from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # More than any trial has: what a device made up must not fill the database.
 MOST_CHECKS, MOST_HASHES, MOST_NOTES = 200, 100, 20
+# Samples of every restore point are many; what one of them says is told by the state of its point.
+SAMPLES_KEPT = timedelta(days=7)
 # Somebody may have installed by then what was missing.
 TRY_AGAIN = timedelta(days=1)
 
@@ -45,13 +49,24 @@ def keep_evidence(
     drill.files, drill.bytes = evidence.files, evidence.bytes
     drill.restore_s, drill.start_s, drill.total_s = evidence.restore_s, evidence.start_s, evidence.total_s
     _save(drill, points)
-    state = RestorePoint.PROVEN if evidence.is_passed else RestorePoint.REFUTED
-    RestorePoint.objects.filter(pk__in=[point.pk for point in points]).update(
-        drill_state=state, verified_at=drill.at
-    )
+    _mark(drill, RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
     _turns_of(drill).update(done_at=drill.at, told_at=None)
     if not evidence.is_passed:
         _tell(drill, evidence)
+
+
+def _mark(drill: Drill, points: QuerySet[RestorePoint]) -> None:
+    """Say on the points what was proved. A sample that passed proves less than any drill did before it."""
+    if drill.result == Drill.FAILED:
+        points.update(drill_state=RestorePoint.REFUTED, verified_at=drill.at)
+    elif not drill.is_sample:
+        points.update(drill_state=RestorePoint.PROVEN, verified_at=drill.at)
+    else:
+        points.filter(drill_state=RestorePoint.NOT_DRILLED).update(drill_state=RestorePoint.SAMPLED)
+        old = Drill.objects.filter(
+            device=drill.device_id, source=drill.source, at__lt=drill.at - SAMPLES_KEPT
+        )
+        old.filter(is_sample=True, result=Drill.PASSED).delete()
 
 
 def keep_impossible(run: Run, points: Sequence[RestorePoint], reason: str, remedy: str) -> None:
@@ -65,12 +80,14 @@ def keep_impossible(run: Run, points: Sequence[RestorePoint], reason: str, remed
 
 
 def _turns_of(drill: Drill) -> QuerySet[DrillTurn]:
-    return DrillTurn.objects.filter(policy=drill.policy_id, device=drill.device_id, source=drill.source)
+    found = DrillTurn.objects.filter(policy=drill.policy_id, device=drill.device_id, source=drill.source)
+    return found.filter(is_sample=drill.is_sample)
 
 
 def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:
     point = points[0]
     rule = DrillRule.objects.filter(policy=point.policy_id).first()
+    is_sample = run.kind == Run.SAMPLE
     return Drill(
         run=run,
         device=point.device,
@@ -78,9 +95,18 @@ def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:
         source=point.source,
         made_at=point.made_at,
         at=timezone.now(),
-        machine=socket.gethostname()[:64],
-        rto=rule.rto if rule is not None else None,
+        is_sample=is_sample,
+        machine="" if is_sample else _name_machine(run),
+        rto=rule.rto if rule is not None and not is_sample else None,
     )
+
+
+def _name_machine(run: Run) -> str:
+    try:
+        device = machine_of(run)
+    except PlanRefused:
+        return ""  # it is gone, which is why it could not be done
+    return (device.name if device is not None else socket.gethostname())[:64]
 
 
 def _save(drill: Drill, points: Sequence[RestorePoint]) -> None:
@@ -92,16 +118,17 @@ def _save(drill: Drill, points: Sequence[RestorePoint]) -> None:
 def _tell(drill: Drill, evidence: Evidence) -> None:
     """Write the notice of a drill that failed. Never raises: a run has to end even when nobody is told."""
     said = "\n".join(f"{check.name}: {check.said[:600]}" for check in evidence.failures[:5])
+    done = "looked into and is not whole" if drill.is_sample else "restored and did not pass"
     text = (
         f"The restore point of {name_source(drill.source)} made {drill.made_at:%Y-%m-%d %H:%M} UTC was "
-        f"restored and did not pass. Do not rely on it.\n{said}"
+        f"{done}. Do not rely on it.\n{said}"
     )
     try:
         with transaction.atomic():
             notices.tell(
                 "drill-failed",
                 key=f"drill-{drill.pk}",
-                title=f"{drill.device.name}: a restore drill failed",
+                title=f"{drill.device.name}: a {'sample' if drill.is_sample else 'restore drill'} failed",
                 text=text,
                 url=drill.get_absolute_url(),
             )

@@ -11,11 +11,22 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 
 
+class DrillQuerySet(models.QuerySet["Drill"]):
+    def telling(self) -> DrillQuerySet:
+        """Leave out samples that passed: they are many, and say less than a drill."""
+        return self.exclude(is_sample=True, result=Drill.PASSED)
+
+    def whole(self) -> DrillQuerySet:
+        """Return the drills that came to a result, and no sample."""
+        return self.filter(is_sample=False, result__in=(Drill.PASSED, Drill.FAILED))
+
+
 class Drill(models.Model):
     """What one drill found: the evidence. Written in the transaction that closes its run, never changed.
 
-    `points` are those of one source and one backup, made at `made_at`; they may be gone since. IMPOSSIBLE:
-    it could not be done, for `reason`, and says nothing about the data. `machine` is where they lay restored.
+    `points` are those of one source and one backup, made at `made_at`; they may be gone since. `is_sample`:
+    they were looked into, and nothing was restored. IMPOSSIBLE: it could not be done, for `reason`, and says
+    nothing about the data. `machine` is where they lay restored, "" for a sample.
     `checks` is a list of [name, is_passed, said, seconds], `hashes` of [path as in `recovery.folders`, size,
     SHA-256]. `rto` is the target that the policy had then.
     """
@@ -30,7 +41,8 @@ class Drill(models.Model):
     points = models.ManyToManyField(RestorePoint, related_name="drills")
     made_at = models.DateTimeField()
     at = models.DateTimeField(db_index=True)
-    machine = models.CharField(max_length=64)
+    is_sample = models.BooleanField(default=False)
+    machine = models.CharField(max_length=64, blank=True)
     result = models.CharField(max_length=10, choices=RESULTS)
     reason = models.TextField(blank=True)
     remedy = models.TextField(blank=True)
@@ -44,6 +56,8 @@ class Drill(models.Model):
     hashes = models.JSONField(default=list)
     notes = models.JSONField(default=list)
 
+    objects = DrillQuerySet.as_manager()
+
     class Meta:
         ordering = ["-at", "-id"]
         indexes = [models.Index(fields=["device", "-at"], name="recovery_drill_newest")]
@@ -56,7 +70,9 @@ class Drill(models.Model):
 
 
 class DrillRule(models.Model):
-    """How often the restore points of a policy are drilled, and how long bringing one back may take."""
+    """How often the restore points of a policy are drilled, where, and how long bringing one back may take.
+    `is_sampled`: each is looked into as well. `machine` is the device on which they are drilled, None: the
+    console's own machine."""
 
     NEVER, EVERY, DAILY, WEEKLY, MONTHLY = "never", "every", "daily", "weekly", "monthly"
     RHYTHMS = [
@@ -72,6 +88,8 @@ class DrillRule(models.Model):
     )
     rhythm = models.CharField(max_length=8, choices=RHYTHMS, default=NEVER)
     rto = models.DurationField(null=True, blank=True)
+    is_sampled = models.BooleanField(default=False)
+    machine = models.ForeignKey(Device, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
 
 class DrillQuestion(models.Model):
@@ -98,12 +116,13 @@ class DrillQuestion(models.Model):
 
 
 class DrillTurn(models.Model):
-    """When a source of a device is next drilled by a policy: claimed by a conditional UPDATE. `done_at` is
-    the end of its newest drill that came to a result."""
+    """When a source of a device is next drilled by a policy, or sampled: claimed by a conditional UPDATE.
+    `done_at` is the end of its newest drill that came to a result."""
 
     policy = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="+")
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="+")
     source = models.CharField(max_length=4096)
+    is_sample = models.BooleanField(default=False)
     next_due = models.DateTimeField(null=True, db_index=True)
     since = models.DateTimeField()
     done_at = models.DateTimeField(null=True)
@@ -111,5 +130,7 @@ class DrillTurn(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["policy", "device", "source"], name="recovery_turn_once"),
+            models.UniqueConstraint(
+                fields=["policy", "device", "source", "is_sample"], name="recovery_turn_once"
+            ),
         ]

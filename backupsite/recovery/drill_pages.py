@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,6 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
+from backupsite.recovery.drill_machines import find_machine, list_machines, usual_machine
 from backupsite.recovery.drill_matrix import DAYS, list_days, read_matrix
 from backupsite.recovery.drill_models import Drill, DrillRule
 from backupsite.recovery.drill_trend import draw_trend, find_slowest
@@ -43,7 +45,7 @@ MOST_AT_ONCE = 50
 def drills(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     with_points = Device.objects.filter(Exists(RestorePoint.objects.filter(device=OuterRef("pk"))))
-    never = with_points.exclude(Exists(_with_result(Drill.objects.filter(device=OuterRef("pk")))))
+    never = with_points.exclude(Exists(Drill.objects.whole().filter(device=OuterRef("pk"))))
     devices = Paginator(with_points, DEVICES_A_PAGE).get_page(request.GET.get("devices"))
     context = _list_context(request, now)
     context |= {
@@ -53,8 +55,8 @@ def drills(request: HttpRequest) -> HttpResponse:
         "never": list(never[:MOST_NEVER]),
         "never_count": never.count(),
         "rules": list(
-            DrillRule.objects.exclude(rhythm=DrillRule.NEVER)
-            .select_related("policy")
+            DrillRule.objects.exclude(rhythm=DrillRule.NEVER, is_sampled=False)
+            .select_related("policy", "machine")
             .order_by("policy__name")
         ),
     }
@@ -69,6 +71,7 @@ def device_drills(request: HttpRequest, slug: str) -> HttpResponse:
     context |= {
         "device": device,
         "tabs": make_tabs(device, "device-drills"),
+        "machines": list_machines(),
         "has_points": RestorePoint.objects.filter(device=device).exists(),
         "policies": device.policies.all(),
         "crumbs": [
@@ -100,19 +103,28 @@ def drill(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def point_drill(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     point = get_object_or_404(RestorePoint.objects.select_related("device", "policy"), pk=pk)
-    (run,) = _start(request, [point])
+    (run,) = _start(request, [point], [usual_machine(point)])
     return redirect(run)
 
 
 @require_POST
 def device_drill(request: HttpRequest, slug: str) -> HttpResponse:
-    """Drill the newest restore point of each source of a device."""
+    """Drill the newest restore point of each source of a device, on the machine that was picked or, without
+    one, where the rules of its policies say."""
     device = get_object_or_404(Device, slug=slug)
     points = newest_points(device)
     if not points:
         messages.warning(request, "There is no restore point yet, so there is nothing to drill.")
         return redirect(device)
-    started = _start(request, points)
+    try:
+        machines = [
+            find_machine(request.POST["machine"]) if "machine" in request.POST else usual_machine(point)
+            for point in points
+        ]
+    except ValidationError as error:
+        messages.error(request, error.message)
+        return redirect("device-drills", device.slug)
+    started = _start(request, points, machines)
     if len(started) == 1:
         return redirect(started[0])
     messages.success(request, f"{len(started)} drills wait for their turn, one for each source.")
@@ -130,26 +142,27 @@ def newest_points(device: Device) -> list[RestorePoint]:
     return list(by_source.values())[:MOST_AT_ONCE]
 
 
-def _start(request: HttpRequest, points: list[RestorePoint]) -> list[Run]:
+def _start(request: HttpRequest, points: list[RestorePoint], machines: list[Device | None]) -> list[Run]:
     name = request.user.get_username()
+    started = []
     with transaction.atomic():
-        started = [ask_drill(point, requested_by=name) for point in points]
-        for point, run in zip(points, started, strict=True):
-            audit.record(
-                request, "device.drill", point.device.name, {"run": run.number, "source": point.source}
-            )
+        for point, machine in zip(points, machines, strict=True):
+            run = ask_drill(point, machine, requested_by=name)
+            detail: dict[str, str | int] = {"run": run.number, "source": point.source}
+            if machine is not None:
+                detail["machine"] = machine.name
+            audit.record(request, "device.drill", point.device.name, detail)
+            started.append(run)
     return started
-
-
-def _with_result(drills: QuerySet[Drill]) -> QuerySet[Drill]:
-    return drills.filter(result__in=(Drill.PASSED, Drill.FAILED))
 
 
 def _list_context(request: HttpRequest, now: datetime, device: Device | None = None) -> dict[str, Any]:
     """Return the list of drills, what is being drilled, and the trend of their times. Runs four queries."""
-    found = Drill.objects.filter(device=device) if device is not None else Drill.objects.all()
+    found = Drill.objects.telling()
+    if device is not None:
+        found = found.filter(device=device)
     page = Paginator(found.select_related("device", "run"), DRILLS_A_PAGE).get_page(request.GET.get("page"))
-    recent = found.filter(at__gte=now - timedelta(days=DAYS), result=Drill.PASSED)
+    recent = found.filter(at__gte=now - timedelta(days=DAYS), result=Drill.PASSED, is_sample=False)
     measured = list(recent.only("at", "result", "total_s", "rto")[:MOST_MEASURED])
     targets = {drill.rto for drill in measured}
     rto = targets.pop() if len(targets) == 1 else None

@@ -1,4 +1,4 @@
-"""The page of a policy's rules about drills: how often, how long, and what a person asks of the data."""
+"""The page of a policy's rules about drills: how often, where, how long, what a person asks of the data."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from backupsite.accounts import audit
+from backupsite.fleet.models import Device
 from backupsite.policies.durations import parse_duration, show_duration
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
+from backupsite.recovery.drill_machines import find_machine, list_machines
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule, DrillTurn
 from backupsite.web.visible import make_visible
 
 # Whose client a drill can ask.
 ASKABLE = ("postgresql", "mariadb", "sqlite")
 MOST_QUESTIONS = 20
+MACHINE_WORDS = (
+    "Empty: the console's own machine. A device needs the applications' programs and room in /var/tmp. For "
+    "as long as a drill lasts it holds the restored data and a key that reads every restore point of the "
+    "device that is drilled: choose one that you trust with both. The time to recover is then measured over "
+    "the network."
+)
 LONGEST_TEXT = 4000
 
 
@@ -30,6 +38,12 @@ class RuleForm(forms.Form):
     """The rule, and one more question when its text is not empty."""
 
     rhythm = forms.ChoiceField(label="How often", choices=DrillRule.RHYTHMS, widget=forms.RadioSelect)
+    is_sampled = forms.BooleanField(
+        label="Look into every restore point",
+        required=False,
+        help_text="All of its structure and some of its files are read in the repository, with each piece "
+        "compared with its check sum. It costs little, restores nothing and proves less than a drill.",
+    )
     rto = forms.CharField(
         label="Recovery time objective (RTO)",
         required=False,
@@ -37,6 +51,14 @@ class RuleForm(forms.Form):
         help_text="How long bringing a source back may take, such as 30 min or 4 h. Each drill is measured "
         "against it.",
         widget=forms.TextInput({"class": "input"}),
+    )
+    machine = forms.CharField(
+        label="Drill device",
+        required=False,
+        help_text=MACHINE_WORDS,
+        widget=forms.TextInput(
+            {"class": "input", "spellcheck": "false", "autocomplete": "off", "list": "machines"}
+        ),
     )
     text = forms.CharField(
         label="Query",
@@ -83,6 +105,9 @@ class RuleForm(forms.Form):
             raise forms.ValidationError("It has to be longer than nothing.")
         return rto
 
+    def clean_machine(self) -> Device | None:
+        return find_machine(self.cleaned_data["machine"])
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         if cleaned.get("text"):
@@ -103,11 +128,18 @@ def list_askable(policy: Policy) -> list[Source]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def policy_drills(request: HttpRequest, slug: str) -> HttpResponse:
     policy = get_object_or_404(Policy, slug=slug)
-    rule = DrillRule.objects.filter(policy=policy).first() or DrillRule(policy=policy)
+    rule = DrillRule.objects.select_related("machine").filter(policy=policy).first() or DrillRule(
+        policy=policy
+    )
     if request.method == "POST" and "remove" in request.POST:
         _remove(request, policy, request.POST["remove"])
         return redirect("policy-drills", policy.slug)
-    initial = {"rhythm": rule.rhythm, "rto": show_duration(rule.rto) if rule.rto is not None else ""}
+    initial = {
+        "rhythm": rule.rhythm,
+        "rto": show_duration(rule.rto) if rule.rto is not None else "",
+        "is_sampled": rule.is_sampled,
+        "machine": rule.machine.name if rule.machine is not None else "",
+    }
     form = RuleForm(request.POST if request.method == "POST" else None, policy=policy, initial=initial)
     if request.method == "POST" and form.is_valid():
         _save(request, rule, form.cleaned_data)
@@ -116,6 +148,7 @@ def policy_drills(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "policy": policy,
         "form": form,
+        "machines": list_machines(),
         "askable": list_askable(policy),
         "questions": [(each, name_source(each.source)) for each in policy.drill_questions.all()],
         "crumbs": [
@@ -131,16 +164,23 @@ def policy_drills(request: HttpRequest, slug: str) -> HttpResponse:
 def _save(request: HttpRequest, rule: DrillRule, cleaned: dict[str, Any]) -> None:
     """Store the rule; another rhythm starts over, with drills that are due at once."""
     is_new = rule.rhythm != cleaned["rhythm"]
-    rule.rhythm, rule.rto = cleaned["rhythm"], cleaned["rto"]
+    rule.rhythm, rule.rto, rule.is_sampled = cleaned["rhythm"], cleaned["rto"], cleaned["is_sampled"]
+    rule.machine = cleaned["machine"]
     rule.save()
     if is_new:
         now = timezone.now()
-        DrillTurn.objects.filter(policy=rule.policy).update(next_due=now, since=now, told_at=None)
+        turns = DrillTurn.objects.filter(policy=rule.policy, is_sample=False)
+        turns.update(next_due=now, since=now, told_at=None)
     if cleaned["text"]:
         names = ("source", "text", "comparison", "value", "database")
         DrillQuestion.objects.create(policy=rule.policy, **{name: cleaned[name] for name in names})
-    rto_s = round(rule.rto.total_seconds()) if rule.rto is not None else None
-    detail = {"rhythm": rule.rhythm, "rto_s": rto_s, "asks": cleaned["text"][:200]}
+    detail = {
+        "rhythm": rule.rhythm,
+        "rto_s": round(rule.rto.total_seconds()) if rule.rto is not None else None,
+        "is_sampled": rule.is_sampled,
+        "machine": rule.machine.name if rule.machine is not None else "",
+        "asks": cleaned["text"][:200],
+    }
     audit.record(request, "policy.drills", rule.policy.name, detail)
 
 

@@ -28,6 +28,8 @@ CHECKS = {
     "restore": "Restored and read again",
     "manifest": "Everything is there",
     "hashes": "Files as in the repository",
+    "files": "Some files read",
+    "read": "Read",
     "start": "The application starts",
 }
 
@@ -71,7 +73,7 @@ class ShownDrill:
     @property
     def is_measured(self) -> bool:
         """Whether its time is the time that a recovery takes: everything came back and worked."""
-        return self.drill.result == Drill.PASSED
+        return self.drill.result == Drill.PASSED and not self.drill.is_sample
 
     @property
     def took(self) -> timedelta:
@@ -116,7 +118,7 @@ def find_drilled(run: Run) -> ShownPoint | None:
 
 def find_last_drill(device: Device) -> ShownDrill | None:
     """Given a device, return its newest drill that came to a result. Runs one query."""
-    drills = Drill.objects.filter(device=device).exclude(result=Drill.IMPOSSIBLE)
+    drills = Drill.objects.whole().filter(device=device)
     newest = drills.defer("checks", "hashes", "notes").first()
     return ShownDrill(newest) if newest is not None else None
 

@@ -1,4 +1,5 @@
-"""The run that proves restore points: they are restored on the console's own machine, tried, and removed."""
+"""The run that proves restore points: they are restored on a machine, tried, and removed. The machine is the
+console's own, or a device that a rule or a person chose."""
 
 from __future__ import annotations
 
@@ -15,8 +16,12 @@ from agents.drilling.evidence import Evidence
 from agents.errors import AgentError, Cancelled, DrillRefuted, LeaseLost, PlanRefused
 from agents.events import Level, Said, Tell
 from agents.local import LocalSession
+from agents.session import Session
 from backupsite.engine import console_restic
+from backupsite.fleet.models import Device
+from backupsite.fleet.sessions import open_session
 from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
+from backupsite.recovery.drill_machines import machine_of, words_of
 from backupsite.recovery.drill_models import DrillQuestion
 from backupsite.recovery.folders import decode_path
 from backupsite.recovery.models import RestorePoint
@@ -34,12 +39,17 @@ BESIDE = "drill"
 COMPARISONS: dict[str, Comparison] = {word: word for word in get_args(Comparison)}
 
 
-def ask_drill(point: RestorePoint, *, requested_by: str) -> Run:
-    """Ask for a drill of a restore point with the others of its source and backup."""
-    ids = sorted(str(each.pk) for each in list_set(point))
+def ask_drill(point: RestorePoint, machine: Device | None, *, requested_by: str) -> Run:
+    """Ask for a drill of a restore point with the others of its source and backup, on a device or, without
+    one, on the console's machine."""
+    request = {"points": ids_of(point), **words_of(machine)}
     return request_run(
-        Run.DRILL, point.device, policy=point.policy, request={"points": ids}, requested_by=requested_by
+        Run.DRILL, point.device, policy=point.policy, request=request, requested_by=requested_by
     )
+
+
+def ids_of(point: RestorePoint) -> list[str]:
+    return sorted(str(each.pk) for each in list_set(point))
 
 
 def list_set(point: RestorePoint) -> list[RestorePoint]:
@@ -51,7 +61,7 @@ def list_set(point: RestorePoint) -> list[RestorePoint]:
 
 
 class Prove:
-    """Drills on the console's machine, whichever device the points are of: nothing happens on the device."""
+    """Drills on its machine, whichever device the points are of: nothing happens on that device."""
 
     name = Run.DRILL
     queue: QueueName = "bulk"
@@ -62,7 +72,9 @@ class Prove:
         points = points_of(run)
         notes: list[str] = []
         try:
-            evidence = drill(make_request(run, points, tell, notes), LocalSession, tell=tell, control=control)
+            machine = machine_of(run)
+            request = make_request(run, points, machine, tell, notes)
+            evidence = drill(request, lambda: _open(machine), tell=tell, control=control)
         except (Cancelled, LeaseLost):
             raise
         except AgentError as error:
@@ -73,6 +85,10 @@ class Prove:
         return Ended(State.SUCCEEDED) if evidence.is_passed else Ended(State.FAILED, refute(evidence))
 
 
+def _open(machine: Device | None) -> Session:
+    return LocalSession() if machine is None else open_session(machine)
+
+
 def refute(evidence: Evidence) -> AgentError:
     """Given evidence that proves nothing, return it as the reason of the run's end."""
     failed = evidence.failures
@@ -80,7 +96,7 @@ def refute(evidence: Evidence) -> AgentError:
         return DrillRefuted("Nothing was checked, so nothing is proven.")
     more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
     return DrillRefuted(
-        f"The restored data did not pass: {failed[0].name}{more}.",
+        f"The data did not pass: {failed[0].name}{more}.",
         remedy="Do not rely on this restore point. Drill the one before, and find out what happened to this.",
         detail="\n".join(f"{check.name}: {check.said}" for check in failed),
     )
@@ -100,7 +116,9 @@ def points_of(run: Run) -> list[RestorePoint]:
     return points
 
 
-def make_request(run: Run, points: Sequence[RestorePoint], tell: Tell, notes: list[str]) -> DrillRequest:
+def make_request(
+    run: Run, points: Sequence[RestorePoint], machine: Device | None, tell: Tell, notes: list[str]
+) -> DrillRequest:
     """Given a run and its points, return what the flow is asked for. What cannot be tried is said in `notes`.
 
     Runs a query for the questions."""
@@ -114,7 +132,7 @@ def make_request(run: Run, points: Sequence[RestorePoint], tell: Tell, notes: li
         run_id=run.id.hex,
         place=place_of(points[0].repository),
         binary=console_restic(),
-        is_local=True,
+        is_local=machine is None or machine.is_local,
         stored=stored,
         questions=questions_of(points[0]),
     )

@@ -25,11 +25,17 @@ class RestorePoint(models.Model):
     `proof` is what the file system said then. `is_unchanged`: it said the same at the point before, and both
     are one snapshot of restic. `made_at` is the server's clock; `restic_id` the 64 hex digits of restic's
     snapshot; `is_complete` False when some files could not be read; `consistency` is a value of
-    agents.events.Consistency. `drill_state` is what its newest drill with a result proved, at `verified_at`.
+    agents.events.Consistency. `drill_state` is what its newest drill with a result proved, at `verified_at`;
+    SAMPLED: nobody drilled it, but it was looked into.
     """
 
-    NOT_DRILLED, PROVEN, REFUTED = "none", "proven", "failed"
-    DRILL_STATES = [(NOT_DRILLED, "Not drilled"), (PROVEN, "Proven"), (REFUTED, "Failed its drill")]
+    NOT_DRILLED, SAMPLED, PROVEN, REFUTED = "none", "sample", "proven", "failed"
+    DRILL_STATES = [
+        (NOT_DRILLED, "Not drilled"),
+        (SAMPLED, "Sampled"),
+        (PROVEN, "Proven"),
+        (REFUTED, "Failed its drill"),
+    ]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="restore_points")

@@ -39,6 +39,7 @@ CONSISTENCIES: dict[str, tuple[Status, str]] = {
 
 DRILLED = {
     RestorePoint.PROVEN: Status("Proven by a drill", "good", "drill"),
+    RestorePoint.SAMPLED: Status("Sampled, not drilled", "neutral", "search"),
     RestorePoint.REFUTED: Status("Failed its drill", "bad", "failed"),
 }
 
@@ -86,10 +87,10 @@ class ShownPoint:
         return name_source(self.point.source, self.point.part)
 
     @property
-    @property
     def source_name(self) -> str:
         return name_source(self.point.source)
 
+    @property
     def is_application(self) -> bool:
         return not self.point.source.startswith("/")
 
@@ -109,8 +110,8 @@ def show_points(points: Iterable[RestorePoint]) -> list[ShownPoint]:
 HOW = {
     "snapshot": "held for a snapshot",
     "stream": "streamed by its own program",
-    "dump": "dumped",
     "copy": "copied while it ran",
+    "dump": "dumped",
     "cold": "cold",
     "bare": "not asked to hold still",
 }

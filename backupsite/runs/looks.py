@@ -36,6 +36,7 @@ KINDS: dict[str, KindWords] = {
     Run.COMEBACK: KindWords("repository", "Restoring an application of", "Restore of an application of"),
     Run.FORECAST: KindWords("search", "Looking what a restore would do on", "What a restore would do on"),
     Run.DRILL: KindWords("drill", "Drilling", "Drill of"),
+    Run.SAMPLE: KindWords("search", "Sampling a restore point of", "Sample of a restore point of"),
     Run.PROBE: KindWords("plug", "Checking", "Check of"),
     Run.SCAN: KindWords("fingerprint", "Fetching the host keys of", "Host keys of"),
     Run.BROWSE: KindWords("folder-open", "Looking into a restore point of", "Look into a restore point of"),

@@ -21,7 +21,7 @@ class Run(models.Model):
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
     COMEBACK, FORECAST, DRILL = "comeback", "forecast", "drill"
-    BROWSE, DOWNLOAD, LOG = "browse", "download", "log"
+    BROWSE, DOWNLOAD, LOG, SAMPLE = "browse", "download", "log", "sample"
     # These work on the device itself, or write to its repository; the others only read it, beside whatever
     # runs.
     KINDS_ON_DEVICE = [BACKUP, RESTORE, COMEBACK, FORECAST, PROBE, SCAN, LOG]
@@ -31,6 +31,7 @@ class Run(models.Model):
         (COMEBACK, "Restore of an application"),
         (FORECAST, "Forecast of a restore"),
         (DRILL, "Restore drill"),
+        (SAMPLE, "Sample of a restore point"),
         (PROBE, "Device check"),
         (SCAN, "Host key scan"),
         (BROWSE, "Look into a restore point"),
@@ -104,7 +105,7 @@ class Run(models.Model):
                 ),
                 name="runs_one_running_a_device",
             ),
-            # Drills work on the console's own machine, whatever their device: one at a time.
+            # Drills work on one machine, mostly the console's, whatever their device: one at a time.
             models.UniqueConstraint(
                 fields=["kind"],
                 condition=models.Q(state="running", kind="drill"),

@@ -36,6 +36,7 @@ FORESEEN: dict[str, tuple[Phase, ...]] = {
     ),
     Run.FORECAST: (Phase.CONNECT, Phase.CHECK),
     Run.DRILL: (Phase.CONNECT, Phase.CHECK, Phase.TRANSFER, Phase.VERIFY, Phase.CLEAN_UP),
+    Run.SAMPLE: (Phase.CHECK,),
     Run.PROBE: (Phase.CONNECT, Phase.CHECK),
     Run.SCAN: (Phase.CONNECT,),
     Run.LOG: (Phase.TRANSFER,),

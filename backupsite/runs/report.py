@@ -41,6 +41,7 @@ _NOUNS = {
     Run.COMEBACK: "The restore of the application",
     Run.FORECAST: "The forecast",
     Run.DRILL: "The drill",
+    Run.SAMPLE: "The sample",
     Run.PROBE: "The check",
     Run.SCAN: "Fetching the host keys",
     Run.BROWSE: "Reading the folder",
@@ -51,6 +52,7 @@ _DONE = {
     Run.COMEBACK: ("The application is back", "It was started on the restored data, and it answers."),
     Run.FORECAST: ("The forecast is made", "Nothing on the device was changed."),
     Run.DRILL: ("The drill passed", "The data was restored, tried and removed again."),
+    Run.SAMPLE: ("What was read is whole", "All of the structure and some files; nothing was restored."),
     Run.PROBE: ("The device was checked", "What was found stands below; nothing on the device was changed."),
     Run.SCAN: (
         "The host keys were fetched",
@@ -69,6 +71,7 @@ _NOT_DONE = {
     Run.COMEBACK: "What the application had before is in place again, unless the log says otherwise.",
     Run.FORECAST: "Nothing on the device was changed. A restore looks again by itself.",
     Run.DRILL: "It could not be done, which says nothing about the restore point.",
+    Run.SAMPLE: "It could not be done, which says nothing about the restore point.",
     Run.PROBE: "What is known about the device is from its check before.",
     Run.SCAN: "No key was taken over.",
     Run.BROWSE: "The restore point itself is untouched.",
@@ -76,10 +79,16 @@ _NOT_DONE = {
     Run.LOG: "The log is still in the console's spool: nothing is lost, and it is stored by the next run.",
 }
 
-_REFUTED = (
-    "The restore point failed its drill",
-    "It was restored and tried: the evidence says what is wrong. Nothing of it stayed on the machine.",
-)
+_REFUTED = {
+    Run.DRILL: (
+        "The restore point failed its drill",
+        "It was restored and tried: the evidence says what is wrong. Nothing of it stayed on the machine.",
+    ),
+    Run.SAMPLE: (
+        "The restore point is not whole",
+        "It was looked into, in its repository: the evidence says what is wrong.",
+    ),
+}
 
 
 def make_report(run: Run, point_count: int) -> Report | None:
@@ -90,7 +99,7 @@ def make_report(run: Run, point_count: int) -> Report | None:
     tone, icon = _LOOKS[state]
     if not state.is_good:
         if run.error_code == DrillRefuted.code:
-            return Report(tone, icon, *_REFUTED)
+            return Report(tone, icon, *_REFUTED[run.kind])
         meaning = _NOT_DONE[run.kind]
         if run.kind == Run.RESTORE:
             meaning = _say_cut_restore(run, point_count)

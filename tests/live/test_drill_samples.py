@@ -1,4 +1,4 @@
-"""Restore points are looked into without being restored: what is whole passes, what rots or is short does not.
+"""Restore points are looked into, not restored: what is whole passes, what rots or is short does not.
 
 A few seconds each."""
 

@@ -44,6 +44,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("rto", models.DurationField(blank=True, null=True)),
+                ("is_sampled", models.BooleanField(default=False)),
+                (
+                    "machine",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="fleet.device",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -108,6 +119,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("none", "Not drilled"),
+                            ("sample", "Sampled"),
                             ("proven", "Proven"),
                             ("failed", "Failed its drill"),
                         ],
@@ -247,7 +259,8 @@ class Migration(migrations.Migration):
                 ("source", models.CharField(max_length=4096)),
                 ("made_at", models.DateTimeField()),
                 ("at", models.DateTimeField(db_index=True)),
-                ("machine", models.CharField(max_length=64)),
+                ("is_sample", models.BooleanField(default=False)),
+                ("machine", models.CharField(blank=True, max_length=64)),
                 (
                     "result",
                     models.CharField(
@@ -472,6 +485,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("source", models.CharField(max_length=4096)),
+                ("is_sample", models.BooleanField(default=False)),
                 ("next_due", models.DateTimeField(db_index=True, null=True)),
                 ("since", models.DateTimeField()),
                 ("done_at", models.DateTimeField(null=True)),
@@ -491,7 +505,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.UniqueConstraint(fields=("policy", "device", "source"), name="recovery_turn_once")
+                    models.UniqueConstraint(
+                        fields=("policy", "device", "source", "is_sample"), name="recovery_turn_once"
+                    )
                 ],
             },
         ),

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                             ("comeback", "Restore of an application"),
                             ("forecast", "Forecast of a restore"),
                             ("drill", "Restore drill"),
+                            ("sample", "Sample of a restore point"),
                             ("probe", "Device check"),
                             ("scan", "Host key scan"),
                             ("browse", "Look into a restore point"),

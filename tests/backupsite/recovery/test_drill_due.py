@@ -12,12 +12,14 @@ from django.utils import timezone
 
 from agents.applications.trials import Question
 from agents.drilling.evidence import Check, Evidence
+from agents.errors import PlanRefused
 from backupsite.accounts.models import AuditEvent
 from backupsite.alerts.models import Notice
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.recovery import drill_due
 from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
-from backupsite.recovery.drill_models import DrillQuestion, DrillRule, DrillTurn
+from backupsite.recovery.drill_machines import machine_of
+from backupsite.recovery.drill_models import Drill, DrillQuestion, DrillRule, DrillTurn
 from backupsite.recovery.drills import points_of, questions_of, stored_of
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
@@ -68,8 +70,8 @@ def test_a_rule_drills_at_once_and_then_in_its_rhythm(point: RestorePoint) -> No
 
 def test_a_turn_is_claimed_once(point: RestorePoint) -> None:
     drill_due.plan(NOW)
-    (first,) = drill_due._with_newest()
-    (second,) = drill_due._with_newest()
+    (first,) = drill_due._with_newest(is_sample=False)
+    (second,) = drill_due._with_newest(is_sample=False)
     assert [drill_due._start(turn, NOW) for turn in (first, second)] == [1, 0]
     assert Run.objects.filter(kind=Run.DRILL).count() == 1
 
@@ -115,6 +117,66 @@ def test_every_point_is_drilled_after_its_backup(point: RestorePoint) -> None:
     drill_due.note_backup(point.policy_id, point.device_id, {"/srv"}, NOW + 30 * DAY)
     drill_due.look(NOW + 30 * DAY)
     assert Run.objects.filter(state=State.QUEUED).get().request == {"points": [str(newer.pk)]}
+
+
+def test_every_point_is_sampled_beside_the_whole_drills(point: RestorePoint) -> None:
+    DrillRule.objects.update(is_sampled=True)
+    drill_due.look(NOW)
+    sample = Run.objects.get(kind=Run.SAMPLE)
+    assert (sample.requested_by, sample.request) == ("schedule", {"points": [str(point.pk)]})
+    assert Run.objects.filter(kind=Run.DRILL).count() == 1, "the week's whole drill"
+    keep_evidence(sample, [point], PROVEN)
+    Run.objects.update(state=State.SUCCEEDED)
+    turns = {turn.is_sample: turn.done_at for turn in DrillTurn.objects.all()}
+    assert turns[True] is not None
+    assert turns[False] is None, "a sample is no drill"
+    newer = make_point(point.device, point.policy, NOW + DAY)
+    drill_due.look(NOW + DAY)
+    assert not Run.objects.filter(state=State.QUEUED).exists(), "nobody said that there is a new one"
+    drill_due.note_backup(point.policy_id, point.device_id, {"/srv"}, NOW + DAY)
+    drill_due.look(NOW + DAY)
+    again = Run.objects.get(state=State.QUEUED)
+    assert (again.kind, again.request) == (Run.SAMPLE, {"points": [str(newer.pk)]})
+    Notice.objects.all().delete()
+    Run.objects.update(state=State.FAILED)
+    keep_impossible(again, [newer], "the storage is not there", "Mount it.")
+    DrillTurn.objects.update(next_due=NOW + 31 * DAY, done_at=NOW)
+    drill_due.look(NOW + 30 * DAY)
+    titles = sorted(Notice.objects.values_list("title", flat=True))
+    assert titles == ["db-01: restore drill overdue", "db-01: sample overdue"]
+    assert "the storage is not there" in Notice.objects.get(title__endswith="sample overdue").text
+    DrillRule.objects.update(is_sampled=False)
+    drill_due.plan(NOW + 30 * DAY)
+    assert [turn.is_sample for turn in DrillTurn.objects.all()] == [False]
+
+
+def test_samples_without_a_rhythm_of_drills(point: RestorePoint) -> None:
+    DrillRule.objects.update(is_sampled=True, rhythm=DrillRule.NEVER)
+    drill_due.look(NOW)
+    assert [run.kind for run in Run.objects.all()] == [Run.SAMPLE]
+
+
+def test_a_rule_names_the_machine(operator: Client, point: RestorePoint) -> None:
+    address = reverse("policy-drills", args=["hourly"])
+    machine = make_device("drill-box")
+    wrong = operator.post(address, {"rhythm": "daily", "machine": "nobody"})
+    assert wrong.status_code == 422
+    assert "There is no device of this name." in wrong.content.decode()
+    answer = operator.post(address, {"rhythm": "daily", "machine": "drill-box", "is_sampled": "on"})
+    assert answer.status_code == 302
+    rule = DrillRule.objects.get()
+    assert (rule.machine, rule.is_sampled) == (machine, True)
+    text = operator.get(address).content.decode()
+    assert 'value="drill-box"' in text
+    assert "a key that reads every restore point" in text
+    drill_due.look(NOW)
+    run = Run.objects.get(kind=Run.DRILL)
+    assert machine_of(run) == machine
+    keep_evidence(run, [point], PROVEN)
+    assert Drill.objects.get().machine == "drill-box"
+    machine.delete()
+    with pytest.raises(PlanRefused, match="is gone"):
+        machine_of(run)
 
 
 def test_few_wait_at_a_time(policy: Policy) -> None:

@@ -102,6 +102,71 @@ def test_bad_data_marks_the_point_and_tells_people(operator: Client, point: Rest
     assert "Proven by a drill" in read(operator, reverse("device-points", args=[point.device.slug]))
 
 
+def sample(point: RestorePoint, *checks: Check) -> Drill:
+    run = make_run(point.device, kind=Run.SAMPLE, request={"points": [str(point.pk)]})
+    keep_evidence(run, [point], make_evidence(*checks))
+    return Drill.objects.get(run=run)
+
+
+def test_a_sample_that_passed_is_no_proof(operator: Client, point: RestorePoint) -> None:
+    found = sample(point)
+    point.refresh_from_db()
+    assert (found.is_sample, found.machine, point.drill_state) == (True, "", RestorePoint.SAMPLED)
+    assert point.verified_at is None
+    text = read(operator, found.get_absolute_url())
+    assert "only a drill proves that it can be" in text
+    assert "Time to recover" not in text
+    assert "Its restore points were never proven" in read(operator, reverse("drills"))
+    assert f'href="{found.get_absolute_url()}"' not in read(operator, reverse("drills"))
+    assert "Nobody knows yet that it can be restored" in read(operator, point.device.get_absolute_url())
+    assert "Sampled, not drilled" in read(operator, point.get_absolute_url())
+    assert "Sampled, not drilled" in read(operator, reverse("points"))
+    assert found.run is not None
+    assert "Sample of a restore point" in read(operator, found.run.get_absolute_url())
+    make_drill(point, make_evidence(BAD))
+    sample(point)
+    point.refresh_from_db()
+    assert point.drill_state == RestorePoint.REFUTED, "a sample proves less than the drill before it"
+    Drill.objects.filter(is_sample=True).update(at=timezone.now() - timedelta(days=8))
+    sample(point)
+    assert Drill.objects.filter(is_sample=True).count() == 1, "old ones say nothing more"
+
+
+def test_a_sample_that_failed_is_told_like_a_drill(operator: Client, point: RestorePoint) -> None:
+    found = sample(point, BAD)
+    point.refresh_from_db()
+    assert (point.drill_state, point.verified_at) == (RestorePoint.REFUTED, found.at)
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.title) == ("drill-failed", "db-01: a sample failed")
+    assert "looked into and is not whole" in notice.text
+    text = read(operator, reverse("drills"))
+    assert found.get_absolute_url() in text
+    assert "It was looked into and is not whole" in read(operator, found.get_absolute_url())
+    run = found.run
+    assert run is not None
+    Run.objects.filter(pk=run.pk).update(state=State.FAILED, error_code="drill-failed")
+    assert "The restore point is not whole" in read(operator, run.get_absolute_url())
+
+
+def test_the_button_of_a_device_may_name_another_machine(operator: Client, point: RestorePoint) -> None:
+    address, back = (reverse(name, args=[point.device.slug]) for name in ("device-drill", "device-drills"))
+    assert operator.post(address, {"machine": "nobody"})["Location"] == back
+    assert not Run.objects.exists()
+    assert "There is no device of this name." in read(operator, back)
+    box = make_device("drill-box")
+    operator.post(address, {"machine": "drill-box"})
+    run = Run.objects.get()
+    assert run.request == {"points": [str(point.pk)], "machine": box.pk}
+    assert AuditEvent.objects.get(verb="device.drill").detail["machine"] == "drill-box"
+    Run.objects.all().delete()
+    DrillRule.objects.create(policy=Policy.objects.get(), machine=box)
+    operator.post(reverse("point-drill", args=[point.pk]))
+    assert Run.objects.get().request["machine"] == box.pk, "as the rule says"
+    Run.objects.all().delete()
+    operator.post(address, {"machine": ""})
+    assert "machine" not in Run.objects.get().request, "empty is the console's machine"
+
+
 def test_what_could_not_be_done_marks_nothing(operator: Client, point: RestorePoint) -> None:
     run = make_run(point.device, State.FAILED, Run.DRILL)
     keep_impossible(run, [point], "bwrap is missing\0", "Install it.")
