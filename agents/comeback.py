@@ -34,6 +34,7 @@ from agents.facts import DeviceFacts, Instance, read_facts
 from agents.facts.databases import DATABASES, parse_databases
 from agents.flow import Control, OpenSession, phase
 from agents.gateway import Rights
+from agents.leftovers import heal_restores
 from agents.placing import place_restic
 from agents.repositories import RepositoryPlace, open_door, open_place
 from agents.restic.arguments import Restic
@@ -145,6 +146,7 @@ def comeback(
             )
         work = _Work(request, runner, tell, control)
         with phase(tell, Phase.CHECK):
+            heal_restores(runner)
             what = work.plan()
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))

@@ -9,9 +9,11 @@ from enum import StrEnum
 
 from agents import scratch
 from agents.commands import Command
+from agents.events import Level, Said
 from agents.facts import DeviceFacts
 from agents.facts.wire import split_fields
 from agents.restoring import staging
+from agents.returning import healing
 from agents.runner import Runner
 from agents.snapshots import providers
 
@@ -20,6 +22,9 @@ _NAME = re.compile(r"^hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
 
 _SCRATCH = "scratch"
 _STAGING = "staging"
+_COMEBACK = "comeback"
+# They replaced what was there, and put it back.
+_FINDERS = {_STAGING: staging.FIND, _COMEBACK: healing.FIND}
 # It may hold a large tree.
 _REMOVAL_S = 6 * 3600.0
 
@@ -33,7 +38,7 @@ class LeftoverKind(StrEnum):
 class Leftover:
     """Something of another run. `is_foreign`: another console made it. `is_alive`: its run still works.
 
-    `maker` is the provider that made it, or "scratch", or "staging"; "" for a run's directory."""
+    `maker` is the provider that made it, or "scratch", "staging" or "comeback"; "" for a run's directory."""
 
     kind: LeftoverKind
     maker: str
@@ -51,7 +56,7 @@ def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
     found = [_make(runner, "", path.rpartition("/")[2], path, is_alive) for is_alive, path in runs]
     made: list[tuple[str, str, str]] = []
     finders = {name: provider.find_leftovers(facts) for name, provider in providers().items()}
-    for maker, command in {**finders, _SCRATCH: scratch.FIND, _STAGING: staging.FIND}.items():
+    for maker, command in [*finders.items(), (_SCRATCH, scratch.FIND), *_FINDERS.items()]:
         if command is None:
             continue
         made += [(maker, name, place) for name, place in split_fields(runner.run(command).stdout, 2)]
@@ -61,15 +66,22 @@ def find_leftovers(runner: Runner, facts: DeviceFacts) -> list[Leftover]:
     return [each for each in found if each is not None]
 
 
-def clean_stagings(runner: Runner) -> list[str]:
-    """Put back and remove what restores of this console left that died with the device (a power cut: then no
-    journal is left that does it). Return the paths of those that stay. Runs one request and one command."""
-    pairs = split_fields(runner.run(staging.FIND).stdout, 2)
+def heal_restores(runner: Runner) -> None:
+    """Put back or end, and remove, what restores and comebacks of this console left that died with the device
+    (a power cut: then no journal in memory is left that does it). Tell what stays. Runs one request and two
+    commands."""
+    pairs = [
+        (maker, name, place)
+        for maker, command in _FINDERS.items()
+        for name, place in split_fields(runner.run(command).stdout, 2)
+    ]
     # Asked afterwards: what a run made that began in between is not a dead one's.
     runs = {path.rpartition("/")[2] for _, path in runner.list_runs()}
-    found = [_make(runner, _STAGING, name, place, name in runs) for name, place in pairs]
+    found = [_make(runner, maker, name, place, name in runs) for maker, name, place in pairs]
     stays = clean_leftovers(runner, [each for each in found if each is not None and not each.is_foreign])
-    return [leftover.path for leftover, _ in stays]
+    for leftover, reason in stays:
+        text = f"{leftover.path} of an earlier restore cannot be removed yet: {reason}."
+        runner.tell(Said(text, Level.WARNING))
 
 
 def clean_leftovers(runner: Runner, leftovers: Sequence[Leftover]) -> list[tuple[Leftover, str]]:
@@ -93,8 +105,10 @@ def _clean(runner: Runner, leftover: Leftover) -> str | None:
     if leftover.kind is LeftoverKind.RUN:
         return None if runner.heal_run(leftover.path) else "an undo step of its journal failed"
     command = _remove_command(leftover)
-    timeout_s = _REMOVAL_S if leftover.maker == _STAGING else 120.0
+    timeout_s = _REMOVAL_S if leftover.maker in _FINDERS else 120.0
     result = runner.run(command, timeout_s=timeout_s, check=False)
+    if leftover.maker == _COMEBACK:
+        healing.tell_healed(result.text, runner.tell)
     return None if result.is_success else result.tail
 
 
@@ -103,6 +117,8 @@ def _remove_command(leftover: Leftover) -> Command:
         return scratch.remove_command(leftover.path)
     if leftover.maker == _STAGING:
         return staging.undo_command(leftover.path)
+    if leftover.maker == _COMEBACK:
+        return healing.heal_command(leftover.path)
     return providers()[leftover.maker].remove_leftover(leftover.path)
 
 

@@ -12,7 +12,7 @@ from agents.facts.mounts import MOUNTS, parse_mounts
 from agents.flow import Control, OpenSession, phase
 from agents.following import Followed, Follower
 from agents.gateway import Rights
-from agents.leftovers import clean_stagings
+from agents.leftovers import heal_restores
 from agents.placing import place_restic
 from agents.repositories import OpenDoor, open_door, open_place
 from agents.restic import arguments
@@ -60,8 +60,7 @@ def restore(
                 Runner(session, console_id=request.console_id, run_id=request.run_id, tell=tell)
             )
         with phase(tell, Phase.CHECK):
-            for path in clean_stagings(runner):
-                tell(Said(f"{path} of an earlier restore cannot be removed yet.", Level.WARNING))
+            heal_restores(runner)
             tools = Tools(runner)
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))

@@ -5,22 +5,23 @@ right at every moment: before the swap it removes the stagings; between the rena
 what was started, puts the old data back and starts what ran; once the application answered ("good") it only
 removes what is not needed any more.
 
-A device that itself goes down in the middle does not: its journal is in memory. What was there then lies in
-old/ of the staging, and the next comeback refuses and says where.
+That journal is in memory. So the undo also lies on the disk of the device, with what was decided (`$hold` of
+swapping.sh): whoever connects after a power cut runs it (healing.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from agents.applications.keepers import Keeper
-from agents.commands import Command, Result, to_text
-from agents.errors import AgentError, CommandFailed, ServiceDown
+from agents.commands import Command, Result, quote, to_bytes, to_text
+from agents.errors import AgentError, CommandFailed, RestoreTargetRefused, ServiceDown
 from agents.events import Froze, FrozenStep, Level, Said, Tell
+from agents.own_places import JOURNALS
 from agents.returning.fetching import tell_notes
 from agents.returning.staging import Staging
 from agents.runner import Runner
@@ -35,9 +36,19 @@ umask 077
 hold=$1
 shift
 """
-_UNDO = 'undo_all "$@"'
+# Twice: who ends another one removes the folder of all when it is empty.
+_JOURNAL = r"""
+mkdir -p -- "$hold" 2>/dev/null || mkdir -p -- "$hold" || exit 1
+cat >"$hold/undo.new" && cat /proc/sys/kernel/random/boot_id >"$hold/boot" && flush "$hold/boot" &&
+  mv -- "$hold/undo.new" "$hold/undo" && flush "$hold/undo"
+"""
+_UNDO = 'undo_all "$@" && forget'
+# What came is on the disk before anything stands still, and what is to go back too.
+_READY = r"""
+[ -z "$ending" ] || printf '%s\n' "$ending" >"$hold/keep" || exit 1
+keeper_note && : >"$hold/moved" && flush "$@" "$hold/moved"
+"""
 _SWAP = r"""
-mkdir -p -- "$hold" || exit 1
 uptime_ms() { read -r now _ </proc/uptime; now=${now%.*}${now#*.}0; }
 step() {
   uptime_ms
@@ -56,7 +67,6 @@ stand() {
   done
 }
 begin() { keeper_start "$hold/names"; }
-keeper_note || exit 1
 step stand "$@" && step swap_all "$@" && step begin
 """
 _GOOD = r"""
@@ -64,9 +74,8 @@ _GOOD = r"""
 for staging in "$@"; do
   (enter "$staging" && mkdir -p good && { sync -f . 2>/dev/null || sync; }) || exit 1
 done
-: >"$hold/good"
+: >"$hold/good" && flush "$hold/good"
 """
-_KEEP = 'mkdir -p -- "$hold" && printf "%s\\n" "$ending" >"$hold/keep"'
 _RUNS = '[ ! -e "$hold/names" ] || keeper_runs'
 _STEP = re.compile(r"step (stand|swap_all|begin) ([0-9]{1,3}) ([0-9]{1,15})", re.ASCII)
 _WORDS = {"stand": "stop", "swap_all": "swap", "begin": "start"}
@@ -95,19 +104,31 @@ class Swapper:
 
     @property
     def _hold(self) -> str:
-        return f"{self.runner.directory}/{_KEY}"
+        return f"{JOURNALS}/{self.runner.name}"
 
     def owe(self) -> None:
-        """Journal the way back. Before anything is made on the device."""
-        self.runner.owe(_KEY, self._command(_UNDO))
+        """Journal the way back, in memory and on the disk. Before anything else is made on the device.
+
+        Raise RestoreTargetRefused when it cannot be written."""
+        undo = self._command(_UNDO)
+        self.runner.owe(_KEY, undo)
         self.is_owed = True
+        written = replace(self._command(_JOURNAL), stdin=to_bytes(undo.shell_line()))
+        said = self.runner.run(written, timeout_s=_STOP_S, check=False)
+        if not said.is_success:
+            raise RestoreTargetRefused(
+                f"The way back cannot be written into {JOURNALS} of the device: nothing was begun.",
+                remedy=f"Make {JOURNALS} writable for root.",
+                detail=said.tail,
+            )
 
     def swap(self, keep_ending: str) -> float:
         """Stop, swap, start; return the milliseconds for which it stood still.
 
         Raise CommandFailed with the step that failed: nothing has gone back yet then."""
-        if keep_ending:
-            self._run(f"ending={keep_ending}\n{_KEEP}", 30.0, check=True)
+        ready = self._run(f"ending={quote(keep_ending)}\n{_READY}", _REMOVE_S, check=False)
+        if not ready.is_success:
+            raise CommandFailed(_FAILED["stop"].format(label=self.keeper.label), detail=ready.tail)
         said = self._run(_SWAP, _STOP_S + self.start_s, check=False)
         steps = [match.groups() for match in map(_STEP.fullmatch, said.text.splitlines()) if match]
         tell_notes(said.text, self.tell)

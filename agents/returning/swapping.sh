@@ -6,7 +6,10 @@
 #   whole           the folder is a mount point: all of its entries go, and those of new/<its name> come
 #   good/           only for who comes after a power cut: what lies in old/ is not needed any more
 #   fresh           the seat is a place of its own: what does not work does not stay
-# What was decided lies in $hold, which no removal of a staging takes with it, and into which nobody else writes:
+# What was decided lies in $hold, which no removal of a staging takes with it, and into which nobody else writes. It is
+# on a disk too: after a power cut the way back is the same (whoever renames or removes for good is preceded by flush).
+#   undo            all of the way back, for who comes after a power cut; boot: the life of the device that wrote it
+#   moved           from here on the stagings must be there
 #   keep            what was there is not removed; its line is the ending of its name
 #   swapped         all that was there went, and all that comes came
 #   good            the application answered: nothing goes back any more
@@ -21,6 +24,10 @@ enter() { # given a staging
 }
 
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+flush() { # given paths: what was done in the folders of these is on the disk
+  for flushed in "$@"; do (cd -- "${flushed%/*}" && sync -f .) 2>/dev/null || sync || return 1; done
+}
 
 each_name() { # given a folder, prints the names in it, a line each
   for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do ! is_there "$each" || printf '%s\n' "${each##*/}"; done
@@ -128,7 +135,6 @@ halt() { # a stop that was cut off is completed before anything is started: what
 }
 
 swap_all() {
-  : >"$hold/moved"
   for staging in "$@"; do swap_out "$staging" "${staging%/*}" || return 1; done
   for staging in "$@"; do swap_in "$staging" "${staging%/*}" || return 1; done
   cd / && : >"$hold/swapped"
@@ -170,6 +176,7 @@ keep_all() { # $ending: of the names that what was there gets
       while IFS= read -r name; do keep_as "old/$name" "$name.$ending" || exit 1; done <old.names
     ) || return 1
   done
+  flush "$@"
 }
 
 remove_all() { # never what was there while nothing took its place
@@ -186,6 +193,7 @@ remove_all() { # never what was there while nothing took its place
   fi
   # half of what was there must never be taken for all of it: from here on nothing goes back
   [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1
+  [ -e "$hold/ended" ] || [ ! -e "$hold/moved" ] || flush "$@" || return 1
   : >"$hold/ended" || return 1
   how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
   rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
@@ -200,10 +208,20 @@ remove_all() { # never what was there while nothing took its place
 }
 
 undo_all() { # what the device runs when everything else is dead; and we, to go back or to end
-  undo_status=0
-  mkdir -m 0700 -- "$hold" 2>/dev/null
-  if [ -e "$hold/halting" ] || must_go_back "$@"; then halt || return 1; fi
+  undo_status=0 went=''
+  mkdir -p -- "$hold"
+  if is_other_life; then
+    rm -f -- "$hold"/start.* "$hold"/started.* # who starts a service: processes of that life
+    if may_stay "$@"; then take_it "$@" || return 1; fi
+  fi
+  if [ -e "$hold/halting" ] || must_go_back "$@"; then
+    halt || return 1
+    went=back
+  fi
   back_all "$@" || return 1
+  if [ "$went" = back ] && is_other_life; then
+    echo 'note The device went down in the middle of a comeback: what was there before is in its place.'
+  fi
   if [ -e "$hold/names" ]; then
     begins=$hold/ran
     if [ -e "$hold/good" ] || [ -e "$hold/swapped" ]; then begins=$hold/names; fi
@@ -222,4 +240,37 @@ must_go_back() {
     done
   done
   return 1
+}
+
+forget() { # nothing is owed any more. First what would ask for a staging: who dies here is followed by another
+  rm -f -- "$hold/moved" "$hold/names" && rm -rf -- "$hold" && { rmdir -- "${hold%/*}" 2>/dev/null || :; }
+}
+
+# ---- after a power cut -------------------------------------------------------------------------------------------
+
+is_other_life() { # did the device go down since this began
+  { read -r began_in <"$hold/boot" && read -r life </proc/sys/kernel/random/boot_id; } 2>/dev/null || return 1
+  [ "$began_in" != "$life" ]
+}
+
+# All of it came, and what the device started on it runs: what was written there since is not thrown away. It was never
+# asked anything, so what was there before is kept.
+may_stay() {
+  [ -e "$hold/names" ] && [ ! -e "$hold/good" ] && [ ! -e "$hold/ended" ] && [ ! -e "$1/fresh" ] || return 1
+  for staging in "$@"; do (has_come "$staging" "${staging%/*}") || return 1; done
+  keeper_runs
+}
+
+has_come() { # given a staging and its folder: everything is in its place, and nobody began to put anything back
+  enter "$1" 2>/dev/null || return 1
+  coming_from "$2"
+  [ -n "$(each_name in)" ] && [ -z "$(each_name "$from")" ] && [ -z "$(each_name away)" ] || return 1
+  each_name in >come.names
+  while IFS= read -r name; do is_there "../$name" || return 1; done <come.names
+}
+
+take_it() {
+  [ -e "$hold/keep" ] || printf 'before-%s\n' "${hold##*/}" >"$hold/keep" || return 1
+  flush "$@" && : >"$hold/good" || return 1
+  echo 'note The device went down after a comeback had put everything in place, and it runs on that: it stays.'
 }

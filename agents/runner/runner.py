@@ -66,7 +66,7 @@ class Runner:
         self.run_id = run_id
         self.name = f"hotfleet-{console_id}-{run_id}"
         self.session = session
-        self._tell = tell
+        self.tell = tell
         self._heartbeat_s = heartbeat_s
         self._lock = threading.RLock()
         self._write_lock = threading.Lock()
@@ -120,7 +120,7 @@ class Runner:
                 raise
         seconds = time.monotonic() - started
         result = Result(command, answer.status, answer.out, answer.err, seconds)
-        self._tell(CommandRan(command.shell_line(), result.status, seconds))
+        self.tell(CommandRan(command.shell_line(), result.status, seconds))
         if late:
             raise CommandFailed(f"{command.argv[0]} did not end within {timeout_s:g} s", detail=result.tail)
         if check and not result.is_success:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from agents.applications.keepers import Keeper
+from agents.commands import Command
+from agents.returning import healing, swapping
 from agents.returning import staging as stagings
-from agents.returning import swapping
 
 NAME = "hotfleet-c0-r0"
 # What runs is a file here: it says on which data it was started.
@@ -26,8 +28,9 @@ class Swap:
 
     def __init__(self, folder: Path, shell: str, *, kind: str = "-") -> None:
         self.folder, self.kind, self.owner = folder, kind, "-"
-        self.hold = folder / "run" / "comeback"
-        self.hold.parent.mkdir()
+        self.hold = folder / "kept" / NAME
+        self.living = folder / "run"
+        self.living.mkdir()
         self.runs = folder / "running"
         self.seats = [folder / "one" / "data", folder / "two" / "data"]
         self.tools = folder / "tools"
@@ -55,7 +58,9 @@ class Swap:
         return seat if self.kind == "whole" else seat.parent
 
     def make(self) -> None:
-        """Make the stagings as a comeback does, with the new data in them."""
+        """Make the journal and the stagings as a comeback does, with the new data in them."""
+        undo = Command.of(self._shell, "-c", *self.words(swapping._UNDO)).shell_line()
+        assert self.act(swapping._JOURNAL, said=undo).returncode == 0
         for number, staging in enumerate(self.stagings):
             done = self.make_one(number)
             assert done.returncode == 0 and done.stdout.startswith("free "), (done.stdout, done.stderr)
@@ -63,14 +68,15 @@ class Swap:
 
     def make_one(self, number: int) -> subprocess.CompletedProcess[str]:
         names = [] if self.kind == "whole" else [self.seats[number].name]
-        runs = str(self.hold.parent.parent)
-        return self.call(stagings._MAKE, str(self.stagings[number]), self.kind, runs, self.owner, *names)
+        words = (str(self.stagings[number]), self.kind, str(self.living), self.owner, *names)
+        return self.call(stagings._MAKE, *words)
 
-    def call(self, source: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def call(self, source: str, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
         """Run a source in a process group of its own: a tool that kills the group kills nobody else."""
         return subprocess.run(
             [self._shell, "-c", source, "hotfleet", *words],
             env=self.environment,
+            input=said,
             capture_output=True,
             check=False,
             text=True,
@@ -78,13 +84,21 @@ class Swap:
             start_new_session=True,
         )
 
-    def act(self, script: str) -> subprocess.CompletedProcess[str]:
+    def act(self, script: str, said: str = "") -> subprocess.CompletedProcess[str]:
         """Run one of the scripts of swapping.py over every seat."""
+        source, _, *words = self.words(script)
+        return self.call(source, *words, said=said)
+
+    def words(self, script: str) -> list[str]:
         keeper = Keeper("it", KEEPER)
         source = "\n".join((swapping._HEAD, keeper.functions, swapping._functions(), script))
-        return self.call(source, str(self.hold), *map(str, self.stagings))
+        return [source, "hotfleet", str(self.hold), *map(str, self.stagings)]
+
+    def get_ready(self, ending: str = "") -> None:
+        assert self.act(f"ending={ending}\n{swapping._READY}").returncode == 0
 
     def swap(self) -> None:
+        self.get_ready()
         done = self.act(swapping._SWAP)
         assert done.returncode == 0, (done.stdout, done.stderr)
         assert self.told() == {"new"} and self.runs.read_text() == "new"
@@ -94,6 +108,22 @@ class Swap:
 
     def undo(self) -> subprocess.CompletedProcess[str]:
         return self.act(swapping._UNDO)
+
+    def lose_power(self) -> None:
+        """Nothing in memory is left, nothing runs, and the device begins another life."""
+        shutil.rmtree(self.living)
+        self.living.mkdir()
+        (self.hold / "boot").write_text("another life\n")
+        self.runs.unlink(missing_ok=True)
+
+    def boot(self) -> None:
+        """What runs is started on what lies in its place, when something does."""
+        with suppress(FileNotFoundError):
+            self.runs.write_text((self.seats[0] / "table").read_text())
+
+    def heal(self) -> subprocess.CompletedProcess[str]:
+        """Whoever connects to it the next time."""
+        return self.call(healing._HEAL, str(self.hold), str(self.hold.parent))
 
     def told(self) -> set[str]:
         """Return what the data in the seats says that it is."""

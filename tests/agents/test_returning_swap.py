@@ -25,6 +25,7 @@ def assert_all_is(swap: Swap, word: str) -> None:
     assert swap.told() == {word} and swap.runs.read_text() == word
     assert all(len([*seat.rglob("table")]) == 2 for seat in swap.seats)
     assert [each.name for each in swap.folder.rglob(".hotfleet*")] == []
+    assert not swap.hold.parent.exists()
 
 
 def test_what_was_accepted_stays_and_what_was_not_goes_back(swap: Swap) -> None:
@@ -74,7 +75,7 @@ def test_a_link_in_the_place_of_a_staging_leads_nobody_elsewhere(swap: Swap, mar
     if mark == "swapped":
         swap.act('swap_out() { :; }; swap_in() { :; }; swap_all "$@"')
     else:
-        swap.act({"keep": f"ending=x; {swapping._KEEP}", "good": swapping._GOOD}[mark])
+        swap.act({"keep": f"ending=x\n{swapping._READY}", "good": swapping._GOOD}[mark])
     assert victim.read_text() == "precious"
 
 
@@ -82,7 +83,7 @@ def test_a_link_in_the_place_of_a_staging_leads_nobody_elsewhere(swap: Swap, mar
 def test_what_is_kept_in_a_mounted_folder_is_kept_once(tmp_path: Path, shell: str) -> None:
     swap = Swap(tmp_path, shell, kind="whole")
     swap.make()
-    assert swap.act(f"ending=before; {swapping._KEEP}").returncode == 0
+    swap.get_ready("before")
     swap.swap()
     swap.accept()
     swap.die_removing(0)
@@ -106,7 +107,7 @@ def test_only_what_was_there_is_told_as_kept(tmp_path: Path, shell: str, kind: s
     if kind == "whole":
         gone.mkdir()
     swap.make()
-    assert swap.act(f"ending=before; {swapping._KEEP}").returncode == 0
+    swap.get_ready("before")
     swap.swap()
     swap.accept()
     done = swap.undo()
@@ -117,20 +118,19 @@ def test_only_what_was_there_is_told_as_kept(tmp_path: Path, shell: str, kind: s
     assert [each.name for each in swap.folder.rglob("*before")] == [kept.name]
 
 
-def lose_power(swap: Swap) -> None:
-    """Nothing in memory is left: no journal, and no decisions."""
+def lose_journal(swap: Swap) -> None:
+    """Nobody knows any more what was decided."""
     shutil.rmtree(swap.hold.parent)
-    swap.hold.parent.mkdir()
 
 
 @pytest.mark.parametrize("kind", ["-", "whole"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_next_one_never_removes_what_a_power_cut_left(tmp_path: Path, shell: str, kind: str) -> None:
+def test_the_next_one_never_removes_what_nobody_can_put_back(tmp_path: Path, shell: str, kind: str) -> None:
     swap = Swap(tmp_path, shell, kind=kind)
     swap.make()
     swap.swap()
     left = swap.stagings[0]
-    lose_power(swap)
+    lose_journal(swap)
     swap.rename("hotfleet-c0-r1")
     assert swap.make_one(0).stdout == f"earlier {left.name}\n"
     assert not swap.stagings[0].exists() and (left / "old").is_dir()
@@ -138,14 +138,14 @@ def test_the_next_one_never_removes_what_a_power_cut_left(tmp_path: Path, shell:
 
 @pytest.mark.parametrize("kind", ["-", "whole"])
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_was_accepted_before_a_power_cut_is_in_nobodys_way(
+def test_what_was_accepted_before_its_journal_was_lost_is_in_nobodys_way(
     tmp_path: Path, shell: str, kind: str
 ) -> None:
     swap = Swap(tmp_path, shell, kind=kind)
     swap.make()
     swap.swap()
     swap.accept()
-    lose_power(swap)
+    lose_journal(swap)
     swap.rename("hotfleet-c0-r1")
     swap.make()
 
@@ -153,7 +153,7 @@ def test_what_was_accepted_before_a_power_cut_is_in_nobodys_way(
 def test_what_a_living_run_made_is_in_nobodys_way(swap: Swap) -> None:
     swap.make()
     swap.swap()
-    (swap.hold.parent.parent / NAME).mkdir()
+    (swap.living / NAME).mkdir()
     swap.rename("hotfleet-c0-r1")
     swap.make()
 
@@ -167,6 +167,7 @@ def test_what_came_to_the_place_of_nothing_is_not_started_for_ever(swap: Swap) -
     keeper_note() { : >"$hold/ran"; echo it >"$hold/names"; }
     keeper_start() { [ ! -s "$1" ]; }
     """
+    assert swap.act(f"{does_not_start}\nending=\n{swapping._READY}").returncode == 0
     assert swap.act(does_not_start + swapping._SWAP).returncode != 0
     assert swap.act(does_not_start + swapping._UNDO).returncode != 0, "that is told once"
     assert swap.act(does_not_start + swapping._UNDO).returncode == 0

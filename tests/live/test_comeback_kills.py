@@ -33,20 +33,23 @@ from tests.live.workers import Worker
 
 __all__ = ["cluster", "console", "machine"]
 VICTIMS = ("worker", "silent worker", "runner", "sshd", "restic")
-# What a comeback asks of the device from its first undo step on, up to the swap: its staging, the stream,
-# what is looked at in it, three preparations. Then it looks until the server answers, at least until STEPS.
-BEGINNING = ["owe", "run", *("start", "started"), "run", *("start", "started") * 3, "run"]
-STEPS = 22
+# What a comeback asks of the device from its first undo step on, up to the swap: its journal on the disk, its
+# staging, the stream, what is looked at in it, three preparations, the last look before it stands still.
+# Then it looks until the server answers, at least until STEPS.
+BEGINNING = ["owe", "run", "run", *("start", "started"), "run", *("start", "started") * 3, "run", "run"]
+STEPS = 24
 # Before anything is made; while restic restores; while it is prepared; before and after the swap; until the
 # server answers.
-SAMPLE = ((1, "worker"), (4, "restic"), (7, "sshd"), (12, "silent worker"), (13, "runner"), (16, "worker"))
+SAMPLE = ((1, "worker"), (5, "restic"), (8, "sshd"), (14, "silent worker"), (15, "runner"), (18, "worker"))
 
 # Where a script of the swap, and the runner with it, is killed: what is written before which line.
 STRIKE = """
 strike() {
   [ ! -e "$hold/struck-$1" ] || return 0
   : >"$hold/struck-$1"
-  read -r struck _ <"${hold%/*}/runner"
+  struck=/run/hotfleet/${hold##*/}
+  [ -d "$struck" ] || struck=/dev/shm/hotfleet/${hold##*/}
+  read -r struck _ <"$struck/runner"
   kill -s KILL "$struck" "$$"
 }
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.own_places import SCRATCH_PARENT
+from agents.own_places import JOURNALS, SCRATCH_PARENT
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command
 from tests.live.traces import CGROUPS
@@ -81,6 +81,7 @@ LEFTOVERS: dict[str, Leave] = {
         "unshare", "-m", *in_shell(_MOUNT, name_of(console), console.device.btrfs)
     ),
     "a state directory": lambda console: a_folder(Path("/dev/shm/hotfleet") / name_of(console)),
+    "a journal": lambda console: a_folder(Path(JOURNALS) / name_of(console)),
     "a scratch directory": lambda console: a_folder(Path(SCRATCH_PARENT) / f".{name_of(console)}"),
     "a copy": lambda console: a_folder(console.device.btrfs / "a" / f".{name_of(console)}"),
     "a cgroup of memory": lambda console: a_cgroup(console, "memory"),

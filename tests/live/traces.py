@@ -11,11 +11,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agents.own_places import RUNS, SCRATCH_PARENT
+from agents.own_places import JOURNALS, RUNS, SCRATCH_PARENT
 from tests.live.ground import Device, command
 from tests.live.machine import mounts_below
 
-STATE_PLACES = tuple(map(Path, RUNS))
+STATE_PLACES = tuple(map(Path, (*RUNS, JOURNALS)))
 CGROUPS = Path("/sys/fs/cgroup")
 
 

@@ -8,7 +8,7 @@ from tests.vm.machine import Vm
 # The name is put together in the guest, or the processes that look for it would find themselves.
 _LOOK = """
 pattern="hotfleet""-{console_id}-"
-ls -d /run/hotfleet/"$pattern"* /dev/shm/hotfleet/"$pattern"* 2>/dev/null
+ls -d /run/hotfleet/"$pattern"* /dev/shm/hotfleet/"$pattern"* /var/lib/hotfleet/"$pattern"* 2>/dev/null
 systemctl list-units --all --plain --no-legend "$pattern*"
 printf %s "$pattern" | grep -Ff - /proc/self/mountinfo
 printf %s "$pattern" | grep -laFf - /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
