@@ -36,6 +36,7 @@ from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
 from backupsite.web.charts import Point, draw_timeline
+from backupsite.web.formatting import format_bytes, format_moment
 from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
@@ -175,5 +176,29 @@ def _points_context(device: Device, now: datetime) -> dict[str, Any]:
     return {
         "point_count": len(points),
         "has_more_points": len(points) == MOST_POINTS,
-        "timeline": draw_timeline("restore-points", drawn, now),
+        "timeline": draw_timeline("restore-points", [make_mark(ShownPoint(each)) for each in points], now),
     }
+
+
+def make_mark(shown: ShownPoint) -> Point:
+    """Given a restore point, return its mark on the timeline: how and how well it was made, how much it is,
+    how much of that was new, what a drill said of it. Pure but for the zone."""
+    point = shown.point
+    words = [
+        f"{shown.name}: {shown.method}",
+        shown.consistency.label.lower(),
+        f"{format_bytes(point.size_bytes)}, {format_bytes(point.stored_bytes)} of it new",
+    ]
+    if not point.is_complete:
+        words.append("not complete")
+    if shown.drill is not None and point.verified_at is not None:
+        words.append(f"{shown.drill.label.lower()} {format_moment(timezone.localtime(point.verified_at))}")
+    is_refuted = point.drill_state == RestorePoint.REFUTED
+    return Point(
+        timezone.localtime(point.made_at),
+        point.get_absolute_url(),
+        lane=name_source(point.source),
+        tone="bad" if is_refuted else "good" if point.is_complete else "warn",
+        words=", ".join(words),
+        has_ring=point.drill_state == RestorePoint.PROVEN,
+    )

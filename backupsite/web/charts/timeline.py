@@ -33,13 +33,15 @@ TICKS = (
 
 @dataclass(frozen=True)
 class Point:
-    """A restore point to draw: when, its page, and the tone of its state. `lane` is a source, for example."""
+    """A restore point to draw: when, its page, and the tone of its state. `lane` is a source, for example;
+    `words` say what it is, a point with a ring was proven to be good."""
 
     at: datetime
     url: str
     lane: str = ""
     tone: Tone = "running"
     words: str = "Restore point"
+    has_ring: bool = False
 
 
 def find_place(age: timedelta, oldest: timedelta) -> float:
@@ -54,7 +56,9 @@ def describe_timeline(points: Sequence[Point], now: datetime) -> str:
         return "No restore points yet."
     newest, oldest = max(p.at for p in points), min(p.at for p in points)
     noun = "restore point" if len(points) == 1 else "restore points"
-    return f"{len(points)} {noun}; newest {format_ago(newest, now)}, oldest {format_ago(oldest, now)}."
+    proven = sum(point.has_ring for point in points)
+    rings = f" {proven} with a ring {'was' if proven == 1 else 'were'} proven by a drill." if proven else ""
+    return f"{len(points)} {noun}; newest {format_ago(newest, now)}, oldest {format_ago(oldest, now)}.{rings}"
 
 
 def merge_near(points: Sequence[Point], now: datetime, oldest: timedelta) -> list[tuple[float, list[Point]]]:
@@ -113,22 +117,39 @@ def _axis(oldest: timedelta, bottom: float) -> list[SafeString]:
 def _mark(place: float, y: float, group: Sequence[Point]) -> SafeString:
     newest = group[-1]
     when = format_moment(newest.at)
-    words = f"{newest.words}, {when}" if len(group) == 1 else f"{len(group)} restore points, newest {when}"
+    words = f"{newest.words}, {when}"
+    if len(group) > 1:
+        words = f"{len(group)} restore points, newest: {words}"
+    has_ring = any(point.has_ring for point in group)
     shape: SafeString
     if len(group) == 1:
         shape = format_html(
-            '<circle cx="{}" cy="{}" r="5" class="mark {}"/>', svg.percent(place), svg.number(y), newest.tone
+            '{}<circle cx="{}" cy="{}" r="5" class="mark {}"/>',
+            _ring(svg.percent(place), y, 8, 8) if has_ring else "",
+            svg.percent(place),
+            svg.number(y),
+            newest.tone,
         )
     else:
         shape = format_html(
-            '<svg x="{}" y="{}" overflow="visible">'
+            '<svg x="{}" y="{}" overflow="visible">{}'
             '<rect x="-11" y="-9" width="22" height="18" rx="9" class="mark many {}"/>'
             '<text y="4" text-anchor="middle" class="strong wide-only">{}</text></svg>',
             svg.percent(place),
             svg.number(y),
+            _ring("0", 0, 14, 12) if has_ring else "",
             newest.tone,
             len(group) if len(group) < 100 else "99+",
         )
     return format_html(
         '<a href="{}" aria-label="{}"><title>{}</title>{}</a>', newest.url, words, words, shape
     )
+
+
+def _ring(x: str, y: float, half_width: int, half_height: int) -> SafeString:
+    """Return what stands around a point that was proven to be good."""
+    return format_html(
+        '<svg x="{}" y="{}" overflow="visible">'
+        '<rect x="-{}" y="-{}" width="{}" height="{}" rx="{}" class="mark ring"/></svg>',
+        x, svg.number(y), half_width, half_height, 2 * half_width, 2 * half_height, half_height,
+    )  # fmt: skip

@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from backupsite.fleet.models import Device
+from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from tests.backupsite.making import make_device, make_point, make_policy, make_run, repository_of
@@ -164,3 +165,22 @@ def test_looking_into_a_restore_point_is_not_told(operator: Client) -> None:
     make_run(device, State.RUNNING, kind=Run.BROWSE)
     assert "Nothing ran on this device yet." in operator.get("/devices/db-01/").content.decode()
     assert "Nothing runs at this moment." in operator.get("/").content.decode()
+
+
+def test_the_timeline_says_what_each_restore_point_is(operator: Client) -> None:
+    device, now = make_device(), timezone.now()
+    for hours, state in ((1, RestorePoint.REFUTED), (200, RestorePoint.PROVEN)):
+        point = make_point(device, None, now - timedelta(hours=hours))
+        point.method, point.consistency, point.size_bytes, point.stored_bytes = (
+            "btrfs",
+            "crash",
+            3_100_000,
+            4_000,
+        )
+        point.drill_state, point.verified_at = state, now
+        point.save()
+    text = operator.get("/devices/db-01/").content.decode().replace("\xa0", " ")
+    assert text.count(": btrfs snapshot, crash-consistent, 3.1 MB, 4.0 kB of it new, ") == 4
+    assert "proven by a drill " in text and "failed its drill " in text
+    assert text.count('class="mark bad"') == 1
+    assert "1 with a ring was proven by a drill." in text

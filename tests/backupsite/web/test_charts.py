@@ -113,3 +113,11 @@ def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
 def test_a_number_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be drawn"):
         svg.number(float("nan"))
+
+
+def test_what_a_drill_proved_has_a_ring_and_is_counted() -> None:
+    proven = timeline.Point(NOW - timedelta(days=3), "/points/1/", has_ring=True)
+    drawing = charts.draw_timeline("c", [*POINTS, proven], NOW)
+    assert drawing.count("mark ring") == 1
+    assert "1 with a ring was proven by a drill." in drawing
+    assert "ring" not in charts.draw_timeline("c", POINTS, NOW)
