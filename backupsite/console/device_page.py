@@ -163,16 +163,6 @@ def _longest_freeze(device: Device, now: datetime) -> float | None:
 
 def _points_context(device: Device, now: datetime) -> dict[str, Any]:
     points = list(RestorePoint.objects.filter(device=device).order_by("-made_at")[:MOST_POINTS])
-    drawn = [
-        Point(
-            timezone.localtime(point.made_at),
-            point.get_absolute_url(),
-            lane=name_source(point.source),
-            tone="good" if point.is_complete else "warn",
-            words="Restore point" if point.is_complete else "Restore point with warnings",
-        )
-        for point in points
-    ]
     return {
         "point_count": len(points),
         "has_more_points": len(points) == MOST_POINTS,
