@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from agents.facts import DeviceFacts
 from backupsite.console.coverage import find_gaps
 from backupsite.console.discovery import decided_paths, find_instances, list_decided
 from backupsite.console.policy_targets import read_target
@@ -30,6 +31,7 @@ from backupsite.policies.windows import is_taken_hot
 from backupsite.recovery.drill_words import find_last_drill
 from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.wal.card import list_cards, list_offers
 from backupsite.recovery.words import ShownPoint
 from backupsite.repositories.models import Repository
 from backupsite.runs.looks import run_status
@@ -125,9 +127,18 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "repository": Repository.objects.filter(device=device).first(),
         "longest_freeze_ms": _longest_freeze(device, now),
         "last_drill": find_last_drill(device),
+        **_logs_context(device, facts, decided, now),
         **_points_context(device, now),
         **_key_context(device),
     }
+
+
+def _logs_context(
+    device: Device, facts: DeviceFacts | None, decided: list[Source], now: datetime
+) -> dict[str, Any]:
+    logs = list_cards(device, now)
+    instances = facts.instances if facts is not None else ()
+    return {"logs": logs, "log_offers": list_offers(device, instances, logs, decided)}
 
 
 def _key_context(device: Device) -> dict[str, Any]:

@@ -19,9 +19,20 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.restores import Restore
         from backupsite.recovery.stored import repair
         from backupsite.recovery.wal import notes, wishes
+        from backupsite.recovery.wal.storing import StoreLog
         from backupsite.runs import afterwork, kinds, tick
 
-        for kind in (Backup(), Restore(), Browse(), Fetch(), Prove(), LookInto(), Foresee(), ComeBack()):
+        for kind in (
+            Backup(),
+            Restore(),
+            Browse(),
+            Fetch(),
+            Prove(),
+            LookInto(),
+            Foresee(),
+            ComeBack(),
+            StoreLog(),
+        ):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(drill_due.look)

@@ -10,8 +10,7 @@ from django.conf import settings
 from django.db import connections
 
 from agents.errors import AgentError, Cancelled, LeaseLost
-from agents.wal.slots import drop_slot
-from agents.wal.streaming import stream
+from agents.wal.stream import drop_slot, stream
 from agents.wal.words import Gap, Streamed, StreamRequest
 from backupsite.fleet.sessions import open_session
 from backupsite.recovery.wal.keeping import make_spool

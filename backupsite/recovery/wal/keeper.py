@@ -16,7 +16,9 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from backupsite.processes import StopRequest
 from backupsite.recovery.wal import notes
 from backupsite.recovery.wal.follower import Follower
+from backupsite.recovery.wal.keeping import find_spool
 from backupsite.recovery.wal.lease import RENEW_S, Holding
+from backupsite.recovery.wal.storing import ask_to_store, is_due
 from backupsite.recovery.wal_models import WalStream
 
 log = logging.getLogger(__name__)
@@ -70,12 +72,23 @@ class Keeper:
         with transaction.atomic():
             for key, follower in self._followers.items():
                 notes.note_news(self._holding.rows().filter(pk=key), *follower.take_news())
-        for stream in self._holding.rows().filter(pk__in=self._followers):
+        for stream in self._holding.rows().filter(pk__in=self._followers).select_related("device"):
             if stream.is_wanted == self._followers[stream.pk].is_ending:
                 self._followers[stream.pk].stop()
+            self._store(stream)
         for stream in self._holding.take(self._most - len(self._followers)):
             self._begin(stream)
         self._renew_at = renew_at
+
+    def _store(self, stream: WalStream) -> None:
+        """Have a worker put into the repository what waits for that in the spool."""
+        try:
+            spool = find_spool(stream)
+            if spool is not None and is_due(spool):
+                ask_to_store(stream)
+        except OSError as error:
+            # Its disk may be gone: the follower says so too, where people see it.
+            log.warning("The spool of %s cannot be read: %s", stream.slot, error)
 
     def _begin(self, stream: WalStream) -> None:
         if stream.pk in self._followers:

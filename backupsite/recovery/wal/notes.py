@@ -19,6 +19,7 @@ from backupsite.recovery.wal.wishes import QUIET
 from backupsite.recovery.wal_models import WalGap, WalStream
 from backupsite.runs import bell
 from backupsite.runs.due import SCHEDULE
+from backupsite.runs.models import Run
 from backupsite.runs.texts import make_storable
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,20 @@ def _tell_behind(stream: WalStream, now: datetime) -> None:
     key = f"behind-{stream.pk.hex}-{now:%Y%m%d%H%M%S}"
     _tell(
         stream, "log-behind", key, f"the log of {name} is behind", f"{said}\n{why}\n{stream.remedy}".strip()
+    )
+
+
+def note_not_stored(stream: WalStream, run: Run, reason: str) -> None:
+    """Tell people, once a day, that the log does not get into the repository: its spool grows."""
+    text = (
+        f"{make_storable(reason)}\nNothing is lost: it waits beside the repository, which needs space for it."
+    )
+    notices.tell(
+        "log-not-stored",
+        key=f"log-stored-{stream.pk.hex}-{timezone.now():%Y%m%d}",
+        title=f"{stream.device.name}: the log of {name_source(stream.source)} is not stored",
+        text=text,
+        url=run.get_absolute_url(),
     )
 
 
