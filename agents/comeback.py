@@ -39,12 +39,15 @@ from agents.placing import place_restic
 from agents.repositories import RepositoryPlace, open_door, open_place
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
+from agents.restic.repository import Repository
 from agents.restoring.staging import Tools
 from agents.returning.extracting import extract, scratch_for
 from agents.returning.fetching import Fetcher, prepare_all
 from agents.returning.staging import make_stagings, plan_stagings
 from agents.returning.swapping import Swapper, tail_of
 from agents.runner import Runner
+from agents.wal.replaying import find_log
+from agents.wal.words import Batch, Replay
 
 __all__ = ["Choice", "ComebackOutcome", "ComebackRequest", "Way", "choices", "comeback"]
 
@@ -82,6 +85,8 @@ class ComebackRequest:
     part: str = ""
     new_name: str = ""
     table: str = ""
+    # To a moment after the restore point, with the log that leads there (not DATABASE).
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class ComebackOutcome:
     kept: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stop_line: str = ""
+    # The log of the spool as it was stored for this comeback: one more batch for the catalogue.
+    tail: Batch | None = None
 
 
 def choices(
@@ -150,6 +157,7 @@ def comeback(
             what = work.plan()
             restic = place_restic(session, runner, request.binary, is_local=request.is_local)
             repository = stack.enter_context(open_place(request.place, request.binary, tell))
+            what = work.replayed(what, repository)
 
         @contextmanager
         def fetching() -> Iterator[Fetcher]:
@@ -162,7 +170,7 @@ def comeback(
         outcome = work.extract(what, fetching) if isinstance(what, Extraction) else work.swap(what, fetching)
         with phase(tell, Phase.CLEAN_UP):
             stack.close()
-    return outcome
+    return replace(outcome, tail=work.tail)
 
 
 class _Work:
@@ -175,6 +183,7 @@ class _Work:
         self._control = control
         self._plugin = comeback_of(request.stored)
         self._facts: DeviceFacts | None = None
+        self.tail: Batch | None = None
 
     def plan(self) -> Course | Extraction:
         """Return what will be done, with everything that can be known before anything is touched."""
@@ -190,6 +199,20 @@ class _Work:
         for note in course.notes:
             self._tell(Said(note))
         return course
+
+    def replayed(self, what: Course | Extraction, repository: Repository) -> Course | Extraction:
+        """Given what was planned, return it with the log that leads to the moment. What of it is in the spool
+        only is stored first, so that all comes by one way. Raise PlanRefused when it cannot be reached."""
+        wanted = self._request.replay
+        if wanted is None:
+            return what
+        if isinstance(what, Extraction):
+            raise PlanRefused("one database of a dump comes back as it was dumped")
+        found = find_log(wanted, repository)
+        self.tail = found.tail
+        if found.tail is not None:
+            self._tell(Said(f"{found.tail.bytes:,} bytes of the newest log were stored in the repository."))
+        return self._plugin.replayed(what, found.log)
 
     def _plan_course(self, home: Home) -> Course:
         stored, tools = self._request.stored, Tools(self._runner)

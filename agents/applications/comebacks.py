@@ -11,6 +11,7 @@ import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import ClassVar
@@ -156,12 +157,23 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class Log:
+    """What is replayed on top of a restore point: an application's log, each part a folder of files, in their
+    order. `until` None: as far as it goes. `whole` is a position that is reached when nothing is missing."""
+
+    parts: tuple[StoredPart, ...]
+    segment_bytes: int
+    until: datetime | None
+    whole: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction:
     """How one database of a dump comes into a server that runs, under a new name.
 
-    `load` reads the dump on stdin and fills what `create` made under a name of this run, which `finish`
-    replaces by the new one. `drop` removes what is left under the name of this run, and nothing else; it is
-    idempotent. `count` prints how much there is."""
+    `load` reads the dump on stdin and fills what `create` made, which is this run's by its name or by a note
+    until `finish`. `drop` removes what is this run's, and nothing else; it is idempotent. `count` prints how
+    much there is, `remedy` says what helps when the server refuses it."""
 
     label: str
     part: StoredPart
@@ -170,6 +182,7 @@ class Extraction:
     finish: Command
     drop: Command
     count: Command
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +216,11 @@ class Comeback(ABC):
     def beside(self, stored: Stored, home: Home, folder: str, port: int) -> Course:
         """Return how it comes to run in a new folder on a port of its own, or raise PlanRefused."""
         raise PlanRefused(f"{home.label} does not come back beside what runs")
+
+    def replayed(self, course: Course, log: Log) -> Course:
+        """Given a course and the log since its restore point, return the one that comes back to a moment.
+        Raise PlanRefused when it cannot."""
+        raise PlanRefused(f"{course.home.label} comes back to its restore points only")
 
     def extraction(
         self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str

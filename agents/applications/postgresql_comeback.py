@@ -16,6 +16,7 @@ from agents.applications.comebacks import (
     Extraction,
     Fetch,
     Home,
+    Log,
     Preparation,
     Seat,
     Way,
@@ -25,6 +26,7 @@ from agents.applications.comebacks import (
 from agents.applications.keepers import NOBODY, Keeper
 from agents.applications.postgresql_answers import names_of
 from agents.applications.postgresql_beside import bring_beside, extract_database
+from agents.applications.postgresql_replay import replay_log
 from agents.applications.postgresql_start import keep_cluster
 from agents.applications.postgresql_ways import COPY, as_owner, databases_of, make_connection
 from agents.applications.recipes import DUMP, STREAM
@@ -161,6 +163,9 @@ class PostgreSqlComeback(Comeback):
             home, keeper, (seat,), (Fetch(0, part, f"/{archive}", is_raw=True),),
             (unpack, settle) if is_copy else (unpack, verify, settle), factor=2,
         )  # fmt: skip
+
+    def replayed(self, course: Course, log: Log) -> Course:
+        return replay_log(course, log)
 
     def keeper(self, home: Home) -> Keeper | None:
         return keep_cluster(home)

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restic.fields import Fields, parse_json
 from agents.restic.keys import Key, MasterKey, make_cheap_key, make_run_key, open_master_key
-from agents.restic.messages import BackupSummary, parse_backup_summary
-from agents.restic.outcomes import judge
+from agents.restic.messages import BackupSummary, Decoder, only_summary, parse_backup_summary
+from agents.restic.outcomes import Outcome, judge
 from agents.restic.trees import Node, parse_tree
 from agents.restic.views import make_view
 from agents.restic.walking import Head, Walked, parse_head, read_lines, walk
@@ -146,6 +147,22 @@ class Repository:
     def dump_tar(self, snapshot_id: str, folder: str) -> Iterator[bytes]:
         """Return a folder as a tar archive. Same rules as `dump_file`."""
         return children.stream(arguments.dump(self._reading, snapshot_id, folder), self._variables)
+
+    def store(self, paths: Sequence[str], *, host: str, tags: Sequence[str]) -> str:
+        """Store files of this machine as one snapshot and return its id. Raise an AgentError when restic
+        fails or could not read one of them."""
+        with tempfile.NamedTemporaryFile() as listed:
+            listed.write(arguments.files_from_raw(paths))
+            listed.flush()
+            command = arguments.backup(
+                self._writing, paths, host=host, tags=tags, scan=False, paths_file=listed.name
+            )
+            result = self._run(command, timeout_s=6 * 3600)
+        if judge(result.status, result.tail) is not Outcome.SUCCESS:
+            raise RepositoryBroken("files of the console could not be read", detail=result.tail)
+        decoder = Decoder("backup")
+        said = [*decoder.feed(result.stdout), *decoder.end()]
+        return only_summary([each for each in said if isinstance(each, BackupSummary)]).snapshot_id
 
     def adopt(self, lock_names: Sequence[str]) -> None:
         """Make the packs of a run that was cut off part of the index, so that the next run does not send them

@@ -4,11 +4,44 @@ Words: the *stream* is a supervised program on the device that hands over the lo
 *spool* is a directory of the console with the newest of it, on disk before the device may forget it; a
 *batch* is a restic snapshot of full segments; a *stretch* is log without a gap; a *tick* says up to where the
 log was on the server's disk at a time; the *coverage* is the moments that can be reached.
-
-    stream(request, open_session, *, tell, control)      until it is stopped; AgentError otherwise
-    store_batch(place, binary, spool, host=..., ...)     full segments into the repository, out of the spool
-    read_spool(spool) -> tuple[Piece, ...]               what is in the spool
-    coverage(bases, pieces) -> tuple[Window, ...]        pure
-    base_for(moment, bases, pieces) -> Base | None       pure
-    drop_slot(request, open_session, *, tell)            nothing is left on the device
 """
+
+from agents.wal.batches import store_batch
+from agents.wal.coverage import base_for, coverage
+from agents.wal.spool import read_spool
+from agents.wal.stream import drop_slot, stream
+from agents.wal.words import (
+    Base,
+    Batch,
+    Gap,
+    Piece,
+    Replay,
+    StreamBroken,
+    Streamed,
+    StreamRequest,
+    Tick,
+    WalLog,
+    Window,
+    make_slot_name,
+)
+
+__all__ = [
+    "Base",
+    "Batch",
+    "Gap",
+    "Piece",
+    "Replay",
+    "StreamBroken",
+    "StreamRequest",
+    "Streamed",
+    "Tick",
+    "WalLog",
+    "Window",
+    "base_for",
+    "coverage",
+    "drop_slot",
+    "make_slot_name",
+    "read_spool",
+    "store_batch",
+    "stream",
+]

@@ -68,28 +68,19 @@ def _chains_of(pieces: list[Piece]) -> list[Chain]:
     kept = [piece for piece in pieces if piece.is_whole or piece.end == top]
     found: list[list[Piece]] = []
     end = -1
-    for piece in sorted(kept, key=lambda each: (each.start, -each.end)):
-        if piece.start == end:
-            found[-1].append(piece)
-        elif piece.start > end:
-            found.append([piece])
-        elif piece.end <= end:
-            # the same log once more; but it may know a later tick
-            found[-1][-1] = _with_tick(found[-1][-1], piece)
-            continue
-        else:
-            # it begins where an earlier one did that ended sooner, after a batch that was stored twice
-            found[-1][-1] = piece
+    for piece in sorted(kept, key=_order):
+        if piece.start > end:
+            found.append([])
+        elif piece.start < end:
+            continue  # the same log once more, after a batch that was stored twice
+        found[-1].append(piece)
         end = piece.end
     return [tuple(chain) for chain in found]
 
 
-def _with_tick(piece: Piece, other: Piece) -> Piece:
-    if other.until is None or (piece.until is not None and piece.until.at >= other.until.at):
-        return piece
-    from dataclasses import replace
-
-    return replace(piece, until=other.until)
+def _order(piece: Piece) -> tuple[int, int, float]:
+    """Of those that begin together the longest first, of two as long the one that knows the later tick."""
+    return piece.start, -piece.end, -piece.until.at.timestamp() if piece.until is not None else 0.0
 
 
 def _usable(bases: Iterable[Base], chain: Chain) -> tuple[Base, ...]:

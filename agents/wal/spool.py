@@ -56,9 +56,10 @@ class Stretch:
         return self.path / segment_name(self.timeline, lsn, self.segment_bytes)
 
     def segments(self) -> list[tuple[int, Path]]:
-        """Return where each segment starts, and its file, in their order."""
-        found = [each for each in self.path.iterdir() if _SEGMENT.fullmatch(each.name)]
-        return sorted((self._start_of(each.name), each) for each in found)
+        """Return where each segment starts, and its file, in their order; not those that were left and are
+        not removed yet."""
+        first, _ = self.edge()
+        return [each for each in self._files() if each[0] >= first]
 
     def end(self) -> int:
         """Return the position up to which the log is here, or was when a batch took it."""
@@ -116,9 +117,10 @@ class Stretch:
             return None, None
         return _unpack(first), _unpack(last)
 
-    def piece(self, *, full_only: bool = False) -> Piece | None:
-        """Return what is here, None when it is nothing. `full_only`: only segments that are full."""
-        segments = self.segments()
+    def piece(self, *, full_only: bool = False, most: int | None = None) -> Piece | None:
+        """Return what is here, None when it is nothing. `full_only`: only segments that are full, the first
+        `most` of them."""
+        segments = self.segments()[:most]
         if full_only:
             segments = [each for each in segments if each[1].stat().st_size == self.segment_bytes]
         end = segments[-1][0] + segments[-1][1].stat().st_size if segments else self.end()
@@ -137,17 +139,19 @@ class Stretch:
         """Remove the segments up to `end`, which a batch holds, and keep what tells their log from another.
 
         May be called again after it was killed anywhere."""
-        gone = [(start, file) for start, file in self.segments() if start < end]
-        if not gone:
-            return
-        last = gone[-1][1]
-        with last.open("rb") as file:
-            file.seek(self.segment_bytes - EDGE_BYTES)
-            _replace(self.path / "edge", end.to_bytes(8) + file.read())
-        for _, segment in gone:
+        leaving = [file for start, file in self.segments() if start < end]
+        if leaving:
+            with leaving[-1].open("rb") as last:
+                last.seek(self.segment_bytes - EDGE_BYTES)
+                _replace(self.path / "edge", end.to_bytes(8) + last.read())
+        for segment in [file for start, file in self._files() if start < end]:
             segment.unlink()
             self._ticks_file(segment).unlink(missing_ok=True)
         sync_folder(self.path)
+
+    def _files(self) -> list[tuple[int, Path]]:
+        found = [each for each in self.path.iterdir() if _SEGMENT.fullmatch(each.name)]
+        return sorted((self._start_of(each.name), each) for each in found)
 
     def _start_of(self, name: str) -> int:
         return int(name[8:16], 16) * 2**32 + int(name[16:], 16) * self.segment_bytes

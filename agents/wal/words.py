@@ -95,10 +95,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WalLog:
-    """All that the console has of an instance's log: its batches, and the spool of its stream."""
+    """All that the console has of an instance's log: its batches, and the spool of its stream. `host` is the
+    device as its snapshots name it."""
 
     batches: tuple[Batch, ...]
     spool: Path | None = None
+    host: str = "hotfleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """What is streamed. `stream_id` is a run id (lower-case letters, digits), new at each start; `instance` is
-    a name ("15/main"), `slot` what `make_slot_name` returned, `spool` a directory of this instance alone."""
+    """What is streamed. `stream_id` is a run id (lower-case letters, digits), new at each start; `instance` a
+    name ("15/main"), `slot` what `make_slot_name` returned, `spool` a directory of this instance alone."""
 
     console_id: str
     stream_id: str
