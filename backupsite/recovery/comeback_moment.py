@@ -14,10 +14,11 @@ from agents.comeback import Way
 from agents.errors import ProtocolBroken
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.wal.reach import Reach, Route, find_reach, find_stream
+from backupsite.recovery.wal.replays import NEWEST
 from backupsite.web.choices import Choice
 from backupsite.web.formatting import format_bytes
 
-AS_STORED, NEWEST, MOMENT = "point", "newest", "moment"
+AS_STORED, MOMENT = "point", "moment"
 SECOND = timedelta(seconds=1)
 # What a browser's own field for a date with a time speaks.
 FIELD = "%Y-%m-%dT%H:%M:%S"
@@ -141,10 +142,8 @@ class MomentFields(forms.Form):
         self.route = choose(self.reach, data)
         if self.route.problem:
             self.add_error("moment", self.route.problem)
-        elif self.route.route is not None and data.get("way") != Way.IN_PLACE:
-            self.add_error(
-                "until", "It comes to a moment only in its place. Choose that, or the restore point."
-            )
+        elif self.route.route is not None and data.get("way") == Way.DATABASE:
+            self.add_error("until", "One database of a dump comes back as it was dumped.")
         return data
 
 

@@ -21,6 +21,7 @@ from backupsite.recovery.drills import list_set, points_of, stored_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
 from backupsite.recovery.seen import read_instance
+from backupsite.recovery.wal.replays import keep_tail, read_replay
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -66,7 +67,7 @@ def ask_comeback(
     point: RestorePoint, wish: dict[str, Any], *, token: str, requested_by: str, note: Note = no_note
 ) -> Run:
     """Ask for a comeback as `ask_once` does. `wish` is `way`, `services`, `keep`, `folder`, `port`, `part`,
-    `new_name`, `table`."""
+    `new_name`, `table`, and maybe `moment` (`wal.replays`)."""
     ids = sorted(str(each.pk) for each in list_set(point))
     request = {"points": ids, "source": point.source, **wish}
     return ask_once(Run.COMEBACK, point.device, request, token=token, requested_by=requested_by, note=note)
@@ -81,6 +82,7 @@ class ComeBack:
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         outcome = comeback(make_request(run), lambda: open_session(run.device), tell=tell, control=control)
+        control.in_transaction(lambda: keep_tail(run, points_of(run), outcome))
         for sentence in say_outcome(outcome):
             tell(Said(sentence))
         return Ended(State.SUCCEEDED)
@@ -106,6 +108,7 @@ def make_request(run: Run) -> ComebackRequest:
         part=said["part"],
         new_name=said["new_name"],
         table=said["table"],
+        replay=read_replay(run, points),
     )
 
 

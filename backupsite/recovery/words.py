@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
+
+from django.utils import timezone
 
 from agents.comeback import Way
 from agents.events import Consistency
@@ -12,6 +15,7 @@ from agents.snapshots import providers
 from backupsite.policies.naming import name_source
 from backupsite.recovery.folders import decode_folder, decode_path
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.wal.replays import NEWEST
 from backupsite.runs.models import Run
 from backupsite.web.formatting import format_count
 from backupsite.web.status import Status
@@ -163,10 +167,19 @@ def say_restore(run: Run) -> tuple[str, str]:
     if "way" in said:
         name = said["new_name"] or said["folder"]
         where = f"{WAYS[Way(said['way'])]}{f' as {make_visible(name)}' if name else ''}"
-        return name_source(said["source"]), where
+        return f"{name_source(said['source'])}{say_until(said.get('moment', ''))}", where
     target = said["target"]
     what = say_what(decode_folder(said["folder"]), [decode_path(name) for name in said["names"]])
     return what, make_visible(target) if target is not None else "its original place"
+
+
+def say_until(word: str) -> str:
+    """Given the moment of a request (`wal.replays`), return it to be put behind a name; "" without one."""
+    if not word:
+        return ""
+    if word == NEWEST:
+        return ", as far as its log goes"
+    return f", as of {timezone.localtime(datetime.fromisoformat(word)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def say_what(folder: str, names: list[str]) -> str:
