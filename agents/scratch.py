@@ -5,6 +5,7 @@ from __future__ import annotations
 from agents.commands import Command
 from agents.errors import PlanRefused
 from agents.own_places import SCRATCH_PARENT
+from agents.removing import read_removing
 from agents.runner import Runner
 
 _KEY = "scratch"
@@ -17,14 +18,14 @@ set -- $(stat -c '%u %a' -- "$parent")
 mkdir -m 0700 -- "$path"
 df -Pk -- "$path" | { read -r _; read -r _ _ _ free _; printf '%s' "$free"; }
 """
-_REMOVE = """
+_REMOVE = (
+    read_removing()
+    + """
 case $1 in "$2"/.hotfleet-*-*) ;; *) exit 1 ;; esac
 case ${1#"$2"/} in */*) exit 1 ;; esac
-[ -e "$1" ] || [ -L "$1" ] || exit 0
-how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
-rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
-rm -rf "$how" -- "$1"
+! is_there "$1" || { cd -- "$2" && remove "${1##*/}"; }
 """
+)
 _FIND = """
 for found in "$1"/.hotfleet-*-*; do
   # by a builtin: whoever fills the parent with such names must not keep us busy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from agents.commands import Command, Result, escape_line, to_text
+from agents.commands import Command, Result, escape_line, to_bytes, to_text
 from agents.errors import (
     AgentError,
     CommandFailed,
@@ -18,6 +18,7 @@ from agents.errors import (
     ProtocolBroken,
     RestoreTargetRefused,
 )
+from agents.removing import read_removing
 from agents.restoring.legs import Leg
 from agents.restoring.requests import Conflict
 from agents.runner import Runner
@@ -41,7 +42,8 @@ _ELSEWHERE = "Restore into a folder whose parents belong to root, for example /v
 def read_program() -> bytes:
     """Return the program of a restore on a device."""
     here = Path(__file__).parent
-    return b"".join((here / part).read_bytes() for part in _PARTS)
+    first, *others = ((here / part).read_bytes() for part in _PARTS)
+    return b"".join((first, to_bytes(read_removing()), *others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,14 +69,8 @@ clear() { # given the folder of the places on stdin: what is there is removed. N
     place=${1%/}/$value
     is_there "$place" || continue
     ( to_parent safe || exit
-      ! has_mounts "$place" && remove "./${place##*/}" ) || refuse_place $?
+      remove "${place##*/}" ) || refuse_place $?
   done
-}
-
-remove() {
-  how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
-  rm -rf "$how" -- "$S/none" 2>/dev/null || how=-f
-  rm -rf "$how" -- "$1"
 }
 
 back() { # the undo step: nothing is half, and staging is gone. May run twice
@@ -92,8 +86,8 @@ back() { # the undo step: nothing is half, and staging is gone. May run twice
     # once: what is made there afterwards is not ours, however often the removal is tried
     ( put_back "$record" && rm -f -- "$record/here" ) || failed=1
   done
-  [ "$failed" = 0 ] && ! has_mounts "$S" || return 1
-  remove "$S" && return 0
+  [ "$failed" = 0 ] && cd "${S%/*}/" && ! has_mounts "$S" || return 1
+  remove "${S##*/}" && return 0
   chattr -R -ia "$S" # it goes, whatever protected it where it was
-  remove "$S"
+  remove "${S##*/}"
 }

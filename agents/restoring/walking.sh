@@ -14,9 +14,6 @@ set -u
 umask 077
 LC_ALL=C
 export LC_ALL
-tab=$(printf '\t')
-line='
-'
 
 refuse() { # given a word and a path
   printf 'refused\0%s\0%s\0' "$1" "$2"
@@ -24,8 +21,6 @@ refuse() { # given a word and a path
 }
 
 # ---- going there ----------------------------------------------------------------------------------------------
-
-is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 
 is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 
@@ -72,31 +67,6 @@ walk() { # given a plain absolute path and "", "make" or "safe": goes there from
     [ "$2" != make ] || is_there "./$part" || mkdir -m 0700 -- "./$part" || return 1
     enter "$part" || return 1
   done
-}
-
-has_mounts() { # given a path: is it a mount point, or is something mounted below it
-  while read -r _ _ _ _ point _; do
-    case $point in *\\*) unescape ;; esac
-    case $point in "$1" | "$1"/*) return 0 ;; esac
-  done </proc/self/mountinfo
-  return 1
-}
-
-unescape() { # $point is as the kernel writes it: blanks and backslashes in three octal digits
-  plain=''
-  while case $point in *\\*) true ;; *) false ;; esac; do
-    plain=$plain${point%%\\*}
-    point=${point#*\\}
-    case $point in
-      040*) plain="$plain " ;;
-      011*) plain="$plain$tab" ;;
-      012*) plain="$plain$line" ;;
-      043*) plain="$plain#" ;;
-      134*) plain="$plain\\" ;;
-    esac
-    point=${point#???}
-  done
-  point=$plain$point
 }
 
 value() { # reads one escaped line of stdin into $value

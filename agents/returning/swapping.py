@@ -22,6 +22,7 @@ from agents.commands import Command, Result, quote, to_bytes, to_text
 from agents.errors import AgentError, CommandFailed, RestoreTargetRefused, ServiceDown
 from agents.events import Froze, FrozenStep, Level, Said, Tell
 from agents.own_places import JOURNALS
+from agents.removing import read_removing
 from agents.returning.fetching import tell_notes
 from agents.returning.staging import Staging
 from agents.runner import Runner
@@ -83,7 +84,7 @@ _WORDS = {"stand": "stop", "swap_all": "swap", "begin": "start"}
 
 @cache
 def _functions() -> str:
-    return Path(__file__).with_name("swapping.sh").read_text()
+    return read_removing() + Path(__file__).with_name("swapping.sh").read_text()
 
 
 @dataclass(slots=True)

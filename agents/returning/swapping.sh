@@ -23,8 +23,6 @@ enter() { # given a staging
   return 1
 }
 
-is_there() { [ -e "$1" ] || [ -L "$1" ]; }
-
 flush() { # given paths: what was done in the folders of these is on the disk
   for flushed in "$@"; do (cd -- "${flushed%/*}" && sync -f .) 2>/dev/null || sync || return 1; done
 }
@@ -195,10 +193,8 @@ remove_all() { # never what was there while nothing took its place
   [ ! -e "$1/fresh" ] || [ -e "$hold/good" ] || : >"$hold/made" || return 1
   [ -e "$hold/ended" ] || [ ! -e "$hold/moved" ] || flush "$@" || return 1
   : >"$hold/ended" || return 1
-  how=--one-file-system # busybox knows none: asked of nothing, so that a mount never makes us go into it
-  rm -rf "$how" -- "$1/none" 2>/dev/null || how=-f
   for staging in "$@"; do
-    (cd -- "${staging%/*}" 2>/dev/null && rm -rf "$how" -- "${staging##*/}") || :
+    (cd -- "${staging%/*}" 2>/dev/null && remove "${staging##*/}") || :
     [ ! -e "$staging" ] || { echo "$staging cannot be removed" >&2; return 1; }
   done
   # a folder that was made for it

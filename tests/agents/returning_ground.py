@@ -137,7 +137,7 @@ class Swap:
         tool.rename(self.tools / "rm.real")
         tool.write_text(
             f"#!/bin/sh\nfor word; do :; done\n"
-            f"case $word in .{NAME}-{number})\n"
+            f"case $word in ./.{NAME}-{number})\n"
             f'  cd "$word" && /bin/rm -rf {half}; : >{self.folder}/died\n'
             "  read -r _ _ _ _ group _ </proc/self/stat; kill -9 -$group ;;\n"
             f'esac\nexec {self.real_rm} "$@"\n'

@@ -27,7 +27,7 @@ BACK = {
     "new away": '    rm -f -- "in/$name" || return 1\n',
     "old back": '  [ "$back_status" = 1 ] || rm -f',
     "before the end": '  [ -e "$hold/ended" ] || [ ! -e "$hold/moved" ]',
-    "ended": "  how=--one-file-system",
+    "ended": '  for staging in "$@"; do\n    (cd --',
 }
 
 

@@ -31,6 +31,19 @@ def service(console: Console, tmp_path: Path, request: pytest.FixtureRequest) ->
         yield service
 
 
+@pytest.mark.parametrize("service", ["yes"], indirect=True)
+def test_a_subvolume_gives_way_and_is_gone(console: Console, service: Service) -> None:
+    service.connect().set("word", "then")
+    stored, known = stored_of(console.back_up(request_for(service)), "redis", str(service.socket))
+    service.connect().set("word", "since")
+    bring_back(console, stored, known, service.daemon.name)
+    service.wait()
+    assert service.connect().get("word") == "then"
+    assert sorted(each.name for each in service.data.parent.iterdir()) == [service.data.name]
+    assert service.daemon.call("stop") == 0
+    assert_device_is_clean(console)
+
+
 @pytest.mark.parametrize("method", ["stream", "snapshot"])
 def test_a_destroyed_server_comes_back(console: Console, service: Service, method: str) -> None:
     if method == "snapshot" and "no" in service.settings:
