@@ -16,6 +16,7 @@ from agents.restoring import staging
 from agents.returning import healing
 from agents.runner import Runner
 from agents.snapshots import providers
+from agents.wal.words import STREAM
 
 _NAME = re.compile(r"^hotfleet-(?P<console>[a-z0-9]+)-(?P<run>[a-z0-9]+)$")
 
@@ -128,4 +129,8 @@ def _make(runner: Runner, maker: str, name: str, path: str, is_alive: bool) -> L
         return None
     kind = LeftoverKind.SNAPSHOTS if maker else LeftoverKind.RUN
     console = match["console"]
-    return Leftover(kind, maker, path, console, match["run"], console != runner.console_id, is_alive)
+    is_stream = console.startswith(f"{runner.console_id}{STREAM}")
+    if is_stream and is_alive:  # it works beside all other runs
+        return None
+    is_foreign = console != runner.console_id and not is_stream
+    return Leftover(kind, maker, path, console, match["run"], is_foreign, is_alive)

@@ -18,7 +18,7 @@ from agents.events import Level, Said, Tell
 from agents.facts import Instance, read_facts
 from agents.flow import OpenSession
 from agents.runner import Runner
-from agents.wal.words import SEGMENT_SIZES, StreamBroken, StreamRequest
+from agents.wal.words import SEGMENT_SIZES, STREAM, StreamBroken, StreamRequest
 
 # max_slot_wal_keep_size and wal_status came with it.
 _SINCE = 13
@@ -63,7 +63,7 @@ def open_runner(request: StreamRequest, open_session: OpenSession, tell: Tell) -
     own = hashlib.sha256(request.instance.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     with ExitStack() as stack:
         session = stack.enter_context(closing(open_session()))
-        console_id = f"{request.console_id}wal{own}"
+        console_id = f"{request.console_id}{STREAM}{own}"
         yield stack.enter_context(Runner(session, console_id=console_id, run_id=request.stream_id, tell=tell))
 
 

@@ -29,14 +29,16 @@ def coverage(bases: Sequence[Base], pieces: Iterable[Piece]) -> tuple[Window, ..
 def base_for(moment: datetime, windows: Iterable[Window], pieces: Iterable[Piece]) -> Base | None:
     """Given a moment (the server's clock) and what `coverage` returned for these pieces, return the newest
     base that ended before it, None when the moment cannot be reached."""
-    by_stretch = {chain[0].stretch: chain for chain in chains(pieces)}
+    every = chains(pieces)
     for window in windows:
-        chain = by_stretch.get(window.stretch)
-        if chain is None or not window.since <= moment <= window.until:
-            continue
-        earlier = [base for base in window.bases if _at_server(base.ended, chain) <= moment]
-        if earlier:
-            return max(earlier, key=lambda base: base.ended)
+        for chain in every:
+            last = _last_tick(chain)
+            is_its = chain[0].stretch == window.stretch and last is not None and last.at == window.until
+            if not is_its or not window.since <= moment <= window.until:
+                continue
+            earlier = [base for base in window.bases if _at_server(base.ended, chain) <= moment]
+            if earlier:
+                return max(earlier, key=lambda base: base.ended)
     return None
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from agents.errors import AgentError, ProtocolBroken
 from agents.events import Event
 
+# What the name of a stream's run on the device has behind the console's id.
+STREAM = "wal"
 _SLOT_MOST = 63
 _LSN = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})", re.ASCII)
 # Of the segments that PostgreSQL can be built or made with (initdb --wal-segsize).
