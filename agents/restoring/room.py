@@ -12,9 +12,11 @@ from agents.facts.mounts import Mount, find_mount
 from agents.restoring.legs import Leg
 from agents.restoring.requests import Mode, RestoreRequest
 from agents.restoring.staging import Tools, check_ground
+from agents.runner import Runner
 
 _MOST_FOLDERS = 100
 _MEASURE_S = 3600.0
+_LET_IT_STAY = "Let what is there stay, or restore into another folder."
 # The root of a subvolume has this inode, and nothing else has. What is missing holds none.
 _SUBVOLUMES = r"""
 for each; do
@@ -55,7 +57,7 @@ def check_room(
         if leg.items and mount.kind == "btrfs":
             _check_subvolumes(tools, leg)
         if request.mode is Mode.EXACT and mount.is_layered:
-            _check_layers(tools, leg)
+            check_layers(tools.runner, leg.places, remedy=_LET_IT_STAY)
         if request.mode is Mode.DIRECT:
             _check_parents(tools, leg)
             free += _measure(tools, leg) if free < needed_bytes and not mount.may_share else 0
@@ -79,13 +81,15 @@ def _check_subvolumes(tools: Tools, leg: Leg) -> None:
         )
 
 
-def _check_layers(tools: Tools, leg: Leg) -> None:
-    found = tools.runner.run(Command.of("sh", "-c", _FOLDERS, "sh", *leg.places), timeout_s=_MEASURE_S)
+def check_layers(runner: Runner, places: Sequence[str], *, remedy: str) -> None:
+    """Given places on a layered file system, raise RestoreTargetRefused, with that remedy, when one is a
+    folder: who dies while it is renamed leaves half of it."""
+    found = runner.run(Command.of("sh", "-c", _FOLDERS, "sh", *places), timeout_s=_MEASURE_S)
     if found.stdout:
         raise RestoreTargetRefused(
             f"{found.text.partition(chr(0))[0]} is a folder on a layered file system (overlay): it cannot be "
             "swapped in one step.",
-            remedy="Let what is there stay, or restore into another folder.",
+            remedy=remedy,
         )
 
 

@@ -13,7 +13,8 @@ from agents.commands import Command
 from agents.errors import PlanRefused, RestoreTargetRefused
 from agents.events import Said, Tell
 from agents.facts import DeviceFacts
-from agents.facts.mounts import mounts_below
+from agents.facts.mounts import find_mount, mounts_below
+from agents.restoring.room import check_layers
 from agents.runner import Runner
 
 # What a shell in a staging begins with. Whoever owns the folder may rename what lies in it: so it looks where
@@ -66,6 +67,7 @@ mkdir raw new leaving || exit 1
 for name; do : >"leaving/$name" || exit 1; done
 df -Pk . | { read -r _; read -r _ _ _ free _; printf '%sfree %s' "$made" "$free"; }
 """
+_BY_HAND = "Restore its files into a folder, and put them into place by hand."
 _EARLIER = re.compile(r"earlier (\.hotfleet-[A-Za-z0-9_.-]{1,200})", re.ASCII)
 _LEFT = (
     "The device went down in the middle of an earlier comeback: what was there before lies in {path}/old. "
@@ -75,11 +77,24 @@ _LEFT = (
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """The staging of one seat. `is_whole`: the seat is a mount point, and its entries are swapped."""
+    """The staging of one seat. `is_whole`: the seat is a mount point, and its entries are swapped.
+    `is_layered`: it lies on a layered file system."""
 
     seat: Seat
     path: str
     is_whole: bool
+    is_layered: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What leaves the folder, but for all of it when it is whole."""
+        return () if self.is_whole else (posixpath.basename(self.seat.path), *self.seat.leaves_too)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Absolute paths of what is renamed, or of the folder that holds it all."""
+        folder = posixpath.dirname(self.path)
+        return (folder,) if self.is_whole else tuple(f"{folder}/{name}" for name in self.names)
 
 
 def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[Staging, ...]:
@@ -88,7 +103,7 @@ def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[St
         if f"{path}/".startswith(f"{other}/"):
             raise PlanRefused(
                 f"{path} lies in {other}: the swap of one would carry the other away",
-                remedy="Restore its files into a folder, and put them into place by hand.",
+                remedy=_BY_HAND,
             )
     return tuple(_plan(seat, facts, run_name, number) for number, seat in enumerate(course.seats))
 
@@ -102,24 +117,25 @@ def _plan(seat: Seat, facts: DeviceFacts, run_name: str, number: int) -> Staging
     if inner:
         raise PlanRefused(
             f"{', '.join(inner)} is mounted inside of {path}: both cannot be replaced in one step",
-            remedy="Restore its files into a folder, and put them into place by hand.",
+            remedy=_BY_HAND,
         )
     is_whole = any(mount.point == path for mount in facts.mounts)
     folder = path if is_whole else posixpath.dirname(path)
-    return Staging(seat, f"{folder}/.{run_name}-{number}", is_whole)
+    is_layered = find_mount(folder, facts.mounts).is_layered
+    return Staging(seat, f"{folder}/.{run_name}-{number}", is_whole, is_layered)
 
 
 def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging], tell: Tell) -> None:
     """Make them; whoever calls this owes their removal already. A missing folder is made and told.
 
     Raise RestoreTargetRefused when one cannot be made or is too small."""
+    if layered := [place for staging in stagings if staging.is_layered for place in staging.places]:
+        check_layers(runner, layered, remedy=_BY_HAND)
     for number, staging in enumerate(stagings):
         seat = staging.seat
-        name = posixpath.basename(seat.path)
-        names = () if staging.is_whole else (name, *seat.leaves_too)
         kind = "fresh" if course.is_fresh else "whole" if staging.is_whole else "-"
         owner = seat.folder_owner or "-"
-        words = (staging.path, kind, posixpath.dirname(runner.directory), owner, *names)
+        words = (staging.path, kind, posixpath.dirname(runner.directory), owner, *staging.names)
         said = runner.run(Command.of("/bin/sh", "-c", _MAKE, "hotfleet", *words), check=False)
         if earlier := _EARLIER.fullmatch(said.text.strip()):
             raise RestoreTargetRefused(_LEFT.format(path=f"{posixpath.dirname(staging.path)}/{earlier[1]}"))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.errors import RestoreTargetRefused
 from tests.live.daemons import bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command
+from tests.live.layers import layered
 from tests.live.redis_server import Service, find_faults, request_for, writers
 
 
@@ -42,6 +44,22 @@ def test_a_subvolume_gives_way_and_is_gone(console: Console, service: Service) -
     assert sorted(each.name for each in service.data.parent.iterdir()) == [service.data.name]
     assert service.daemon.call("stop") == 0
     assert_device_is_clean(console)
+
+
+def test_a_directory_on_layers_is_not_swapped(console: Console, tmp_path: Path) -> None:
+    """Its rename is a copy: whoever dies meanwhile leaves half of it."""
+    base = console.device.make_file_system("ext4", size_mb=64)
+    with layered(base, "data") as merged:
+        shutil.chown(merged / "data", "redis", "redis")
+        with Service(merged / "data", tmp_path / "state", f"hotfleet-rd-{console.id}") as service:
+            stored, known = stored_of(console.back_up(request_for(service)), "redis", str(service.socket))
+            pid = service.daemon.pid
+            with pytest.raises(RestoreTargetRefused, match="layered"):
+                bring_back(console, stored, known, service.daemon.name)
+            assert service.daemon.pid == pid, "nothing was stopped"
+            assert [each.name for each in merged.iterdir()] == ["data"]
+            assert service.daemon.call("stop") == 0
+        assert_device_is_clean(console)
 
 
 @pytest.mark.parametrize("method", ["stream", "snapshot"])

@@ -13,6 +13,7 @@ from agents.events import Event, PhaseStarted
 from agents.restore import Conflict, Mode
 from tests.live.flows import Console, assert_device_is_clean, picture_of
 from tests.live.ground import Device, command
+from tests.live.layers import layered
 from tests.live.test_backup import fill
 
 
@@ -230,21 +231,13 @@ def test_each_bad_target_is_refused_with_its_own_sentence(console: Console, poin
 
 
 def test_a_folder_on_layers_is_not_swapped(console: Console, point: str) -> None:
-    base = console.device.make_file_system("ext4", size_mb=64)
-    for name in ("lower/target", "upper", "work", "merged"):
-        (base / name).mkdir(parents=True)
-    (base / "lower" / "target" / "file").write_text("old")
-    options = ",".join(f"{name}dir={base}/{name}" for name in ("lower", "upper", "work"))
-    command("mount", "-t", "overlay", "overlay", "-o", options, base / "merged")
-    target = base / "merged" / "target"
-    try:
+    with layered(console.device.make_file_system("ext4", size_mb=64), "target") as merged:
+        target = merged / "target"
         with pytest.raises(RestoreTargetRefused, match="layered"):
             console.restore(point, console.device.btrfs / "data", target, mode=Mode.EXACT)
         assert picture_of(target).keys() == {b"file"}
         fresh = console.restore(point, console.device.btrfs / "data", target / "fresh", mode=Mode.EXACT)
         assert fresh.is_complete, "where nothing is yet"
-    finally:
-        command("umount", base / "merged")
 
 
 def test_removing_first_is_refused_below_a_folder_of_a_user(console: Console, point: str) -> None:
