@@ -8,6 +8,7 @@ from agents.applications.comebacks import (
     Choice,
     Comeback,
     Course,
+    Extraction,
     Fetch,
     Home,
     Preparation,
@@ -18,10 +19,12 @@ from agents.applications.comebacks import (
     refuse_method,
 )
 from agents.applications.keepers import Keeper
+from agents.applications.mariadb_database import ALL_DATABASES, extract_database
 from agents.applications.mysql_session import client_words
 from agents.applications.recipes import DUMP, STREAM
 from agents.applications.stored import Stored
 from agents.commands import Command
+from agents.errors import PlanRefused
 from agents.facts import Instance
 
 _ARCHIVE = "backup.xbstream"
@@ -61,6 +64,8 @@ find "$2" /var/log/mysql -maxdepth 1 -type f \( -name '*.err' -o -name 'error.lo
 done
 """
 _IS_DUMP = "a dump holds databases, not the files of the server"
+_BY_HAND = "Restore the dump into a folder, and let the client read it: mariadb < all-databases.sql"
+_ONE_TABLE = "Bring its database back under a new name, and take the table from there."
 
 
 class MariaDbComeback(Comeback):
@@ -74,8 +79,7 @@ class MariaDbComeback(Comeback):
 
     def choices(self, stored: Stored, home: Home) -> tuple[Choice, ...]:
         if stored.way == DUMP:
-            remedy = "Restore the dump into a folder, and let the client read it: mariadb < all-databases.sql"
-            return tuple(Choice(way, False, _IS_DUMP, remedy) for way in (Way.IN_PLACE, Way.DATABASE))
+            return (_choose_database(stored, home), Choice(Way.IN_PLACE, False, _IS_DUMP, _BY_HAND))
         where = f"all of it replaces {home.data}; what is there is kept until the new answers"
         return (Choice(Way.IN_PLACE, True, where),)
 
@@ -93,6 +97,21 @@ class MariaDbComeback(Comeback):
         prepare = Preparation(0, label, _PREPARE, (name, home.owner))
         return Course(home, keeper, (Seat(home.data),), (fetch,), (prepare, settle), factor=2)
 
+    def extraction(
+        self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str
+    ) -> Extraction:
+        if stored.way != DUMP or home.instance is None or not home.is_running:
+            raise PlanRefused(
+                f"{home.label} must run to read a dump, and {stored.method} must be one",
+                remedy="Start the server, or pick a restore point of dumps.",
+            )
+        if table:
+            raise PlanRefused(
+                "one table of a dump of MariaDB does not come back by itself", remedy=_ONE_TABLE
+            )
+        dump = stored.part(ALL_DATABASES)
+        return extract_database(home.label, home.instance, dump, part, new_name, run_name)
+
     def answers(self, instance: Instance) -> bool:
         return instance.is_running and bool(instance.version)
 
@@ -103,3 +122,14 @@ class MariaDbComeback(Comeback):
 
     def log(self, home: Home, since: str) -> Command | None:
         return Command.of("/bin/sh", "-c", _LOG, "hotfleet", since, home.data)
+
+
+def _choose_database(stored: Stored, home: Home) -> Choice:
+    if not stored.databases:
+        return Choice(Way.DATABASE, False, "nobody knows which databases the dump holds", _BY_HAND)
+    if not home.is_running:
+        return Choice(
+            Way.DATABASE, False, "its server does not run, and a dump is read by a server", "Start it."
+        )
+    why = "a database of the dump comes back under a new name, beside what is there"
+    return Choice(Way.DATABASE, True, why, databases=stored.databases)

@@ -13,6 +13,7 @@ from agents.facts.wire import parse_number, split_fields
 
 _VERSION = re.compile(r"^(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _MOST_ROWS = 5000
+_DATABASE = "database "
 _MOST_PLACES = 50
 # Engines whose tables lie whole in the directories of the server, and which a backup of ours brings back.
 _OWN_ENGINES = ("InnoDB", "MyISAM", "Aria", "CSV", "ARCHIVE", "MRG_MyISAM", "MEMORY", "BLACKHOLE", "SEQUENCE")
@@ -105,7 +106,14 @@ def _details(server: _Server, programs: Mapping[str, tuple[str, str]]) -> list[D
         others = sum(count for name, count in engines.items() if name not in _TRANSACTIONAL)
         found += [Detail("tables", ", ".join(f"{count} {name}" for name, count in sorted(engines.items())))]
         found += [Detail("other_tables", str(others))]
+        found += [Detail("databases", "\n".join(_databases(server)))]
     return found
+
+
+def _databases(server: _Server) -> list[str]:
+    """Return the names of its databases. The client writes a backslash before what is no plain letter."""
+    names = (name.removeprefix(_DATABASE) for name in server.said if name.startswith(_DATABASE))
+    return sorted(name for name in names if "\\" not in name)
 
 
 def _engines(server: _Server) -> dict[str, int] | None:

@@ -39,6 +39,8 @@ set session lock_wait_timeout = 2;
 select concat('engine ', engine), count(*) from information_schema.tables
   where table_schema not in ('mysql', 'information_schema', 'performance_schema', 'sys')
   and engine is not null group by engine;
+select concat('database ', schema_name), '' from information_schema.schemata
+  where schema_name not in ('mysql', 'information_schema', 'performance_schema', 'sys') limit 500;
 """
 
 _SCRIPT = (

@@ -137,4 +137,5 @@ def extract_database(
             "or nspname = 'information_schema')",
             make_connection(temporary),
         ),
+        remedy="A role that owns something may be missing: globals.sql of the same run has all roles.",
     )

@@ -24,13 +24,15 @@ class Stored:
     """A source as one run stored it. `application` "" is a source of files, its `instance` is "" then.
 
     `method` is that of the restore point ("stream", "snapshot+btrfs"), `parts` are all of one run, `paths`
-    the places of the instance (or of the files) on the device that they came from."""
+    the places of the instance (or of the files) on the device that they came from, `databases` the names of
+    those that one dump holds together, as far as the backup saw them."""
 
     application: str
     instance: str
     method: str
     parts: tuple[StoredPart, ...]
     paths: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -53,7 +53,7 @@ def extract(
     except CommandFailed as error:
         raise ComebackFailed(
             f"{extraction.label} was refused: {error.detail[-300:] or error.message}",
-            remedy="A role that owns something may be missing: globals.sql of the same run has all roles.",
+            remedy=extraction.remedy,
             detail=error.detail,
         ) from error
     finally:

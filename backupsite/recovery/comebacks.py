@@ -20,7 +20,7 @@ from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.drills import list_set, points_of, stored_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import place_of
-from backupsite.recovery.seen import read_instance
+from backupsite.recovery.seen import read_instance, read_seen
 from backupsite.recovery.wal.replays import keep_tail, read_replay
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
@@ -46,7 +46,7 @@ class Options:
 
 def find_options(point: RestorePoint, services: Sequence[str] = ()) -> Options:
     """Given a restore point of an application and the services that a person named, return what is possible.
-    Runs one query. Raise PlanRefused when it does not come back by itself."""
+    Runs three queries. Raise PlanRefused when it does not come back by itself."""
     points = list_set(point)
     facts = read_known_facts(point.device)
     if facts is None:
@@ -58,9 +58,14 @@ def find_options(point: RestorePoint, services: Sequence[str] = ()) -> Options:
 
 
 def make_stored(points: Sequence[RestorePoint]) -> Stored:
-    """Given the restore points of one source and one backup, return them with the places where they were."""
+    """Given the restore points of one source and one backup, return them with the places where they were, or
+    with the databases that one dump holds. Runs one query."""
     stored = stored_of(points)
-    return replace(stored, paths=stored.parts[0].paths) if stored.is_files else stored
+    if stored.is_files:
+        return replace(stored, paths=stored.parts[0].paths)
+    seen = read_seen(points)
+    names = seen.detail("databases").split("\n") if seen is not None else []
+    return replace(stored, databases=tuple(name for name in names if name))
 
 
 def ask_comeback(

@@ -29,9 +29,14 @@ def read_instance(points: Collection[RestorePoint], facts: DeviceFacts | None) -
     now = facts.instance(application, name) if facts is not None else None
     if now is not None and now.is_running:
         return now
+    return read_seen(points) or now
+
+
+def read_seen(points: Collection[RestorePoint]) -> Instance | None:
+    """Return the application as the backup that made these restore points saw it. Runs one query. None when
+    it did not see it, or another version of this program wrote that."""
     kept = SeenInstance.objects.filter(point__in=points).first()
     try:
-        return wire.from_json(Instance, kept.facts) if kept is not None else now
+        return wire.from_json(Instance, kept.facts) if kept is not None else None
     except ProtocolBroken:
-        # Facts of another version of this program.
-        return now
+        return None

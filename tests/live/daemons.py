@@ -122,7 +122,9 @@ def stored_of(outcome: BackupOutcome, application: str, instance: str) -> tuple[
     parts = tuple(StoredPart(each.restic_id, each.part, each.paths, each.size_bytes) for each in points)
     known = outcome.facts.instance(application, instance)
     places = known.places if known is not None else ()
-    return Stored(application, instance, points[0].method, parts, places), known
+    names = known.detail("databases").split("\n") if known is not None else []
+    databases = tuple(name for name in names if name)
+    return Stored(application, instance, points[0].method, parts, places, databases), known
 
 
 def bring_back(

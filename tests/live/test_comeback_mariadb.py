@@ -12,7 +12,9 @@ import pytest
 
 from agents.applications import mariadb_comeback
 from agents.applications.stored import Stored, StoredPart
-from agents.errors import ComebackFailed, CommandFailed
+from agents.backup import BackupOutcome
+from agents.comeback import Way
+from agents.errors import ComebackFailed, CommandFailed, PlanRefused
 from tests.live.daemons import bring_back, kill, stored_of
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command
@@ -110,3 +112,92 @@ def test_half_a_stream_replaces_nothing(
     assert service.daemon.pid == server and left_beside(service) == ["binlog", "db"]
     service.stop()
     assert_device_is_clean(console)
+
+
+_MORE = """
+alter database app character set utf8mb4;
+create database other;
+use other;
+create table kept (n int);
+insert into kept values (1);
+create view seen as select n from kept;
+delimiter ;;
+create trigger doubled after insert on kept for each row insert into log values (new.n);;
+create procedure told() begin
+/*
+USE `app`;
+-- Current Database: `app`
+*/
+  select count(*) from kept;
+end;;
+delimiter ;
+create table log (n int);
+create database `half``'s` character set latin1 collate latin1_german1_ci comment 'theirs';
+create table `half``'s`.t (word varchar(20), at timestamp);
+set time_zone = '+05:00';
+insert into `half``'s`.t values ('grün', '2026-11-22 14:00:00');
+"""
+
+
+def bring_database(
+    console: Console, service: Service, outcome: BackupOutcome, name: str, new_name: str, table: str = ""
+) -> None:
+    stored, known = stored_of(outcome, "mariadb", str(service.data))
+    bring_back(console, stored, known, way=Way.DATABASE, part=name, new_name=new_name, table=table)
+
+
+def test_one_database_of_a_dump_comes_back_under_a_new_name(console: Console, service: Service) -> None:
+    with writers(service, engines=("InnoDB",)):
+        pass
+    rows = service.sql("select count(*) from app.InnoDB")
+    outcome = console.back_up(request_for(service, "dump"))
+    service.sql("insert into app.InnoDB values (77, 1, '')")
+    bring_database(console, service, outcome, "app", "app `2'")
+    assert service.sql("select count(*) from `app ``2'`.InnoDB") == rows
+    assert service.sql("select sum(balance) from `app ``2'`.account") == "20000"
+    assert int(service.sql("select count(*) from app.InnoDB")) == int(rows) + 1, "it was not touched"
+    # a name that is taken is left alone
+    before = service.sql("show databases")
+    with pytest.raises(ComebackFailed) as caught:
+        bring_database(console, service, outcome, "app", "mysql")
+    assert "exists" in caught.value.message
+    assert service.sql("show databases") == before
+    service.stop()
+    assert_device_is_clean(console)
+
+
+@pytest.mark.full
+def test_a_database_of_a_dump_is_that_one_whatever_the_others_hold(
+    console: Console, service: Service
+) -> None:
+    service.run(text=_MORE)
+    outcome = console.back_up(request_for(service, "dump"))
+    service.sql("drop database other")
+    stored, _ = stored_of(outcome, "mariadb", str(service.data))
+    assert stored.databases == ("app", "half`'s", "other")
+    bring_database(console, service, outcome, "app", "app `2'")
+    bring_database(console, service, outcome, "other", "other")
+    assert service.sql("use other; insert into kept values (2); select * from seen; select * from log") == (
+        "1\n2\n2"
+    )
+    assert service.sql("call other.told()") == "2"
+    bring_database(console, service, outcome, "half`'s", "whole")
+    said = service.sql("set time_zone = '+00:00'; select word, at from whole.t")
+    assert said == "grün\t2026-11-22 09:00:00"
+    assert service.sql(_CHARSETS).split("\n") == ["utf8mb4 app `2'", "latin1 whole"]
+    # what is not there is said, and nothing is left
+    before = service.sql("show databases")
+    with pytest.raises(ComebackFailed) as caught:
+        bring_database(console, service, outcome, "none", "new")
+    assert "holds no such database" in f"{caught.value.message} {caught.value.detail}"
+    with pytest.raises(PlanRefused):
+        bring_database(console, service, outcome, "app", "new", table="InnoDB")
+    assert service.sql("show databases") == before
+    service.stop()
+    assert_device_is_clean(console)
+
+
+_CHARSETS = (
+    "select concat(default_character_set_name, schema_comment, ' ', schema_name) "
+    "from information_schema.schemata where schema_name in (\"app `2'\", 'whole') order by schema_name"
+)

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from agents.backup import BackupOutcome
 from agents.events import Consistency
-from agents.facts import Instance, to_json
+from agents.facts import Detail, Instance, to_json
 from agents.storing import Point
 from backupsite.fleet.models import Device
 from backupsite.recovery.backups import keep_points
 from backupsite.recovery.comebacks import find_options, make_request
 from backupsite.recovery.models import RestorePoint, SeenInstance
 from backupsite.runs.models import Run
+from backupsite.runs.requests import request_run
 from tests.agents.facts.samples import make_facts
 from tests.backupsite.instances import make_postgresql
-from tests.backupsite.making import make_device, make_run, repository_of
+from tests.backupsite.making import make_device, repository_of
 
 pytestmark = pytest.mark.django_db
 KEY = "postgresql:15/main"
 
 
-def back_up(device: Device, *seen: Instance, parts: tuple[str, ...] = ("base.tar",)) -> RestorePoint:
+def back_up(
+    device: Device,
+    *seen: Instance,
+    key: str = KEY,
+    parts: tuple[str, ...] = ("base.tar",),
+    method: str = "stream",
+) -> RestorePoint:
     points = tuple(
-        Point(KEY, part, "", (f"/{part}",), part.ljust(64, "0"), "stream", Consistency.APPLICATION,
+        Point(key, part, "", (f"/{part}",), part.ljust(64, "0"), method, Consistency.APPLICATION,
               10, 1, 5, 0, True)
         for part in parts
     )  # fmt: skip
     outcome = BackupOutcome(points, replace(make_facts(), instances=seen))
-    keep_points(make_run(device), repository_of(device), outcome, {"postgresql"})
+    run = request_run(Run.BACKUP, device, request={}, requested_by="schedule")
+    keep_points(run, repository_of(device), outcome, {key.partition(":")[0]})
     return RestorePoint.objects.latest("made_at")
 
 
@@ -82,5 +93,21 @@ def test_the_run_that_brings_it_back_knows_it(monkeypatch: pytest.MonkeyPatch) -
     check(device)
     wish = {"way": "in-place", "services": [], "keep": False, "folder": "", "port": 0, "part": "",
             "new_name": "", "table": ""}  # fmt: skip
-    run = make_run(device, kind=Run.COMEBACK, request={"points": [str(point.pk)], **wish})
+    request = {"points": [str(point.pk)], **wish}
+    run = request_run(Run.COMEBACK, device, request=request, requested_by="ada")
     assert make_request(run).known == make_postgresql("/srv/pg")
+
+
+def test_a_dump_of_all_databases_offers_those_that_its_backup_saw(operator: Client) -> None:
+    """One of them may be gone by now: that is why somebody asks."""
+    device = make_device()
+    now = Instance("mariadb", "/srv/db", "MariaDB /srv/db", "10.11.4", ("/srv/db",), "mariadb.service", True)
+    then = replace(now, details=(Detail("databases", "blog\nshop"),))
+    point = back_up(device, then, key="mariadb:/srv/db", parts=("all-databases.sql",), method="dump")
+    check(device, now)
+    text = operator.get(reverse("point-comeback", args=[point.pk])).content.decode()
+    assert '<option value="shop">shop</option>' in text
+    answer = {"way": "database", "part": "shop", "new_name": "shop_2", "token": str(uuid.uuid4())}
+    assert operator.post(reverse("point-comeback", args=[point.pk]), answer).status_code == 302
+    request = Run.objects.get(kind=Run.COMEBACK).request
+    assert (request["part"], request["new_name"]) == ("shop", "shop_2")
