@@ -11,7 +11,7 @@ import pytest
 
 # One machine lives as long as the session there.
 _OWN_RULES = ("tests/vm/",)
-_PATIENCE_S = 10.0
+_PATIENCE_S = 60.0
 
 
 def _children_of(task: Path) -> list[int]:

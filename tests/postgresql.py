@@ -47,7 +47,7 @@ def running() -> Iterator[str]:
     finally:
         if server is not None:
             server.send_signal(signal.SIGINT)  # "fast shutdown": sessions are ended, nothing is waited for
-            server.wait(30)
+            server.wait(60)
         shutil.rmtree(home)
 
 

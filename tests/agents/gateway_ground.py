@@ -83,7 +83,7 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def _receive(self) -> None:

@@ -22,6 +22,7 @@ from agents.restic.binary import Binary, check_machine, find_binary, needs_shipp
 from agents.restic.outcomes import RepositoryLocked
 from agents.restic.repository import FolderTooLarge, PathMissing, Repository, create, open_repository
 from tests.agents.gateway_ground import PASSWORD, RECOVERY, _template, binary, repository_path
+from tests.backupsite.serve.processes import is_running, wait_until
 
 __all__ = ["_template", "binary", "repository_path"]
 
@@ -109,15 +110,12 @@ def test_a_child_dies_with_its_parent(binary: Binary, tmp_path: Path) -> None:
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{child}/cmdline").exists() and b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not is_running(child), 60, "the end of the child")
 
 
 def test_a_child_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESTIC_PASSWORD_COMMAND", "touch evil")
-    result = children.run(Command.of("env"), {"A": PASSWORD}, timeout_s=10)
+    result = children.run(Command.of("env"), {"A": PASSWORD}, timeout_s=60)
     names = {line.split("=")[0] for line in result.text.splitlines()}
     assert names == {"PATH", "HOME", "A"}
 
@@ -126,15 +124,13 @@ def test_a_child_that_hangs_or_talks_too_much_is_stopped(others: set[str]) -> No
     with pytest.raises(ResticFailed):
         children.run(Command.of("sleep", "600"), {}, timeout_s=0.2)
     with pytest.raises(AgentError):
-        children.run(Command.of("head", "-c", "2000", "/dev/zero"), {}, timeout_s=10, limit_bytes=1000)
+        children.run(Command.of("head", "-c", "2000", "/dev/zero"), {}, timeout_s=60, limit_bytes=1000)
     assert set(_children_of(os.getpid())) <= others
 
 
 def test_a_child_that_prints_without_end_is_stopped_before_the_disk_is_full(others: set[str]) -> None:
-    before = time.monotonic()
-    with pytest.raises(children.PrintedTooMuch):
-        children.run(Command.of("sh", "-c", "echo x; exec yes"), {}, timeout_s=20, limit_bytes=1000)
-    assert time.monotonic() - before < 10
+    with pytest.raises(children.PrintedTooMuch):  # another error when its time is over
+        children.run(Command.of("sh", "-c", "echo x; exec yes"), {}, timeout_s=60, limit_bytes=1000)
     assert set(_children_of(os.getpid())) <= others
 
 
@@ -277,10 +273,10 @@ def test_the_binary_is_shipped_once_and_verified(binary: Binary, tmp_path: Path)
     assert [entry.name for entry in there.parent.iterdir()] == ["restic"]
     with there.open("r+b") as file:
         file.write(b"evil")
-    assert not shipping.is_verified(device.run(shipping.verify_command(binary), timeout_s=10), binary)
+    assert not shipping.is_verified(device.run(shipping.verify_command(binary), timeout_s=60), binary)
     shipping.ship(device, binary)
     assert device.sent == 2 and there.read_bytes() == binary.path.read_bytes()
-    device.run(shipping.remove_command(binary), timeout_s=10)
+    device.run(shipping.remove_command(binary), timeout_s=60)
     assert not there.parent.exists()
 
 

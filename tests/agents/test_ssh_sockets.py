@@ -44,18 +44,18 @@ def keep_silent(connection: socket.socket) -> None:
     """Accept, and never say a word."""
 
 
-def fetch(port: int, timeout_s: float = 1.0) -> ConnectFailed:
+def fetch(port: int, timeout_s: float = 60.0) -> ConnectFailed:
     started = time.monotonic()
     with pytest.raises(ConnectFailed) as failure:
         fetch_host_keys(Target("127.0.0.1", port, "root"), timeout_s)
-    assert time.monotonic() - started < timeout_s + 1.5
+    assert time.monotonic() - started < timeout_s + 30
     assert failure.value.retryable
     return failure.value
 
 
 def test_a_silent_listener() -> None:
     with listener(keep_silent) as port:
-        assert "then said nothing" in fetch(port).message
+        assert "then said nothing" in fetch(port, 1.0).message
 
 
 def test_a_listener_that_hangs_up() -> None:
@@ -70,7 +70,7 @@ def test_a_listener_that_is_no_ssh_server() -> None:
 
 def test_a_server_that_greets_and_then_hangs() -> None:
     with listener(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")) as port:
-        assert "did not go on with the key exchange" in fetch(port).message
+        assert "did not go on with the key exchange" in fetch(port, 5.0).message
 
 
 def test_a_server_that_greets_and_then_talks_nonsense() -> None:
@@ -86,7 +86,7 @@ def test_a_refused_port() -> None:
 
 def test_a_name_that_does_not_exist() -> None:
     with pytest.raises(ConnectFailed, match="could not be found"):
-        connect_socket(Target("no-such-device.invalid", 22, "root"), time.monotonic() + 5)
+        connect_socket(Target("no-such-device.invalid", 22, "root"), time.monotonic() + 60)
 
 
 def test_the_next_address_is_tried_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_the_next_address_is_tried_after_any_failure(monkeypatch: pytest.MonkeyP
 
     with listener(lambda connection: connection.sendall(b"SSH-2.0-x\r\n")) as port:
         monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
-        device = connect_socket(Target("both.example", port, "root"), time.monotonic() + 4)
+        device = connect_socket(Target("both.example", port, "root"), time.monotonic() + 10)
     assert device.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert device.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert device.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000

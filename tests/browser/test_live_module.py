@@ -57,25 +57,25 @@ class Console:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def say(self, message: dict[str, object]) -> None:
         async def send() -> None:
             for socket in list(self.sockets):
                 await socket.send(json.dumps(message))
 
-        asyncio.run_coroutine_threadsafe(send(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(send(), self._loop).result(60)
 
     def cut(self, code: int) -> None:
         async def close() -> None:
             for socket in list(self.sockets):
                 await socket.close(code)
 
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(60)
 
     async def _serve(self) -> None:
         async with serve(self._watch, "127.0.0.1", 0, process_request=self._answer) as server:

@@ -61,7 +61,7 @@ class Member:
     def stop(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def read_pair(self) -> tuple[int, int]:

@@ -34,7 +34,7 @@ from agents.ssh import HostKey, connect
 from tests.live.ground import Device
 from tests.live.traces import find_doors, find_programs, find_traces
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 # When the restore points of the tests were made, for the names of copies.
 MOMENT = datetime(2026, 11, 22, 14, 2, tzinfo=UTC)
 VENV_BIN = Path(__file__).resolve().parents[2] / ".venv" / "bin"
@@ -173,12 +173,16 @@ class KnowsDevice(Protocol):
 
 
 def assert_device_is_clean(
-    console: KnowsDevice, *, own: Collection[int] = (), is_connected: bool = False
+    console: KnowsDevice,
+    *,
+    own: Collection[int] = (),
+    is_connected: bool = False,
+    patience_s: float = PATIENCE_S,
 ) -> None:
     """Nothing of this console is on the device: no process but those that are the device's `own`, no mount,
     snapshot, directory, cgroup, and nothing that listens. A console that was stopped or cut off
     `is_connected`: sshd keeps its connection, and with it the tunnel's port."""
-    device, quiet_by = console.device, time.monotonic() + PATIENCE_S
+    device, quiet_by = console.device, time.monotonic() + patience_s
     while left := find_programs(device, console.id, own) + ([] if is_connected else find_doors(device, own)):
         if time.monotonic() > quiet_by:
             break
@@ -198,7 +202,7 @@ def wait_until_clean(
     clean_by = time.monotonic() + timeout_s
     while True:
         try:
-            return assert_device_is_clean(console, own=own(), is_connected=is_connected)
+            return assert_device_is_clean(console, own=own(), is_connected=is_connected, patience_s=10)
         except AssertionError:
             if time.monotonic() > clean_by:
                 raise

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tests.live.machine import BASE, claim_number, command, missing_parts, mount
 __all__ = ["HOST_KEY_TYPES", "Device", "command", "device", "live_ground", "make_device", "wait_until"]
 
 HOST_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
+_NO_SUCH_USER = 6
 _FIRST_KEYS: dict[str, list[bytes]] = {}
 
 
@@ -157,7 +159,7 @@ class Device:
 
     def _greets(self) -> bool:
         try:
-            with socket.create_connection((self.address, self.port), timeout=1) as probe:
+            with socket.create_connection((self.address, self.port), timeout=5) as probe:
                 return probe.recv(4) == b"SSH-"
         except OSError:
             return False
@@ -173,7 +175,7 @@ class Device:
         """End the listener. Open connections live on, as they do on a real machine."""
         if self._sshd is not None:
             self._sshd.terminate()
-            self._sshd.wait(10)
+            self._sshd.wait(60)
             self._sshd = None
 
     def configure(self, **sshd_options: str) -> None:
@@ -205,7 +207,7 @@ class Device:
     def target(self, user: str = "root") -> Target:
         return Target(self.address, self.port, user)
 
-    def connect(self, user: str = "root", *, timeout_s: float = 15) -> SshSession:
+    def connect(self, user: str = "root", *, timeout_s: float = 60) -> SshSession:
         """Return an open session. The caller closes it."""
         return connect(
             self.target(user),
@@ -308,7 +310,7 @@ class Device:
 
         wait_until(is_empty, what=f"the end of the processes of {self.name}")
         if self._sshd is not None:
-            self._sshd.wait(10)
+            self._sshd.wait(60)
             self._sshd = None
 
     def _unmount(self) -> None:
@@ -327,7 +329,12 @@ class Device:
             user = line.split(":")[0]
             if user.startswith(self.name) and f"{self.directory}/home-" in line:
                 self._sudoers_path(user).unlink(missing_ok=True)
-                command("userdel", user)
+                # A killed process of the user's counts until somebody collects it.
+                wait_until(partial(self._is_deleted, user), what=f"the end of the user {user}")
+
+    @staticmethod
+    def _is_deleted(user: str) -> bool:
+        return command("userdel", user, check=False).returncode in (0, _NO_SUCH_USER)
 
     def _remove_files(self) -> None:
         if mounts_below(self.directory):

@@ -33,7 +33,7 @@ def command(*words: str | Path, check: bool = True) -> subprocess.CompletedProce
     """Run a program of this machine. Raise AssertionError with its words and output when it fails."""
     environment = {**os.environ, "PATH": _make_path()}
     done = subprocess.run(
-        [str(word) for word in words], env=environment, capture_output=True, text=True, timeout=60
+        [str(word) for word in words], env=environment, capture_output=True, text=True, timeout=180
     )
     if check and done.returncode != 0:
         raise AssertionError(
@@ -42,7 +42,7 @@ def command(*words: str | Path, check: bool = True) -> subprocess.CompletedProce
     return done
 
 
-def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 10, what: str = "it") -> None:
+def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 60, what: str = "it") -> None:
     """Return as soon as `is_so()`. Raise AssertionError when that takes too long."""
     deadline = time.monotonic() + timeout_s
     while not is_so():

@@ -165,7 +165,7 @@ class Server:
             yield
         finally:
             client.kill()
-            client.wait(10)
+            client.wait(60)
             for line in self.sql("select id from information_schema.processlist where db = 'app'").split():
                 self.run("-e", f"kill {line}", check=False)
 
@@ -205,7 +205,7 @@ class Writer:
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
     def _work(self) -> None:
         words = [*self._server.words(), "--unbuffered", "app"]
@@ -225,7 +225,7 @@ class Writer:
             self.longest_s = max(self.longest_s, time.monotonic() - began)
             self._stop.wait(self._pause_s)
         client.stdin.close()
-        client.wait(10)
+        client.wait(60)
 
     def _step(self, n: int) -> str:
         rows = "".join(

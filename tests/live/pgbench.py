@@ -37,7 +37,7 @@ class Load:
         """End the writers and return what they said. Raise AssertionError when one had any trouble."""
         is_alive = self._process.poll() is None
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(30)
+        self._process.wait(60)
         said = self._output.read_text()
         assert is_alive, f"the writers ended by themselves:\n{said}"
         trouble = [line for line in said.lower().splitlines() if any(word in line for word in _TROUBLE)]
@@ -60,7 +60,7 @@ def load(cluster: Cluster, *, clients: int = 4) -> Iterator[Load]:
             running.stop()
         finally:
             process.kill()
-            process.wait(30)
+            process.wait(60)
 
 
 def count_writes(cluster: Cluster) -> int:

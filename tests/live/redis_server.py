@@ -52,7 +52,7 @@ class Server:
 
     def __exit__(self, *exception: object) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         shutil.rmtree(self._private)
 
     def connect(self) -> redis.Redis:
@@ -86,7 +86,7 @@ class Writer:
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
 
     def _work(self) -> None:
         database = self._server.connect()

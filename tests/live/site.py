@@ -57,7 +57,7 @@ class LiveSite(Site):
     def _close_desk(self) -> None:
         if self._desk is not None and self._desk.stdin is not None:
             self._desk.stdin.close()
-            self._desk.wait(30)
+            self._desk.wait(60)
             self._desk = None
 
     def cut_power(self) -> None:
@@ -70,7 +70,7 @@ class LiveSite(Site):
             for process in processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, number)
-        self._process.wait(30)
+        self._process.wait(60)
         self._process = None
         wait_until(lambda: not any(map(is_running, processes)), what="the end of every process")
 
@@ -81,7 +81,7 @@ class LiveSite(Site):
             raise AssertionError("the console does not run")
         processes = list_descendants(self._process.pid)
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(60)
         self._process = None
         wait_until(lambda: not any(map(is_running, processes)), timeout_s=60, what="the end of its children")
 
@@ -99,7 +99,7 @@ class LiveSite(Site):
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """Read the database as it is now."""
         file = self.home / "hotfleet.sqlite3"
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=20)) as database:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=60)) as database:
             database.row_factory = sqlite3.Row
             return list(database.execute(query, values))
 

@@ -168,7 +168,7 @@ def test_a_table_that_somebody_holds_fails_the_dump_in_time(
         assert "LOCK TABLE" in failed.value.detail
     finally:
         holder.kill()
-        holder.wait(10)
+        holder.wait(60)
     assert console.count_restore_points() <= 1  # the roles were stored before, and no catalogue knows them
     assert_device_is_clean(console)
 

@@ -151,7 +151,8 @@ def test_when_it_does_not_start_the_old_data_is_back_and_its_server_runs(
     beside = left_beside(cluster.data)
     before = write_more(cluster)
     with pytest.raises(ComebackFailed) as caught:
-        bring_back(console, stored, None, cluster.daemon.name)
+        # All of it is waited for: who asks a service without systemd learns only that it does not run yet.
+        bring_back(console, stored, None, cluster.daemon.name, longest_start_s=20)
     assert "is put back" in caught.value.message
     assert "checkpoint record" in caught.value.detail, "what the server itself says"
     cluster.wait()
@@ -201,6 +202,13 @@ def test_a_cluster_without_a_service_is_stopped_and_started_by_its_own_program(
     (cluster.daemon.state / "pid").write_text(str(started))
 
 
+def find_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.mark.parametrize("method", ["snapshot", "copy"])
 def test_it_runs_beside_the_present_one(console: Console, cluster: Service, method: str) -> None:
     outcome = console.back_up(source(cluster, method))
@@ -208,9 +216,7 @@ def test_it_runs_beside_the_present_one(console: Console, cluster: Service, meth
     cluster.sql("alter system set archive_command = 'touch /tmp/hotfleet-was-here'")
     stored, known = stored_of(outcome, "postgresql", str(cluster.data))
     folder, server = Path("/var/lib") / f"hotfleet-beside-{console.id}", cluster.pid
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_port()
     back = bring_back(console, stored, known, way=Way.BESIDE, folder=str(folder), port=port)
     try:
         other = Other(cluster, folder / "socket", port)
@@ -241,7 +247,7 @@ def test_what_does_not_start_beside_leaves_nothing(console: Console, cluster: Se
     stored = torn(console, cluster)
     folder = Path("/var/lib") / f"hotfleet-beside-{console.id}"
     with pytest.raises(ComebackFailed):
-        bring_back(console, stored, None, way=Way.BESIDE, folder=str(folder), port=15999)
+        bring_back(console, stored, None, way=Way.BESIDE, folder=str(folder), port=find_port())
     assert not folder.exists()
     assert_whole(cluster)
 

@@ -67,7 +67,7 @@ def test_what_a_killed_test_run_left_is_removed_by_the_next(make_device: Callabl
         assert len(taken) < 8
         taken.append(make_device())
     session = taken[-1].connect()
-    assert session.run(Command.of("ls", str(taken[-1].directory)), timeout_s=10).is_success
+    assert session.run(Command.of("ls", str(taken[-1].directory)), timeout_s=60).is_success
     session.close()
     assert not (taken[-1].directory / "btrfs").exists()
 
@@ -78,7 +78,7 @@ def test_two_devices_do_not_share_a_network(make_device: Callable[..., Device]) 
     assert one.host_keys[0] != two.host_keys[0]
     one.cut()
     session = two.connect()
-    assert session.run(Command.of("echo", "on"), timeout_s=10).stdout == b"on\n"
+    assert session.run(Command.of("echo", "on"), timeout_s=60).stdout == b"on\n"
     session.close()
 
 

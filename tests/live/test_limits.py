@@ -20,6 +20,7 @@ from agents.local_process import LocalProcess
 from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
+from tests.live.hearing import read_all
 from tests.live.shells import SHELLS, ShellSession
 
 CONSOLE = f"w{os.getpid()}"
@@ -86,7 +87,7 @@ def is_alive(pid: int) -> bool:
 
 def start(runner: Runner, script: str, limits: Limits) -> tuple[SupervisedProgram, int]:
     program = runner.start(Command.of("sh", "-c", f"echo $$; {script}"), environment={}, limits=limits)
-    return program, int(program.read(timeout_s=5).split()[0])
+    return program, int(program.read(timeout_s=60).split()[0])
 
 
 def members(group: Path) -> list[int]:
@@ -121,7 +122,7 @@ def test_a_group_goes_although_everything_of_the_console_was_killed(open_runner:
     main = int(Path(runner.directory, "runner").read_text().split()[0])
     for each in (attach, main):
         os.kill(each, signal.SIGKILL)
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=15, what="the end of the run")
+    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=60, what="the end of the run")
     assert groups_of(runner.name) == []
     assert not is_alive(pid)
 
@@ -231,7 +232,7 @@ def test_a_limit_grows_with_what_the_program_needs(open_runner: Open) -> None:
     with watch_device(runner, Limits(), told.append):
         program, _ = start(runner, hungry, ONLY_MEMORY)
         assert program.wait(timeout_s=60) == 0  # 180 MiB, and nobody killed it
-        assert program.read(timeout_s=1) == b"fed\n"
+        assert read_all(program) == b"fed\n"
     assert any(isinstance(event, Said) and "needs more memory" in event.text for event in told)
 
 

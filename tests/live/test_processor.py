@@ -91,7 +91,7 @@ def groups_of(name: str) -> list[Path]:
 
 def start(runner: Runner, script: str, limits: Limits = ONLY_NICE) -> tuple[SupervisedProgram, int]:
     program = runner.start(Command.of("sh", "-c", f"echo $$; {script}"), environment={}, limits=limits)
-    return program, int(program.read(timeout_s=10).split()[0])
+    return program, int(program.read(timeout_s=60).split()[0])
 
 
 def group_of(runner: Runner, pid: int) -> Path:

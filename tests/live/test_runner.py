@@ -26,7 +26,9 @@ from agents.facts import read_facts
 from agents.leftovers import clean_leftovers, find_leftovers
 from agents.runner import Bind, Runner
 from agents.runner.bootstrap import make_bootstrap, render_program
+from tests.backupsite.serve.processes import is_running
 from tests.live.ground import wait_until
+from tests.live.hearing import read_all
 from tests.live.shells import ShellSession
 
 CONSOLE = f"u{os.getpid()}"
@@ -179,7 +181,7 @@ def test_a_freeze_ends_by_itself_although_the_console_lives(open_runner: Open, t
     runner = open_runner()
     thawed = tmp_path / "thawed"
     runner.owe("thaw", Command.of("touch", str(thawed)), within_s=1)
-    wait_until(thawed.exists, timeout_s=4, what="the thaw")
+    wait_until(thawed.exists, timeout_s=60, what="the thaw")
     with pytest.raises(FreezeTooLong):
         runner.settle("thaw")
 
@@ -194,8 +196,8 @@ def test_a_long_program_sees_the_bind_and_nobody_else_does(open_runner: Open, tm
     program = runner.start(
         Command.of("sh", "-c", script, "x", str(live)), environment={}, binds=[Bind(str(frozen), str(live))]
     )
-    assert program.wait(timeout_s=5) == 7
-    assert program.read(timeout_s=1) == b"oldno\n"
+    assert program.wait(timeout_s=60) == 7
+    assert read_all(program) == b"oldno\n"
     assert b"problem" in program.stderr_tail
     assert (live / "file").read_text() == "new"
     assert str(live) not in Path("/proc/self/mountinfo").read_text()
@@ -214,8 +216,8 @@ def test_a_source_of_everything_gets_a_root_of_its_own(open_runner: Open, tmp_pa
         environment={},
         binds=[Bind(str(frozen), str(live)), Bind("/", "/")],
     )
-    assert program.wait(timeout_s=5) == 0
-    assert program.read(timeout_s=1) == b"oldtr0ub4dor1\nno\n"
+    assert program.wait(timeout_s=60) == 0
+    assert read_all(program) == b"oldtr0ub4dor1\nno\n"
 
 
 def test_scratch_stays_writable_under_a_bind(open_runner: Open, tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ def test_scratch_stays_writable_under_a_bind(open_runner: Open, tmp_path: Path) 
         binds=[Bind(str(tmp_path), str(tmp_path))],
         scratch=[str(tmp_path / "cache")],
     )
-    assert program.wait(timeout_s=5) == 1
+    assert program.wait(timeout_s=60) == 1
     assert [path.name for path in tmp_path.rglob("*")] == ["cache", "yes"]
 
 
@@ -252,9 +254,9 @@ def test_a_namespace_that_stays_shared_is_refused(open_runner: Open, tmp_path: P
 def test_closing_the_channel_ends_a_program(open_runner: Open) -> None:
     runner = open_runner()
     program = runner.start(Command.of("sh", "-c", "echo $$; exec sleep 60"), environment={})
-    pid = int(program.read(timeout_s=2))
+    pid = int(program.read(timeout_s=60))
     program.close()
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout_s=4, what="the end of the program")
+    wait_until(lambda: not is_running(pid), timeout_s=40, what="the end of the program")
 
 
 def test_two_runs_of_a_console_do_not_meet(open_runner: Open) -> None:
@@ -287,8 +289,8 @@ def test_leftovers_of_the_dead_go_and_foreign_ones_stay(open_runner: Open, tmp_p
 def test_a_changed_program_is_not_evaluated(live_ground: None, shell: str) -> None:
     process = ShellSession(shell).start(make_bootstrap(is_elevated=False))
     process.write(render_program().replace(b"reap", b"rexp"))
-    assert process.read(timeout_s=5) == b"refused program checksum\n"
-    assert process.wait(timeout_s=5) == 126
+    assert read_all(process) == b"refused program checksum\n"
+    assert process.wait(timeout_s=60) == 126
 
 
 def test_a_closed_run_answers_nothing(open_runner: Open) -> None:
@@ -311,7 +313,7 @@ def test_threads_may_share_a_runner(open_runner: Open) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert sorted(said) == [b"%d\n" % number for number in range(8)]
 
 

@@ -12,7 +12,9 @@ import pytest
 from agents.commands import Command, Secret
 from agents.errors import AgentError, ConnectionLost, DeviceHealed
 from agents.runner import Bind, Runner
+from tests.backupsite.serve.processes import is_running
 from tests.live.ground import Device, wait_until
+from tests.live.hearing import read_all
 
 CONSOLE = f"s{os.getpid()}"
 
@@ -37,8 +39,8 @@ def test_a_run_works_as_root_and_through_sudo(make_device: Callable[..., Device]
         environment={"PASSWORD_FILE": password},
         binds=[Bind("/etc", "/etc")],
     )
-    assert program.wait(timeout_s=5) == 3
-    assert program.read(timeout_s=1) == b"tr0ub4dor"
+    assert program.wait(timeout_s=60) == 3
+    assert read_all(program) == b"tr0ub4dor"
     runner.close()
     assert not Path(runner.directory).exists()
 
@@ -49,9 +51,9 @@ def test_closing_the_way_ends_a_program(make_device: Callable[..., Device], is_r
     user = "root" if is_root else device.make_user(may_sudo=True)
     runner = open_runner(device, user)
     program = runner.start(Command.of("sh", "-c", "echo $$; exec sleep 60"), environment={})
-    pid = int(program.read(timeout_s=5))
+    pid = int(program.read(timeout_s=60))
     program.close()
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout_s=5, what="the end of the program")
+    wait_until(lambda: not is_running(pid), timeout_s=40, what="the end of the program")
     runner.close()
 
 
@@ -60,13 +62,13 @@ def test_a_cut_network_heals_the_device_and_is_told(device: Device, tmp_path: Pa
     thawed = tmp_path / "thawed"
     runner.owe("thaw", Command.of("touch", str(thawed)))
     program = runner.start(Command.of("sh", "-c", "echo $$; exec sleep 60"), environment={})
-    pid = int(program.read(timeout_s=5))
+    pid = int(program.read(timeout_s=60))
     device.cut()
-    wait_until(thawed.exists, timeout_s=8, what="the thaw")
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=5, what="the end of the run")
-    assert not Path(f"/proc/{pid}").exists()
+    wait_until(thawed.exists, timeout_s=60, what="the thaw")
+    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=60, what="the end of the run")
+    assert not is_running(pid)
     device.heal()
     with pytest.raises((ConnectionLost, DeviceHealed)):
-        runner.run(Command.of("true"), timeout_s=20)
+        runner.run(Command.of("true"), timeout_s=60)
     with pytest.raises(AgentError):
         runner.close()

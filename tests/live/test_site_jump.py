@@ -83,7 +83,7 @@ def test_each_machine_is_approved_once_and_then_the_device_is_reached(
     scan(device)
     assert len(approve(device)) == 3
     session = open_session(device)
-    assert session.run(Command.of("id", "-u"), timeout_s=10).text == "0\n"
+    assert session.run(Command.of("id", "-u"), timeout_s=60).text == "0\n"
     session.close()
 
 

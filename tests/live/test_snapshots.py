@@ -21,6 +21,7 @@ from agents.plan import SourceRequest, make_plan
 from agents.runner import Runner
 from agents.snapshots import Taken, providers
 from tests.live.ground import Device, command
+from tests.live.hearing import read_all
 
 CONSOLE = f"b{os.getpid()}"
 
@@ -66,8 +67,8 @@ def read(runner: Runner, shots: list[Taken], script: str, *words: Path) -> str:
         environment={},
         binds=[bind for shot in shots for bind in shot.binds],
     )
-    program.wait(timeout_s=10)
-    return program.read(timeout_s=1).decode()
+    program.wait(timeout_s=60)
+    return read_all(program).decode()
 
 
 def facts_of(runner: Runner) -> DeviceFacts:

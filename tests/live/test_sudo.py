@@ -15,6 +15,7 @@ from agents.errors import PrivilegeMissing
 from agents.runner import Bind, Runner
 from agents.ssh import sudoers_line
 from tests.live.ground import Device, command
+from tests.live.hearing import read_all
 
 WORKS = [
     "use_pty",
@@ -57,8 +58,8 @@ def test_a_run_works_whatever_sudo_does_by_default(device: Device, option: str) 
             environment={},
             binds=[Bind("/etc", "/etc")],
         )
-        assert program.wait(timeout_s=10) == 0
-        assert program.read(timeout_s=5) == b"0\nkept\n"
+        assert program.wait(timeout_s=60) == 0
+        assert read_all(program) == b"0\nkept\n"
         payload = os.urandom(4_000_000)  # every byte, as restic is sent
         sent = session.run(
             Command.of("sudo", "-n", "/bin/sh", "-c", "exec /usr/bin/sha256sum", stdin=payload), timeout_s=30

@@ -143,7 +143,7 @@ def kernel(runner: Runner, tmp_path: Path) -> Iterator[Kernel]:
 def start(runner: Runner, script: str, path: Path, limits: Limits = EAGER) -> tuple[SupervisedProgram, int]:
     words = Command.of("sh", "-c", f"echo $$; {script}", str(path))
     program = runner.start(words, environment={}, limits=limits)
-    return program, int(program.read(timeout_s=5).split()[0])
+    return program, int(program.read(timeout_s=60).split()[0])
 
 
 def state(pid: int) -> str:

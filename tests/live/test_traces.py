@@ -96,11 +96,10 @@ def console(device: Device, tmp_path: Path) -> Console:
 
 
 @pytest.mark.parametrize("what", LEFTOVERS)
-def test_what_is_left_is_seen(console: Console, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr("tests.live.flows.PATIENCE_S", 0.5)
+def test_what_is_left_is_seen(console: Console, what: str) -> None:
     assert_device_is_clean(console)
     with LEFTOVERS[what](console), pytest.raises(AssertionError, match="not clean"):
-        assert_device_is_clean(console)
+        assert_device_is_clean(console, patience_s=0.5)
     assert_device_is_clean(console)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,15 +93,13 @@ def test_a_slow_attendant_delays_nobody_else(session: SshSession) -> None:
     free = threading.Event()
 
     def wait(stream: Stream) -> None:
-        free.wait(20)
+        free.wait(300)  # longer than anybody waits here for an answer
 
     with session.open_door(wait) as slow, session.open_door(echo) as quick:
         process = session.start(
             Command.of(sys.executable, str(CLIENT), port_of(slow.repository_url), "2", "10")
         )
-        started = time.monotonic()
         assert talk(session, quick.repository_url) == ["same"]
-        assert time.monotonic() - started < 5
         free.set()
         process.close()
 
@@ -113,7 +110,7 @@ def test_forbidden_forwarding_is_said_with_the_remedy(make_device: Callable[...,
     with pytest.raises(ForwardingRefused) as refusal, session.open_door(echo):
         pass
     assert "AllowTcpForwarding" in refusal.value.remedy
-    assert session.run(Command.of("echo", "on"), timeout_s=10).stdout == b"on\n"
+    assert session.run(Command.of("echo", "on"), timeout_s=60).stdout == b"on\n"
     session.close()
 
 
@@ -133,7 +130,7 @@ def test_closing_the_door_ends_its_connections(session: SshSession) -> None:
         )
         wait_until(lambda: sum(thread.name == "door" for thread in threading.enumerate()) == 3)
     assert not [thread for thread in threading.enumerate() if thread.name == "door"]
-    assert process.read(timeout_s=10).split() == [b"differs"] * 3
+    assert process.read(timeout_s=60).split() == [b"differs"] * 3
     process.close()
 
 

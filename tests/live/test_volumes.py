@@ -14,6 +14,7 @@ from agents.commands import Command
 from agents.errors import PlatformRefused
 from agents.runner import Runner
 from tests.live.ground import command, wait_until
+from tests.live.hearing import read_all
 from tests.live.shells import ShellSession
 
 CONSOLE = f"v{os.getpid()}"
@@ -80,8 +81,8 @@ def test_two_folders_of_a_volume_are_seen_at_their_true_paths(
     binds = [Bind("/a b", str(first), volume), Bind("/c/deep", str(second / "deep"), volume)]
     words = Command.of("sh", "-c", script, "x", str(first), str(second / "deep"))
     program = runner.start(words, environment={}, binds=binds)
-    assert program.wait(timeout_s=10) == 0
-    assert program.read(timeout_s=1) == b"old a bold cno\n"
+    assert program.wait(timeout_s=60) == 0
+    assert read_all(program) == b"old a bold cno\n"
     assert not is_mounted(volume.path)
 
 
@@ -90,14 +91,14 @@ def test_a_whole_volume_is_seen_at_its_mount(runner: Runner, volume: Volume, tmp
     top = tmp_path / "place"
     words = Command.of("cat", str(top / "c" / "deep" / "file"))
     program = runner.start(words, environment={}, binds=[Bind("/", str(top), volume)])
-    assert program.wait(timeout_s=10) == 0
-    assert program.read(timeout_s=1) == b"old c"
+    assert program.wait(timeout_s=60) == 0
+    assert read_all(program) == b"old c"
 
 
 def test_a_killed_program_leaves_no_mount(runner: Runner, volume: Volume, tmp_path: Path) -> None:
     binds = [Bind("/c", str(tmp_path / "place" / "c"), volume)]
     program = runner.start(Command.of("sh", "-c", "echo $$; exec sleep 60"), environment={}, binds=binds)
-    pid = int(program.read(timeout_s=5))
+    pid = int(program.read(timeout_s=60))
     assert is_mounted(volume.path)
     assert volume.path not in Path("/proc/self/mountinfo").read_text()
     os.kill(pid, 9)

@@ -1,8 +1,9 @@
 """Runs on a device: opens connections to a port, or a unix socket, and compares what comes back.
 
-    tunnel_client.py <port or path> <connections> <bytes each>
+    tunnel_client.py <port or path> <connections> <bytes each> [<folder>]
 
-Prints one line per connection: "same", "differs", or the name of the error.
+Prints one line per connection: "same", "differs", or the name of the error. Each that has ended leaves a file
+in the folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+from pathlib import Path
 
 
 def talk(place: str, size: int) -> str:
@@ -31,11 +33,13 @@ def talk(place: str, size: int) -> str:
     return "same" if received == sent else "differs"
 
 
-def main(place: str, connections: int, size: int) -> None:
+def main(place: str, connections: int, size: int, *folder: str) -> None:
     results = [""] * connections
 
     def work(number: int) -> None:
         results[number] = talk(place, size)
+        for each in folder:
+            Path(each, str(number)).touch()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(connections)]
     for thread in threads:
@@ -46,4 +50,4 @@ def main(place: str, connections: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -75,7 +75,7 @@ class Worker:
     def wait_for(self, line: str) -> None:
         wait_until(lambda: line in self.lines or self.is_over, timeout_s=60, what=line)
         if self.is_over:
-            self._reader.join(10)
+            self._reader.join(60)
         assert line in self.lines, self.lines
 
     def wait_until_stored(self, size: int) -> None:

@@ -15,6 +15,7 @@ from agents.events import Event, Said
 from agents.runner import Runner
 from agents.watching import watch_device
 from tests.live.ground import wait_until
+from tests.live.hearing import read_all
 from tests.vm.machine import Vm
 from tests.vm.traces import wait_until_clean
 
@@ -109,7 +110,7 @@ def test_words_that_are_no_text_reach_a_program_in_a_scope(vm: Vm, runner: Runne
     scope_of(vm, runner)
     said = b""
     while said.count(b"|") < len(words):
-        said += program.read(timeout_s=20)
+        said += program.read(timeout_s=60)
     assert said == b"\xff|two\nlines|%n|$HOME||"
     runner.stop(program)
 
@@ -167,5 +168,5 @@ def test_the_limit_grows_with_what_the_program_needs(vm: Vm, runner: Runner, tol
             lambda: int(read_group(vm, scope, "memory.high")) > 64 * MIB, timeout_s=60, what="a higher limit"
         )
         assert program.wait(timeout_s=120) == 0  # 120 MiB, and nobody killed it
-        assert program.read(timeout_s=1) == b"fed\n"
+        assert read_all(program) == b"fed\n"
     assert any(isinstance(event, Said) and "needs more memory" in event.text for event in told)

@@ -44,7 +44,7 @@ class Valkey:
         words += ["--port", "0", "--unixsocket", str(self.socket), "--save", ""]
         words += ["--dir", str(self.directory), "--unixsocketperm", "700"]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        wait_until(self.answers, 10, "Valkey does not answer")
+        wait_until(self.answers, 60, "Valkey does not answer")
 
     def answers(self) -> bool:
         try:
@@ -97,7 +97,7 @@ class Ground:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         if done.returncode != 0:
             raise AssertionError(f"{words}: {done.stdout}\n{done.stderr}")
@@ -153,7 +153,7 @@ class Ground:
             )
         )
 
-    def wait_for(self, number: int, *states: str, seconds: float = 20) -> dict[str, Any]:
+    def wait_for(self, number: int, *states: str, seconds: float = 60) -> dict[str, Any]:
         """Wait until a run is in one of these states and return its row."""
 
         def found() -> dict[str, Any] | None:
@@ -183,4 +183,4 @@ def wait_until(check: Callable[[], Any], seconds: float, message: str) -> Any:
 
 def end_process(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     process.send_signal(number)
-    process.wait(30)
+    process.wait(60)

@@ -55,7 +55,7 @@ async def open_socket(valkey: Valkey) -> AsyncIterator[Open]:
         query = "&".join(f"topic={topic}" for topic in topics)
         headers = [(b"cookie", f"{settings.SESSION_COOKIE_NAME}={cookie}".encode())]
         socket = WebsocketCommunicator(LiveConsumer.as_asgi(), f"/ws/live/?{query}", headers=headers)
-        accepted, _ = await socket.connect(timeout=5)
+        accepted, _ = await socket.connect(timeout=60)
         assert accepted
         opened.append(socket)
         return socket

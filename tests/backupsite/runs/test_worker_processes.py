@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import uuid
 import zlib
 from typing import Any
@@ -48,12 +47,15 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def wait_for_loss(ground: Ground, number: int) -> dict[str, Any]:
+    """Tick until a run whose work horse died is lost: its worker tells the death, and then ends the lease."""
+
+    def found() -> dict[str, Any] | None:
+        ground.tick()
+        row = ground.look(number)
+        return row if row["state"] == "lost" else None
+
+    return dict(wait_until(found, 60, f"run {number} is not lost: {ground.log()}"))
 
 
 @pytest.mark.postgresql
@@ -62,17 +64,15 @@ def test_a_run_goes_through_a_real_worker_and_leaves_nothing_in_redis(ground: Gr
     row = ground.wait_for(ground.request("backup", {}), "succeeded")
     assert row["lines"] == [f"process {pid_of(row)}"]
     assert row["started_at"] and row["ended_at"] and row["lease_until"] is None
-    wait_until(lambda: not ground.valkey.client().keys("rq:job:*"), 5, "the job stays in Redis")
+    wait_until(lambda: not ground.valkey.client().keys("rq:job:*"), 60, "the job stays in Redis")
 
 
 @pytest.mark.postgresql
 def test_a_killed_work_horse_is_lost_at_once_and_its_backup_is_tried_once_more(ground: Ground) -> None:
     ground.start_worker()
     number = ground.request("backup", {"do": "die", "once": True})
-    wait_until(lambda: "A work horse died" in ground.log(), 20, "nobody saw it die")
-    ground.tick()
-    row = ground.look(number)
-    assert (row["state"], row["error_code"]) == ("lost", "worker-lost")
+    row = wait_for_loss(ground, number)
+    assert row["error_code"] == "worker-lost"
     (retry,) = row["retries"]
     ground.python(LET_RETRIES_START)
     ground.tick()
@@ -83,14 +83,11 @@ def test_a_run_that_kills_its_worker_twice_is_not_tried_for_ever(ground: Ground)
     ground.start_worker()
     first = ground.request("backup", {"do": "die"})
     ground.wait_for(first, "running", "lost")
-    wait_until(lambda: "A work horse died" in ground.log(), 20, "nobody saw it die")
-    ground.tick()
-    (second,) = ground.look(first)["retries"]
+    (second,) = wait_for_loss(ground, first)["retries"]
     ground.python(LET_RETRIES_START)
     ground.tick()
-    wait_until(lambda: ground.log().count("A work horse died") == 2, 20, "the retry did not die")
-    ground.tick()
-    assert (ground.look(second)["state"], ground.look(second)["retries"]) == ("lost", [])
+    assert wait_for_loss(ground, second)["retries"] == []
+    assert ground.log().count("A work horse died") == 2
 
 
 def test_a_killed_worker_takes_its_work_horse_with_it_after_the_undo(ground: Ground) -> None:
@@ -102,7 +99,7 @@ def test_a_killed_worker_takes_its_work_horse_with_it_after_the_undo(ground: Gro
     row = ground.wait_for(number, "lost")
     assert (row["error_code"], len(row["retries"])) == ("worker-stopped", 1)
     assert trace.read_text() == "undone"
-    wait_until(lambda: not is_alive(horse), 10, "the work horse lives on as an orphan")
+    wait_until(lambda: not is_running(horse), 60, "the work horse lives on as an orphan")
 
 
 def test_a_killed_pool_ends_its_workers_and_their_horses(ground: Ground) -> None:
@@ -112,7 +109,7 @@ def test_a_killed_pool_ends_its_workers_and_their_horses(ground: Ground) -> None
     worker = parent_of(horse)
     end_process(pool, signal.SIGKILL)
     assert ground.wait_for(number, "lost")["error_code"] == "worker-stopped"
-    wait_until(lambda: not is_alive(horse) and not is_alive(worker), 10, "something lives on")
+    wait_until(lambda: not is_running(horse) and not is_running(worker), 60, "something lives on")
 
 
 def test_sigterm_undoes_the_run_before_the_pool_ends(ground: Ground) -> None:
@@ -120,10 +117,9 @@ def test_sigterm_undoes_the_run_before_the_pool_ends(ground: Ground) -> None:
     trace = ground.home / "trace"
     number = ground.request("backup", {"do": "wait", "file": str(trace)})
     ground.wait_for(number, "running")
-    started = time.monotonic()
     end_process(pool, signal.SIGTERM)
     assert pool.returncode == 0
-    assert time.monotonic() - started < 10
+    # Not killed after its grace: its run would be lost with its worker.
     row = ground.look(number)
     assert (row["state"], row["error_code"], trace.read_text()) == ("lost", "worker-stopped", "undone")
 
@@ -132,11 +128,10 @@ def test_a_work_horse_that_does_not_end_is_killed_with_what_it_started(ground: G
     pool = ground.start_worker(before="from backupsite.runs import worker; worker.GRACE_S = 2.0")
     number = ground.request("backup", {"do": "ignore-term"})
     horse = pid_of(ground.wait_for(number, "running"))
-    child = int(wait_until(lambda: children_of(horse), 10, "it started nothing")[0])
+    child = int(wait_until(lambda: children_of(horse), 60, "it started nothing")[0])
     end_process(pool, signal.SIGTERM)
-    wait_until(lambda: not is_alive(horse) and not is_running(child), 10, "something lives on")
-    ground.tick()
-    assert ground.look(number)["error_code"] == "worker-lost"
+    wait_until(lambda: not is_running(horse) and not is_running(child), 60, "something lives on")
+    assert wait_for_loss(ground, number)["error_code"] == "worker-lost"
 
 
 def test_a_run_whose_worker_froze_is_lost_and_the_worker_that_wakes_up_writes_nothing(ground: Ground) -> None:
@@ -155,7 +150,7 @@ def test_a_run_whose_worker_froze_is_lost_and_the_worker_that_wakes_up_writes_no
     lost = ground.look(number)
     assert lost["state"] == "lost"
     os.kill(holder.pid, signal.SIGCONT)
-    holder.wait(30)
+    holder.wait(60)
     after = ground.look(number)
     assert (after["state"], after["sequence"], after["ended_at"]) == (
         "lost",
@@ -211,7 +206,7 @@ def test_a_run_ends_well_though_redis_is_gone_and_the_next_one_starts_when_it_is
     ground.wait_for(first, "cancelled")
     ground.valkey.start()
     ground.tick()
-    ground.wait_for(second, "succeeded", seconds=40)
+    ground.wait_for(second, "succeeded")
 
 
 def forge(ground: Ground, fields: dict[str, Any], job_id: str | bytes | None = None) -> None:
@@ -244,7 +239,7 @@ def test_forged_jobs_are_refused_and_the_worker_lives(ground: Ground) -> None:
     forge(ground, {"data": call}, job_id="spaces are no id")
     forge(ground, {"data": call}, job_id=os.urandom(24))
     forge(ground, {}, job_id="no-such-job")
-    ground.wait_for(ground.request("backup", {}, device="two"), "succeeded", seconds=40)
+    ground.wait_for(ground.request("backup", {}, device="two"), "succeeded")
     assert children_of(pool.pid) == workers, "the worker died of a forged job"
     assert not trace.exists()
     assert pool.poll() is None
