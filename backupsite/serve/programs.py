@@ -19,13 +19,20 @@ VALKEY, WORKERS, WEB, TICK = 1, 2, 3, 4
 
 # A worker that ends a run undoes on the device, over SSH, what the run did there.
 _UNDO_WITHIN_S = 60.0
+# A log that is not followed any more leaves its session on the device in order.
+_LEAVE_WITHIN_S = 20.0
 
 
 def preload() -> None:
     """Import what the children need, so that they share its memory instead of each loading its own."""
     for module in ("uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvicorn.loops.auto"):
         importlib.import_module(module)
-    for module in ("backupsite.urls", "backupsite.runs.worker", "backupsite.asgi"):
+    for module in (
+        "backupsite.urls",
+        "backupsite.runs.worker",
+        "backupsite.recovery.wal.keeper",
+        "backupsite.asgi",
+    ):
         importlib.import_module(module)
     gc.collect()
     # A collection in a child would otherwise write to each shared page.
@@ -52,6 +59,11 @@ def workers(queue: str) -> Program:
         stage=WORKERS,
         stop_after_s=_UNDO_WITHIN_S + 5,
     )
+
+
+def streams() -> Program:
+    """Return the process that follows the logs of databases."""
+    return Program("streams", _command("streams"), stage=WORKERS, stop_after_s=_LEAVE_WITHIN_S + 5)
 
 
 def web_server(reserved: socket.socket) -> Program:

@@ -17,7 +17,7 @@ from backupsite.serve.valkey import NoValkeyError
 
 
 class Command(BaseCommand):
-    help = "Starts the console: Valkey, migrations, web, workers, tick. Ctrl-C stops all in order."
+    help = "Starts the console: Valkey, migrations, web, workers, streams, tick. Ctrl-C stops all in order."
     # The checks need the keys that the first start makes; `prepare` runs them after that.
     requires_system_checks: list[str] = []
 
@@ -52,6 +52,7 @@ class Command(BaseCommand):
         programs.preload()
         for queue in settings.HOTFLEET_WORKERS:
             supervisor.start(programs.workers(queue))
+        supervisor.start(programs.streams())
         supervisor.start(programs.web_server(reserved))
         supervisor.start(programs.tick())
         self._tell(f"\nReady. Open {first_page}\n\nCtrl-C stops everything.")
