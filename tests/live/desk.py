@@ -27,6 +27,7 @@ from agents.browse import Archive  # noqa: E402
 from agents.restore import Conflict, Mode  # noqa: E402
 from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
 from backupsite import vault  # noqa: E402
+from backupsite.accounts.models import User  # noqa: E402
 from backupsite.fleet import devices  # noqa: E402
 from backupsite.fleet.models import Device, HostKey  # noqa: E402
 from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
@@ -35,6 +36,7 @@ from backupsite.recovery import drill_due  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.comebacks import ask_comeback  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
+from backupsite.recovery.drill_machines import usual_machine  # noqa: E402
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule  # noqa: E402
 from backupsite.recovery.drills import ask_drill  # noqa: E402
 from backupsite.recovery.index import catching_up, files  # noqa: E402
@@ -65,6 +67,11 @@ def set_up() -> dict[str, str]:
         "private_key": private_key.reveal(),
         "public_line": key.public_line,
     }
+
+
+def add_person(name: str, password: str) -> None:
+    """Add an administrator, who signs in with a browser."""
+    User.objects.create_user(name, password, is_superuser=True)
 
 
 def add_device(name: str, address: str, port: int, user: str, storage: str) -> dict[str, Any]:
@@ -120,14 +127,30 @@ def ask(kind: str, device: str) -> int:
 
 def ask_to_drill(point: str) -> int:
     """Ask for a drill as the button of a restore point does. Return its run's number."""
-    return ask_drill(RestorePoint.objects.get(pk=point), requested_by=ME.name).number
+    found = RestorePoint.objects.get(pk=point)
+    return ask_drill(found, usual_machine(found), requested_by=ME.name).number
 
 
-def ask_in_drills(device: str, text: str, value: str) -> None:
+def ask_in_drills(device: str, text: str, value: str, database: str = "") -> None:
     """Have the drills of a device's only source ask for more than a value."""
     policy = Policy.objects.get(assignments__device__slug=device)
     source = policy.sources.get()
-    DrillQuestion.objects.create(policy=policy, source=source.key, text=text, comparison=">", value=value)
+    DrillQuestion.objects.create(
+        policy=policy, source=source.key, text=text, comparison=">", value=value, database=database
+    )
+
+
+def drill_on(device: str, machine: str) -> None:
+    """Have the restore points of a device drilled on another one, as the page of its policy's rule does."""
+    policy = Policy.objects.get(assignments__device__slug=device)
+    DrillRule.objects.create(policy=policy, machine=Device.objects.get(slug=machine))
+
+
+def sample_every_point(device: str) -> None:
+    """Have each restore point of a device sampled, as the page of its policy's rule and the tick do."""
+    policy = Policy.objects.get(assignments__device__slug=device)
+    DrillRule.objects.create(policy=policy, is_sampled=True)
+    drill_due.plan(timezone.now())
 
 
 def drill_every_point(device: str) -> None:
@@ -233,6 +256,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
         set_up,
+        add_person,
         add_device,
         note_keys,
         approve_keys,
@@ -243,6 +267,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         ask_to_drill,
         ask_in_drills,
         drill_every_point,
+        drill_on,
+        sample_every_point,
         ask_folder,
         read_folder,
         list_paths,

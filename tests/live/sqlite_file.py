@@ -14,7 +14,7 @@ from pathlib import Path
 from agents.plan import SourceRequest
 from tests.live.ground import Device, command, wait_until
 
-_OWNER = 65534  # nobody: what is done for the file's owner is not done as root
+OWNER = 65534  # nobody: what is done for the file's owner is not done as root
 _ACCOUNTS = 2000
 
 
@@ -32,12 +32,19 @@ def make_database(device: Device, journal: str) -> Path:
         database.executemany("insert into account values (?, ?, ?)", rows)
         database.execute("commit")
     (folder / "other").write_text("not asked for")
-    command("chown", "-R", f"{_OWNER}:{_OWNER}", folder)
+    command("chown", "-R", f"{OWNER}:{OWNER}", folder)
     return path
 
 
 def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=20, check_same_thread=False)
+
+
+def write_as_owner(path: Path, statement: str) -> None:
+    """Raise AssertionError when whoever owns the database cannot do this."""
+    words = ("setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups", "--")
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute(sys.argv[2])"
+    command(*words, "/usr/bin/python3", "-c", program, path, statement)
 
 
 class Writer:

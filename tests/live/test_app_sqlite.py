@@ -17,7 +17,7 @@ from agents.plan import SourceRequest
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.sqlite_file import (
-    _OWNER,
+    OWNER,
     Writer,
     connect,
     find_faults,
@@ -63,7 +63,7 @@ def test_each_backup_under_writers_restores_to_a_file_that_fits(
             with restored(console, outcome) as copy:
                 assert find_faults(copy, least) == []
     assert_device_is_clean(console)
-    assert {file.stat().st_uid for file in path.parent.iterdir()} <= {_OWNER, 0}
+    assert {file.stat().st_uid for file in path.parent.iterdir()} <= {OWNER, 0}
     longest_ms = max(each.longest_s for each in busy) * 1000
     print(f"\nSQLite {journal}, {method}: the longest transaction of a writer {longest_ms:.0f} ms")
 
