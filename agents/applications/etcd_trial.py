@@ -25,6 +25,7 @@ class EtcdTrial(TrialMaker):
     """A question is what follows `etcdctl`: "get key --print-value-only"."""
 
     name = "etcd"
+    example = "get /registry/key --print-value-only"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         asked = answers(questions, ["answer"] * len(questions))

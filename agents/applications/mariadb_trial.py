@@ -15,6 +15,7 @@ from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
     ROOM,
+    UNSEEN,
     Question,
     Step,
     Trial,
@@ -30,13 +31,16 @@ from agents.commands import quote
 
 class MariaDbTrial(TrialMaker):
     name = "mariadb"
+    example = "select count(*) from orders"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         asked = answers(questions, [f"answer {quote(each.database)}" for each in questions])
         steps, room = _steps(stored)
         check = Step("CHECK TABLE", call("check_tables"), timeout_s=DAY_S)
-        notes = ("tables of engines that a plug-in brings cannot be opened in a drill",)
-        return Trial((*steps, check, *asked.steps), (shell_file(__file__), *asked.files), room, notes)
+        notes = ["tables of engines that a plug-in brings cannot be opened in a drill"]
+        if stored.way == DUMP:
+            notes.append(UNSEEN.format("a dump has"))
+        return Trial((*steps, check, *asked.steps), (shell_file(__file__), *asked.files), room, tuple(notes))
 
 
 def _steps(stored: Stored) -> tuple[tuple[Step, ...], float]:

@@ -13,6 +13,7 @@ from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
     TREE,
+    UNSEEN,
     Question,
     Step,
     Trial,
@@ -28,6 +29,7 @@ class OpenLdapTrial(TrialMaker):
     """A question is a filter, its database a suffix, the answer the number of entries that it finds."""
 
     name = "openldap"
+    example = "(objectClass=person)"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         is_stream = stored.way == STREAM
@@ -41,6 +43,7 @@ class OpenLdapTrial(TrialMaker):
             Step("slapadd", f"{call('check_tools')}load", timeout_s=DAY_S, is_needed=True),
             Step("start", f"{call('check_tools')}start", is_needed=True),
         )
-        note = "LMDB has no check sums: bytes that changed within a value may not be seen"
-        notes = () if is_stream else (note,)
-        return Trial((*steps, *asked.steps), (shell_file(__file__), *asked.files), 4.0, notes)
+        notes = [UNSEEN.format("LDIF has" if is_stream else "LMDB has")]
+        if is_stream:
+            notes.append("LDIF has no end mark: entries that were never in it are not missed")
+        return Trial((*steps, *asked.steps), (shell_file(__file__), *asked.files), 4.0, tuple(notes))

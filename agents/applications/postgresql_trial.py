@@ -17,6 +17,7 @@ from agents.applications.trials import (
     DAY_S,
     OURS,
     ROOM,
+    UNSEEN,
     OurFile,
     Question,
     Step,
@@ -60,17 +61,20 @@ max_wal_size = 256MB
 
 class PostgreSqlTrial(TrialMaker):
     name = "postgresql"
+    example = "select count(*) from orders"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         if stored.way == DUMP:
-            return _make(_dump_steps(stored), questions, room=2.0)
+            return _make(_dump_steps(stored), questions, room=2.0, notes=(UNSEEN.format("a dump has"),))
         if stored.way in (STREAM, COPY):
             stream = "base.tar" if stored.way == STREAM else "cluster.tar"
             return _make(_archive_steps(place_of(stored.part(stream))), questions, room=1.0)
         return _make(_cluster_steps(places_of(stored)), questions)
 
 
-def _make(steps: tuple[Step, ...], questions: Sequence[Question], room: float = 0.0) -> Trial:
+def _make(
+    steps: tuple[Step, ...], questions: Sequence[Question], room: float = 0.0, notes: tuple[str, ...] = ()
+) -> Trial:
     asking = [f"ask -d {quote(make_connection(each.database or 'postgres'))} -f" for each in questions]
     last = Step("checksums", call("check_checksums"), timeout_s=DAY_S)
     files = (
@@ -80,7 +84,7 @@ def _make(steps: tuple[Step, ...], questions: Sequence[Question], room: float = 
         shell_file(__file__),
     )
     asked = answers(questions, asking)
-    return Trial((*steps, *asked.steps, last), (*files, *asked.files), room)
+    return Trial((*steps, *asked.steps, last), (*files, *asked.files), room, notes)
 
 
 def _archive_steps(archive: str) -> tuple[Step, ...]:

@@ -15,6 +15,7 @@ from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
     ROOM,
+    UNSEEN,
     OurFile,
     Question,
     Step,
@@ -43,6 +44,7 @@ loglevel notice
 
 class RedisTrial(TrialMaker):
     name = "redis"
+    example = "dbsize"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         if stored.way == STREAM:
@@ -57,7 +59,6 @@ class RedisTrial(TrialMaker):
             Step("keys", call("count_keys")),
         )
         files = (shell_file(__file__), OurFile("redis.conf", _CONFIG), *asked.files)
-        note = "append-only files have no check sums: bytes that changed within a value are not seen"
-        notes = () if stored.way == STREAM else (note,)
+        notes = () if stored.way == STREAM else (UNSEEN.format("append-only files have"),)
         # all of it is in memory, and on the disk it is packed
         return Trial((*steps, *asked.steps), files, notes=notes, memory=6.0)

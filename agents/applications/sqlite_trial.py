@@ -10,6 +10,7 @@ from agents.applications.recipes import STREAM
 from agents.applications.stored import Stored
 from agents.applications.trials import (
     DAY_S,
+    UNSEEN,
     Question,
     Step,
     Trial,
@@ -24,6 +25,7 @@ from agents.applications.trials import (
 
 class SqliteTrial(TrialMaker):
     name = "sqlite"
+    example = "select count(*) from orders"
 
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         if stored.way == STREAM:
@@ -38,4 +40,4 @@ class SqliteTrial(TrialMaker):
             Step("foreign_key_check", call("check_keys"), timeout_s=DAY_S),
             *asked.steps,
         )
-        return Trial(steps, (shell_file(__file__), *asked.files))
+        return Trial(steps, (shell_file(__file__), *asked.files), notes=(UNSEEN.format("SQLite has"),))

@@ -35,6 +35,8 @@ OURS = "/ours"
 NO_TOOL = 69
 
 DAY_S = 24 * 3600
+# A note of trials whose application keeps no check sums, when it is known what has none.
+UNSEEN = "{} no check sums: bytes that changed within a value may not be seen"
 _SHELL = "trial.sh"
 
 Comparison = Literal["=", ">", ">=", "<", "<=", "contains"]
@@ -114,6 +116,7 @@ class TrialMaker(ABC):
     """How one application is tried. A file of this package holds one; found by scanning the package."""
 
     name: ClassVar[str]  # of the application
+    example: ClassVar[str] = ""  # of a question, as a person would ask it; "" when it answers none
 
     @abstractmethod
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:

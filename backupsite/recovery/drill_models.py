@@ -109,7 +109,7 @@ class DrillQuestion(models.Model):
     text = models.TextField()
     comparison = models.CharField(max_length=8, choices=COMPARISONS, default=">")
     value = models.CharField(max_length=1000)
-    database = models.CharField(max_length=63, blank=True)
+    database = models.CharField(max_length=255, blank=True)
 
     class Meta:
         ordering = ["source", "id"]

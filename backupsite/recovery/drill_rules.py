@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from agents.applications.trials import trial_makers
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.policies.durations import parse_duration, show_duration
@@ -22,8 +23,6 @@ from backupsite.recovery.drill_machines import find_machine, list_machines
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule, DrillTurn
 from backupsite.web.visible import make_visible
 
-# Whose client a drill can ask.
-ASKABLE = ("postgresql", "mariadb", "sqlite")
 MOST_QUESTIONS = 20
 MACHINE_WORDS = (
     "Empty: the console's own machine. A device needs the applications' programs and room in /var/tmp. For "
@@ -64,7 +63,7 @@ class RuleForm(forms.Form):
         label="Query",
         required=False,
         max_length=LONGEST_TEXT,
-        help_text="Read by the application's own client, such as: select count(*) from orders",
+        help_text="Read by the application's own client.",
         widget=forms.Textarea({"class": "input mono", "rows": 2, "spellcheck": "false"}),
     )
     comparison = forms.ChoiceField(
@@ -80,15 +79,19 @@ class RuleForm(forms.Form):
     database = forms.CharField(
         label="Database",
         required=False,
-        max_length=63,
-        help_text="Where there are several. Empty: the usual one.",
+        max_length=255,
+        help_text="Its name; Redis' number; OpenLDAP's suffix. Empty: the usual one, of OpenLDAP all.",
         widget=forms.TextInput({"class": "input"}),
     )
 
     def __init__(self, data: Any, *, policy: Policy, initial: dict[str, Any]) -> None:
         super().__init__(data, initial=initial)
         self._policy = policy
-        choices = [(source.key, name_source(source.key)) for source in list_askable(policy)]
+        askable = list_askable(policy)
+        choices = [(source.key, name_source(source.key)) for source in askable]
+        examples = {source.application: trial_makers()[source.application].example for source in askable}
+        said = " or ".join(dict.fromkeys(examples.values()))
+        self.fields["text"].help_text = f"Read by the application's own client, such as: {said}"
         self.fields["source"] = forms.ChoiceField(
             label="Source", required=False, choices=choices, widget=forms.Select({"class": "input"})
         )
@@ -122,7 +125,8 @@ class RuleForm(forms.Form):
 
 def list_askable(policy: Policy) -> list[Source]:
     """Given a policy, return its sources that a drill can ask a query. Runs one query."""
-    return list(policy.sources.filter(application__in=ASKABLE).exclude(mode=Source.OUT))
+    names = [name for name, maker in trial_makers().items() if maker.example]
+    return list(policy.sources.filter(application__in=names).exclude(mode=Source.OUT))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from agents.drilling.evidence import Check, Evidence
 from agents.drilling.sampling import sample_points
 from agents.flow import Control, Unstoppable
 from agents.local import LocalSession
+from agents.own_places import SCRATCH_PARENT
+from agents.plan import SourceRequest
 from agents.restic.repository import open_repository
 from agents.session import Session
 from tests.live.flows import Console
+from tests.live.site import Enrolled
 
 # Each method of each application, and everything that each must find, takes twenty minutes.
 full_only = pytest.mark.full
@@ -59,6 +63,16 @@ class DeviceProver(Console):
         part = StoredPart(point.restic_id, file.name, point.paths, point.size_bytes)
         return Stored(application, "", method, (part,))
 
+    def replace_stream(self, stored: Stored, name: str, content: bytes) -> Stored:
+        """Return what was stored with another content of one stream, which is called as it was."""
+        file = self.device.directory / "content"
+        file.write_bytes(content)
+        line = SourceRequest(application="command", instance=name, command=f"cat '{file}'")
+        (point,) = self.back_up(line).points
+        part = StoredPart(point.restic_id, name, point.paths, point.size_bytes)
+        others = (each for each in stored.parts if each.part != name)
+        return replace(stored, parts=(part, *others))
+
     def read(self, stored: Stored, name: str) -> bytes:
         """Return what a stream holds."""
         part = stored.part(name)
@@ -96,3 +110,19 @@ def assert_refuted(evidence: Evidence, *names: str) -> str:
 
 def say(checks: Sequence[Check]) -> str:
     return "\n".join(f"{check.name}: {check.is_passed} {check.said}" for check in checks)
+
+
+def drill_point(enrolled: Enrolled, point: str, state: str, *, timeout_s: float = 180) -> dict[str, object]:
+    """Drill a restore point through a console until its run is in this state; return the evidence."""
+    number = enrolled.site.do("ask_to_drill", point=point)
+    run = enrolled.site.wait_for_state(number, state, timeout_s=timeout_s)
+    (found,) = enrolled.site.rows("SELECT * FROM recovery_drill WHERE run_id = ?", run["id"])
+    left = [path for path in Path(SCRATCH_PARENT).glob(f".hotfleet-{enrolled.id}*")]
+    assert not left, "a drill leaves nothing behind"
+    return dict(found)
+
+
+def drill_state(enrolled: Enrolled, point: str) -> str:
+    """Return what the catalogue says that drills proved."""
+    (found,) = [each for each in enrolled.points() if each["id"] == point]
+    return str(found["drill_state"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import pytest
 from agents.facts import read_facts
 from agents.leftovers import find_leftovers
 from agents.local import LocalSession
-from agents.own_places import SCRATCH_PARENT
 from agents.runner import Runner
 from agents.scratch import drop_scratch, make_scratch
 from backupsite.recovery.drills import BESIDE
-from tests.live.drills import Prover, assert_proven
+from tests.live import redis_server as redis
+from tests.live.drills import Prover, assert_proven, drill_point, drill_state
 from tests.live.ground import Device, wait_until
 from tests.live.site import Enrolled, LiveSite, run_site
 
@@ -31,20 +32,6 @@ def site(live_ground: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield site
 
 
-def drill(enrolled: Enrolled, point: str, state: str) -> dict[str, object]:
-    """Drill a restore point; return the evidence."""
-    run = enrolled.site.wait_for_state(enrolled.site.do("ask_to_drill", point=point), state, timeout_s=180)
-    (found,) = enrolled.site.rows("SELECT * FROM recovery_drill WHERE run_id = ?", run["id"])
-    left = [path for path in Path(SCRATCH_PARENT).glob(f".hotfleet-{enrolled.id}*")]
-    assert not left, "a drill leaves nothing behind"
-    return dict(found)
-
-
-def state_of(enrolled: Enrolled, point: str) -> str:
-    (found,) = [each for each in enrolled.points() if each["id"] == point]
-    return str(found["drill_state"])
-
-
 def test_files_are_proven_and_a_repository_that_rots_is_an_alert(site: LiveSite, device: Device) -> None:
     folder = device.btrfs / "data"
     folder.mkdir()
@@ -53,23 +40,23 @@ def test_files_are_proven_and_a_repository_that_rots_is_an_alert(site: LiveSite,
     enrolled = site.enrol(device, folder)
     enrolled.back_up()
     (point,) = [each["id"] for each in enrolled.points()]
-    assert state_of(enrolled, point) == "none"
-    evidence = drill(enrolled, point, "succeeded")
+    assert drill_state(enrolled, point) == "none"
+    evidence = drill_point(enrolled, point, "succeeded")
     assert evidence["result"] == "passed"
     assert [check[0] for check in json.loads(str(evidence["checks"]))] == ["restore", "manifest", "hashes"]
     assert (evidence["files"], len(json.loads(str(evidence["hashes"])))) == (2, 2)
-    assert state_of(enrolled, point) == "proven"
+    assert drill_state(enrolled, point) == "proven"
     assert enrolled.notices() == []
     away = enrolled.repository.rename(enrolled.repository.with_name("away"))
-    evidence = drill(enrolled, point, "failed")
+    evidence = drill_point(enrolled, point, "failed")
     assert evidence["result"] == "impossible"
-    assert state_of(enrolled, point) == "proven", "what could not be done says nothing about the data"
+    assert drill_state(enrolled, point) == "proven", "what could not be done says nothing about the data"
     assert enrolled.notices() == []
     away.rename(enrolled.repository)
     rot(enrolled.repository)
-    evidence = drill(enrolled, point, "failed")
+    evidence = drill_point(enrolled, point, "failed")
     assert evidence["result"] == "failed"
-    assert state_of(enrolled, point) == "failed"
+    assert drill_state(enrolled, point) == "failed"
     (notice,) = enrolled.notices()
     assert (notice["kind"], notice["url"]) == ("drill-failed", f"/drills/{evidence['id']}/")
 
@@ -87,11 +74,11 @@ def test_a_database_answers_the_persons_question(site: LiveSite, device: Device)
     enrolled.back_up()
     (point,) = [each["id"] for each in enrolled.points()]
     site.do("ask_in_drills", device=enrolled.slug, text="select count(*) from account", value="4999")
-    evidence = drill(enrolled, point, "succeeded")
+    evidence = drill_point(enrolled, point, "succeeded")
     names = [check[0] for check in json.loads(str(evidence["checks"]))]
     assert {"start", "integrity_check", "question 1"} <= set(names)
     site.do("ask_in_drills", device=enrolled.slug, text="select count(*) from account", value="5000")
-    evidence = drill(enrolled, point, "failed")
+    evidence = drill_point(enrolled, point, "failed")
     failed = [check[0] for check in json.loads(str(evidence["checks"])) if not check[1]]
     assert failed == ["question 2"]
 
@@ -104,12 +91,62 @@ def test_each_new_restore_point_is_drilled_by_the_clock(site: LiveSite, device: 
     site.do("drill_every_point", device=enrolled.slug)
     enrolled.back_up()
     (point,) = [each["id"] for each in enrolled.points()]
-    wait_until(lambda: state_of(enrolled, point) == "proven", timeout_s=120, what="the drill")
+    wait_until(lambda: drill_state(enrolled, point) == "proven", timeout_s=120, what="the drill")
     assert [run["requested_by"] for run in enrolled.runs()] == ["ada", "schedule"]
     (folder / "file").write_text("something else")
     enrolled.back_up()
     newest = enrolled.points()[-1]["id"]
-    wait_until(lambda: state_of(enrolled, newest) == "proven", timeout_s=120, what="the second drill")
+    wait_until(lambda: drill_state(enrolled, newest) == "proven", timeout_s=120, what="the second drill")
+
+
+def test_each_new_restore_point_is_sampled_by_the_clock(site: LiveSite, device: Device) -> None:
+    folder = device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_bytes(os.urandom(1_000_000))
+    enrolled = site.enrol(device, folder)
+    site.do("sample_every_point", device=enrolled.slug)
+    enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    wait_until(lambda: drill_state(enrolled, point) == "sample", timeout_s=120, what="the sample")
+    assert [run["kind"] for run in enrolled.runs()] == ["backup", "sample"]
+    rot(enrolled.repository)
+    (folder / "other").write_text("x")
+    enrolled.back_up()
+    newest = enrolled.points()[-1]["id"]
+    wait_until(lambda: drill_state(enrolled, newest) == "failed", timeout_s=120, what="the second sample")
+    assert [notice["kind"] for notice in enrolled.notices()] == ["drill-failed"]
+
+
+def test_a_server_is_drilled_on_another_device(
+    site: LiveSite, device: Device, make_device: Callable[..., Device]
+) -> None:
+    path = device.btrfs / "redis"
+    path.mkdir()
+    shutil.chown(path, "redis", "redis")
+    enrolled, box = site.enrol(device, device.btrfs), site.enrol(make_device(), Path("/srv"))
+    with redis.Server(path) as server:
+        server.connect().mset({f"key {number}": "x" for number in range(10)})
+        protect(enrolled, server)
+        enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    site.do("ask_in_drills", device=enrolled.slug, text="dbsize", value="9")
+    site.do("drill_on", device=enrolled.slug, machine=box.slug)
+    evidence = drill_point(enrolled, point, "succeeded")
+    assert evidence["machine"] == box.slug
+    names = [check[0] for check in json.loads(str(evidence["checks"]))]
+    assert {"redis-check-rdb", "start", "question 1"} <= set(names)
+    assert drill_state(enrolled, point) == "proven"
+    box.wait_until_clean()
+    box.device.cut()
+    evidence = drill_point(enrolled, point, "failed", timeout_s=300)
+    assert (evidence["result"], evidence["machine"]) == ("impossible", box.slug)
+    assert drill_state(enrolled, point) == "proven", "nothing is known about the data"
+
+
+def protect(enrolled: Enrolled, server: redis.Server) -> None:
+    source = {"application": "redis", "instance": str(server.socket), "method": "stream"}
+    fields = {"schedule": "manual", "every_minutes": 60}
+    enrolled.site.do("set_sources", device=enrolled.slug, sources=[source], fields=fields)
 
 
 def test_a_drill_works_beside_a_backup_of_the_consoles_own_machine(device: Device, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("value", models.CharField(max_length=1000)),
-                ("database", models.CharField(blank=True, max_length=63)),
+                ("database", models.CharField(blank=True, max_length=255)),
                 (
                     "policy",
                     models.ForeignKey(
