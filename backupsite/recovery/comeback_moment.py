@@ -47,8 +47,10 @@ def read_moment(text: str) -> datetime:
     sentence when it is none."""
     try:
         read = datetime.fromisoformat(text.strip())
+        if not 1970 < read.year < 9000:
+            raise ValueError(f"the year {read.year}")
         return read if read.tzinfo is not None else timezone.make_aware(read)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError(f"Write a date and a time, like {say_exactly(timezone.now())[:19]}.") from None
 
 
