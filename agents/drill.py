@@ -20,7 +20,7 @@ from agents.commands import Command
 from agents.drilling.cage import Bounds, check_tools, try_restored
 from agents.drilling.evidence import Check, Evidence, FileHash
 from agents.drilling.samples import Count, count_files, find_different, judge_count, sample_files
-from agents.errors import PlanRefused, ProtocolBroken, ResticFailed
+from agents.errors import PlanRefused, ResticFailed
 from agents.events import Event, FileProblem, Level, Phase, Said, Tell
 from agents.facts import read_facts
 from agents.flow import Control, OpenSession, phase
@@ -32,6 +32,7 @@ from agents.repositories import OpenDoor, RepositoryPlace, open_beside, open_doo
 from agents.restic import arguments
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
+from agents.restic.messages import only_restore
 from agents.restic.repository import Repository
 from agents.runner import Limits, Runner
 from agents.scratch import drop_scratch, make_scratch, remove_command
@@ -202,9 +203,7 @@ class _Work:
             said = f"{problems.count - before:,} files could not be restored: {problems.first} {error.detail}"
             self._add(Check(name, False, said[:4000], time.monotonic() - began))
             return
-        if len(followed.restores) != 1:
-            raise ProtocolBroken("restic ended without saying what it restored")
-        (summary,) = followed.restores
+        summary = only_restore(followed.restores)
         follower.add(summary.bytes_restored, summary.files_restored, followed.problem_count)
         is_whole = not followed.problem_count and not summary.files_skipped
         said = f"{summary.bytes_restored:,} bytes were restored and read again"

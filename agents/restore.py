@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 
-from agents.errors import PlanRefused, ProtocolBroken, RepositoryBroken, ResticFailed, RestoreTargetRefused
+from agents.errors import PlanRefused, RepositoryBroken, ResticFailed, RestoreTargetRefused
 from agents.events import Event, FileProblem, Level, Moved, Phase, Said, Tell
 from agents.facts.mounts import MOUNTS, parse_mounts
 from agents.flow import Control, OpenSession, phase
@@ -17,7 +17,7 @@ from agents.placing import place_restic
 from agents.repositories import OpenDoor, open_door, open_place
 from agents.restic import arguments
 from agents.restic.arguments import Restic
-from agents.restic.messages import RestoreSummary
+from agents.restic.messages import only_restore
 from agents.restic.outcomes import Outcome
 from agents.restic.repository import Repository
 from agents.restoring import Conflict, Mode, RestoreOutcome, RestoreRequest
@@ -185,17 +185,10 @@ class _Work:
         )
         program = self._runner.start(command, environment=self._door.environment, limits=self._request.limits)
         followed = follower.follow("restore", program, _stop(self._runner, program))
-        summary = only_summary(followed)
+        summary = only_restore(followed.restores)
         # A short restore ends before restic says how far it is.
         follower.add(summary.bytes_restored, summary.files_restored, followed.problem_count)
         return followed
-
-
-def only_summary(followed: Followed) -> RestoreSummary:
-    """Return what restic says that it did. Raise ProtocolBroken when it does not say it."""
-    if len(followed.restores) != 1:
-        raise ProtocolBroken("restic on the device ended without saying what it restored")
-    return followed.restores[0]
 
 
 class _Watch:

@@ -23,6 +23,8 @@ from agents.errors import PlanRefused
 from agents.facts import DeviceFacts, Instance
 from agents.plugins import find_plugins
 
+BY_HAND = "Restore its files into a folder, and put them into place by hand."
+
 
 class Way(StrEnum):
     IN_PLACE = "in-place"
@@ -260,7 +262,7 @@ def course_of_files(
     if seats[0].path != home.data:
         raise PlanRefused(
             f"the restore point holds {', '.join(part.paths)}, and the data belongs into {home.data} now",
-            remedy="Restore its files into a folder, and put them into place by hand.",
+            remedy=BY_HAND,
         )
     fetches = tuple(Fetch(number, part, seat.path) for number, seat in enumerate(seats))
     return Course(home, keeper, seats, fetches, preparations)
@@ -306,7 +308,7 @@ def find_home(stored: Stored, facts: DeviceFacts, known: Instance | None, servic
     if not places:
         raise PlanRefused(
             f"nobody knows where {stored.key} belongs on this device",
-            remedy="Restore its files into a folder, and put them into place by hand.",
+            remedy=BY_HAND,
         )
     unit = (best.service if best is not None else "") or (known.service if known is not None else "")
     return Home(

@@ -154,6 +154,13 @@ def only_summary(summaries: list[BackupSummary]) -> BackupSummary:
     return summaries[0]
 
 
+def only_restore(summaries: list[RestoreSummary]) -> RestoreSummary:
+    """Given the summaries that a restore printed, return the one. Raise ProtocolBroken for none, or more."""
+    if len(summaries) != 1:
+        raise ProtocolBroken("restic ended without saying what it restored")
+    return summaries[0]
+
+
 def _backup_status(fields: Fields) -> BackupStatus:
     return BackupStatus(
         files_done=fields.integer("files_done"),

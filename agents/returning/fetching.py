@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from agents.applications.comebacks import Course, Fetch, Preparation
 from agents.commands import Command, to_text
-from agents.errors import CommandFailed, ProtocolBroken
+from agents.errors import CommandFailed
 from agents.events import Level, Said, Tell
 from agents.flow import Control
 from agents.following import Follower
 from agents.repositories import OpenDoor
 from agents.restic import arguments
 from agents.restic.arguments import Restic
+from agents.restic.messages import only_restore
 from agents.restic.outcomes import Outcome
+from agents.restoring.requests import GENTLE
 from agents.returning.staging import ENTER, Staging
-from agents.runner import Limits, Runner
+from agents.runner import Runner
 
-# Somebody waits for it: nice beside other applications, but with all that it needs, and never paused.
-LIMITS = Limits(processors=None, memory_bytes=None, read_concurrency=None, pressure_budget=None)
 # No application keeps programs with privileges or devices in its data: what holds some is somebody's trap.
 _STRIP = f"""{ENTER}
 find new raw -xdev -type f -perm /6000 -exec chmod u-s,g-s {{}} + &&
@@ -71,11 +71,9 @@ class Fetcher:
         )
         words = ("/bin/sh", "-c", f'{ENTER}\nshift\nexec "$@"', "hotfleet", staging, *command.argv)
         self.control.raise_if_stopped()
-        program = self.runner.start(Command.of(*words), environment=self.door.environment, limits=LIMITS)
+        program = self.runner.start(Command.of(*words), environment=self.door.environment, limits=GENTLE)
         followed = self._follower.follow("restore", program, lambda: self.runner.stop(program))
-        if len(followed.restores) != 1:
-            raise ProtocolBroken("restic on the device ended without saying what it restored")
-        (summary,) = followed.restores
+        summary = only_restore(followed.restores)
         if followed.outcome is not Outcome.SUCCESS or not summary.files_restored or summary.files_skipped:
             raise CommandFailed(
                 f"{fetch.path} did not come back whole: {followed.problem_count} problems. "
@@ -100,7 +98,7 @@ def run_long(runner: Runner, preparation: Preparation, staging: str, tell: Tell,
     """Run one shell source in a staging, where a person may stop it."""
     script = f"{ENTER}\nshift\n{preparation.source}"
     words = ("/bin/sh", "-c", script, "hotfleet", staging, *preparation.words)
-    program = runner.start(Command.of(*words), environment={}, limits=LIMITS)
+    program = runner.start(Command.of(*words), environment={}, limits=GENTLE)
     said, waited_s = b"", 0.0
     try:
         while True:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from agents.applications.comebacks import Course, Seat
+from agents.applications.comebacks import BY_HAND, Course, Seat
 from agents.commands import Command
 from agents.errors import PlanRefused, RestoreTargetRefused
 from agents.events import Said, Tell
@@ -17,11 +17,16 @@ from agents.facts.mounts import find_mount, mounts_below
 from agents.restoring.room import check_layers
 from agents.runner import Runner
 
-# What a shell in a staging begins with. Whoever owns the folder may rename what lies in it: so it looks where
-# it is, and works from there.
-ENTER = r"""
-cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ] || { echo "$1 is not ours any more" >&2; exit 1; }
+# Whoever owns the folder may rename what lies in it: so a shell looks where it is, and works from there.
+ENTERING = r"""
+enter() { # given a staging
+  if cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ]; then return 0; fi
+  echo "$1 is not ours any more" >&2
+  return 1
+}
 """
+# What a shell in a staging begins with.
+ENTER = f'{ENTERING}enter "$1" || exit 1\n'
 # The words: staging, "whole", "fresh" or "-", where the runs that live have their directories, whose a
 # missing folder is to be ("uid:gid", or "-"), then the names that leave. Folders that are missing are made
 # like the one in which they are. What a device that lost its power left of another comeback may be the only
@@ -67,7 +72,6 @@ mkdir raw new leaving || exit 1
 for name; do : >"leaving/$name" || exit 1; done
 df -Pk . | { read -r _; read -r _ _ _ free _; printf '%sfree %s' "$made" "$free"; }
 """
-_BY_HAND = "Restore its files into a folder, and put them into place by hand."
 _EARLIER = re.compile(r"earlier (\.hotfleet-[A-Za-z0-9_.-]{1,200})", re.ASCII)
 _LEFT = (
     "The device went down in the middle of an earlier comeback: what was there before lies in {path}/old. "
@@ -103,7 +107,7 @@ def plan_stagings(course: Course, facts: DeviceFacts, run_name: str) -> tuple[St
         if f"{path}/".startswith(f"{other}/"):
             raise PlanRefused(
                 f"{path} lies in {other}: the swap of one would carry the other away",
-                remedy=_BY_HAND,
+                remedy=BY_HAND,
             )
     return tuple(_plan(seat, facts, run_name, number) for number, seat in enumerate(course.seats))
 
@@ -117,7 +121,7 @@ def _plan(seat: Seat, facts: DeviceFacts, run_name: str, number: int) -> Staging
     if inner:
         raise PlanRefused(
             f"{', '.join(inner)} is mounted inside of {path}: both cannot be replaced in one step",
-            remedy=_BY_HAND,
+            remedy=BY_HAND,
         )
     is_whole = any(mount.point == path for mount in facts.mounts)
     folder = path if is_whole else posixpath.dirname(path)
@@ -130,7 +134,7 @@ def make_stagings(runner: Runner, course: Course, stagings: Sequence[Staging], t
 
     Raise RestoreTargetRefused when one cannot be made or is too small."""
     if layered := [place for staging in stagings if staging.is_layered for place in staging.places]:
-        check_layers(runner, layered, remedy=_BY_HAND)
+        check_layers(runner, layered, remedy=BY_HAND)
     for number, staging in enumerate(stagings):
         seat = staging.seat
         kind = "fresh" if course.is_fresh else "whole" if staging.is_whole else "-"

@@ -24,7 +24,7 @@ from agents.events import Froze, FrozenStep, Level, Said, Tell
 from agents.own_places import JOURNALS
 from agents.removing import read_removing
 from agents.returning.fetching import tell_notes
-from agents.returning.staging import Staging
+from agents.returning.staging import ENTERING, Staging
 from agents.runner import Runner
 
 _KEY = "comeback"
@@ -84,7 +84,7 @@ _WORDS = {"stand": "stop", "swap_all": "swap", "begin": "start"}
 
 @cache
 def _functions() -> str:
-    return read_removing() + Path(__file__).with_name("swapping.sh").read_text()
+    return read_removing() + ENTERING + Path(__file__).with_name("swapping.sh").read_text()
 
 
 @dataclass(slots=True)

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # $hold is set by who joins this with a keeper and one of the scripts of swapping.py
+# shellcheck disable=SC2154 # $hold is set by who joins this with a keeper, removing.sh and a script of swapping.py
 # The swap of an instance's data, and the way back. Everything is told by what lies in the stagings, which survive us:
 #   leaving/<name>  this entry of the folder goes           old/<name>   it went
 #   new/<name>      this comes                              in/<name>    it is coming, or came
@@ -16,12 +16,6 @@
 #   ended           nothing is to be put back any more, but the stagings may still be there, or half of them
 # Whoever owns the folder may rename what lies in it, so nothing of ours is reached by a path from outside: a shell goes
 # into the staging, sees that it is there and root's, and works from it. Nobody else can move it to another folder.
-
-enter() { # given a staging
-  if cd -- "$1" && [ "$(pwd -P)" = "$1" ] && [ -O . ]; then return 0; fi
-  echo "$1 is not ours any more" >&2
-  return 1
-}
 
 flush() { # given paths: what was done in the folders of these is on the disk
   for flushed in "$@"; do (cd -- "${flushed%/*}" && sync -f .) 2>/dev/null || sync || return 1; done
