@@ -71,6 +71,24 @@ def kept(swap: Swap) -> list[str]:
     return [str(each) for each in swap.folder.rglob(f"*before-{NAME}")]
 
 
+def test_what_is_decided_is_on_the_disk_before_what_follows(swap: Swap) -> None:
+    def synced() -> set[str]:
+        told = set(swap.synced.read_text().splitlines())
+        swap.synced.unlink()
+        return told
+
+    folders = {str(swap.folder_of(seat)) for seat in swap.seats}
+    swap.make()
+    assert synced() == {str(swap.hold)}, "the way back, before there is anything"
+    swap.get_ready()
+    assert synced() == {*folders, str(swap.hold)}, "what came, before anything stands still"
+    swap.swap()
+    swap.accept()
+    assert synced() >= {*map(str, swap.stagings), str(swap.hold)}, "what answered, before nothing goes back"
+    assert swap.undo().returncode == 0
+    assert synced() == folders, "what is in its place, before the other is removed"
+
+
 @pytest.mark.parametrize("place", HALF)
 def test_what_is_half_goes_back(swap: Swap, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     cut(swap, monkeypatch, HALF[place])
