@@ -39,6 +39,12 @@ def flip(path: Path, at: float, length: int = 64) -> None:
         file.write(bytes(byte ^ 0xFF for byte in old))
 
 
+def tear(early: bytes, late: bytes) -> bytes:
+    """Return what a copy of a file that is written meanwhile holds: the first half early, the rest late."""
+    half = len(early.rstrip(b"\0")) // 2 // 4096 * 4096
+    return early[:half] + late[half:]
+
+
 def assert_found(console: Prover | DeviceProver, stored: Stored, *questions: Question) -> str:
     """A drill of it fails, in the trial and not in the restore; return what was said."""
     evidence = console.drill(stored, *questions, sample=0)
@@ -204,6 +210,25 @@ def test_openldap_is_proven_and_refuted(console: Prover, slapd: openldap.Slapd, 
         assert_found(console, empty)
 
 
+@full_only
+def test_openldap_torn_under_its_writer_is_refuted(console: Prover, slapd: openldap.Slapd) -> None:
+    early = b""
+    for entries in (1000, 4000):
+        writer = openldap.Writer(slapd)
+        writer.count = entries - 1000
+        writer.start()
+        wait_until(lambda: writer.count >= entries or bool(writer.errors), timeout_s=180, what="accounts")  # noqa: B023
+        writer.ended.set()
+        writer.join()
+        assert writer.errors == []
+        early = early or (slapd.data / "data.mdb").read_bytes()
+    slapd.stop(signal.SIGKILL)
+    file = slapd.data / "data.mdb"
+    file.write_bytes(tear(early, file.read_bytes()))
+    home = slapd.data.parent
+    assert_found(console, console.store(home, "openldap", "snapshot", instance=str(slapd.config)))
+
+
 # ---- etcd
 
 
@@ -236,6 +261,15 @@ def test_etcd_is_proven_and_refuted_on_a_drill_device(far: DeviceProver, method:
         flip(bad, 0.5)
         assert "snapshot restore" in assert_found(far, far.store_stream(bad, "etcd", "stream"))
     else:
+        db = member.data / "member" / "snap" / "db"
+        whole = db.read_bytes()
+        member.start()
+        for number in range(150):
+            member.client("put", f"late {number}", text="x" * 20_000)
+        member.stop()
+        db.write_bytes(tear(whole, db.read_bytes()))
+        assert "start" in assert_found(far, far.store(member.data, "etcd", "snapshot"))
+        db.write_bytes(whole)
         flip(next((member.data / "member" / "wal").glob("*.wal")), 0.001)
         assert "start" in assert_found(far, far.store(member.data, "etcd", "snapshot"))
         os.unlink(member.data / "member" / "snap" / "db")

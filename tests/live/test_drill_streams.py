@@ -13,7 +13,7 @@ import pytest
 from agents.applications.trials import trial_makers
 from agents.plan import SourceRequest
 from tests.contracts.test_trials import WAYS
-from tests.live.drills import Prover, assert_proven, full_only, say, stored_of
+from tests.live.drills import DeviceProver, Prover, assert_proven, full_only, say, stored_of
 from tests.live.flows import assert_device_is_clean
 from tests.live.ground import Device
 from tests.live.under_load import UNDER_LOAD
@@ -43,10 +43,12 @@ CASES = [
 
 
 @pytest.fixture
-def console(device: Device, tmp_path: Path) -> Prover:
+def console(device: Device, tmp_path: Path, request: pytest.FixtureRequest) -> DeviceProver:
     device.directory.chmod(0o755)
     device.btrfs.chmod(0o755)
-    return Prover(device, tmp_path)
+    # etcd listens in the network of the device
+    kind = DeviceProver if "etcd" in request.node.name else Prover
+    return kind(device, tmp_path)
 
 
 def spoil(content: bytes, application: str) -> dict[str, bytes]:
@@ -79,7 +81,7 @@ def test_every_stream_has_a_case() -> None:
         for case in CASES
     ],
 )
-def test_a_stream_is_proven_and_spoiled_it_is_refuted(console: Prover, case: Case) -> None:
+def test_a_stream_is_proven_and_spoiled_it_is_refuted(console: DeviceProver, case: Case) -> None:
     with UNDER_LOAD[case.application](console.device) as instance:
         source = SourceRequest(application=case.application, instance=str(instance), method=case.method)
         stored = stored_of(console.back_up(source), case.application, str(instance))
@@ -94,7 +96,7 @@ def test_a_stream_is_proven_and_spoiled_it_is_refuted(console: Prover, case: Cas
     assert_device_is_clean(console)
 
 
-def test_the_empty_output_of_a_command_is_refuted(console: Prover) -> None:
+def test_the_empty_output_of_a_command_is_refuted(console: DeviceProver) -> None:
     source = SourceRequest(application="command", instance="list", command="true")
     evidence = console.drill(stored_of(console.back_up(source), "command", "list"))
     assert [check.name for check in evidence.failures] == ["manifest", "content"], say(evidence.checks)
