@@ -36,14 +36,15 @@ class Way(StrEnum):
 class Choice:
     """A way in which something comes back. `is_possible` False: `reason` says why not, `remedy` what helps.
 
-    `databases` are the names among which DATABASE chooses. `needs_service`: it is possible as soon as
-    somebody names the service."""
+    `databases` are the names among which DATABASE chooses, and with `has_tables` one table of them may come
+    alone. `needs_service`: it is possible as soon as somebody names the service."""
 
     way: Way
     is_possible: bool
     reason: str
     remedy: str = ""
     databases: tuple[str, ...] = ()
+    has_tables: bool = False
     needs_service: bool = False
 
 

@@ -130,7 +130,8 @@ class PostgreSqlComeback(Comeback):
             runs = home.is_running
             why = "a database of the dump comes back under a new name, beside what is there"
             lacks = "its server does not run, and a dump is read by a server"
-            into = Choice(Way.DATABASE, runs, why if runs else lacks, "" if runs else "Start it.", names)
+            said = (why, "") if runs else (lacks, "Start it.")
+            into = Choice(Way.DATABASE, runs, *said, databases=names, has_tables=True)
             apart = (Choice(way, False, _IS_DUMP) for way in (Way.IN_PLACE, Way.BESIDE))
             return (into, *apart)
         where = f"all of it replaces {home.data}; what is there is kept until the new answers"

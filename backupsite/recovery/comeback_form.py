@@ -62,6 +62,8 @@ class ComebackForm(MomentFields):
             (each.way.value, Choice(TITLES[each.way], make_visible(_say_what_it_needs(each))))
             for each in options.offered
         ]
+        if not any(each.has_tables for each in options.choices):
+            del self.fields["table"]
         parts: Any = self.fields["part"]
         names = [name for each in options.choices for name in each.databases]
         parts.choices = [(name, make_visible(name.removesuffix(".dump"))) for name in names]
@@ -105,7 +107,7 @@ class ComebackForm(MomentFields):
     def make_wish(self) -> dict[str, Any]:
         """Given a valid form, return what it asks for."""
         names = ("way", "services", "keep", "folder", "port", "part", "new_name", "table")
-        return {name: self.cleaned_data[name] for name in names} | {"moment": self.route.word}
+        return {name: self.cleaned_data.get(name, "") for name in names} | {"moment": self.route.word}
 
 
 def _say_what_it_needs(choice: comebacks.Choice) -> str:

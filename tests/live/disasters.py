@@ -26,7 +26,7 @@ class Application:
     `busy` gives its writers, and afterwards nothing went wrong for them. `add` writes something younger than
     the backup. `destroy` removes all of its data while it runs; `find_faults` looks at the server that runs
     then: is everything there that was written before the backup, is it whole, is the younger thing gone.
-    `stop` ends it. `folder` is where its data lies."""
+    `stop` ends it. `folder` is that in which its data lies, with nothing else of it."""
 
     name: str
     instance: Path
@@ -77,7 +77,7 @@ def run_sqlite(device: Device, state: Path, method: str) -> Iterator[Application
         remove(path.parent)
 
     yield Application(
-        "sqlite", path, "", path.parent, busy, add, destroy, find_faults, lambda: None
+        "sqlite", path, "", device.btrfs, busy, add, destroy, find_faults, lambda: None
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def run_redis(device: Device, state: Path, method: str) -> Iterator[Application]
             service.connect().set("younger", "1")
 
         yield Application(
-            "redis", service.socket, service.daemon.name, data, busy,
+            "redis", service.socket, service.daemon.name, device.btrfs, busy,
             add,
             lambda: _remove_under(service.daemon.pid, data),
             find_faults, lambda: _stop(service.daemon.call("stop")),

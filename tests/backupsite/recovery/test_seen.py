@@ -107,6 +107,7 @@ def test_a_dump_of_all_databases_offers_those_that_its_backup_saw(operator: Clie
     check(device, now)
     text = operator.get(reverse("point-comeback", args=[point.pk])).content.decode()
     assert '<option value="shop">shop</option>' in text
+    assert 'name="table"' not in text, "no table of it comes alone"
     answer = {"way": "database", "part": "shop", "new_name": "shop_2", "token": str(uuid.uuid4())}
     assert operator.post(reverse("point-comeback", args=[point.pk]), answer).status_code == 302
     request = Run.objects.get(kind=Run.COMEBACK).request
