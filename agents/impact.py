@@ -96,7 +96,15 @@ class Hurry:
     waited: float
 
 
-Line = Reading | Baseline | Pause | Growth | Hurry
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """From now on the backup reads at most so many bytes a second, since others write. 0: no limit."""
+
+    uptime_s: float
+    bytes_s: int
+
+
+Line = Reading | Baseline | Pause | Growth | Hurry | Pace
 
 
 def parse_line(line: bytes) -> Line:
@@ -133,6 +141,11 @@ def _parse_hurry(words: Sequence[str]) -> Hurry:
     return Hurry(_count(at) / 100, _count(ran) / 10_000, _count(waited) / 10_000)
 
 
+def _parse_pace(words: Sequence[str]) -> Pace:
+    at, speed = words
+    return Pace(_count(at) / 100, _count(speed))
+
+
 def _parse_reading(words: Sequence[str]) -> Reading:
     if not 13 <= len(words) <= 13 + _MOST_DISKS or words[1] not in ("0", "1"):
         raise ValueError("not the words of a sample")
@@ -150,6 +163,7 @@ _PARSERS: dict[str, Callable[[Sequence[str]], Line]] = {
     "paused": _parse_pause,
     "grew": _parse_growth,
     "hurried": _parse_hurry,
+    "reads": _parse_pace,
 }
 
 

@@ -18,6 +18,7 @@ from agents.impact import (
     Growth,
     Hurry,
     Line,
+    Pace,
     Pause,
     Reading,
     Receipt,
@@ -46,6 +47,12 @@ _HURRY = (
 )
 
 
+_PACE = (
+    "Others write to the disks of this device: the backup reads only as fast as leaves their writes nearly "
+    "as quick as they are without it."
+)
+
+
 class Watcher:
     """What is known of a device while a run works. Threads may share it."""
 
@@ -57,6 +64,7 @@ class Watcher:
         self._before, self._during = Tally(), Tally()
         self._pauses, self._paused_s = 0, 0.0
         self._told: set[str] = set()
+        self._slowest: Pace | None = None
         self._has_begun = False
 
     def begin(self) -> None:
@@ -78,6 +86,11 @@ class Watcher:
         receipt = self.receipt()
         for felt in receipt.lines if receipt is not None else ():
             self._tell(felt)
+        if self._slowest is not None:
+            text = (
+                f"The slowest that it read for that reason: {self._slowest.bytes_s / 2**20:.0f} MiB a second."
+            )
+            self._tell(Said(text))
 
     def take(self, line: Line) -> None:
         """Take what the device said, and tell it."""
@@ -97,6 +110,8 @@ class Watcher:
                 self._say(f"restic needs more memory: its limit is {limit // 2**20} MiB now.")
             case Hurry():
                 self._say(_HURRY.format(ran=line.ran))
+            case Pace():
+                self._take_pace(line)
 
     def _take_reading(self, reading: Reading) -> None:
         before, self._last = self._last, reading
@@ -106,6 +121,11 @@ class Watcher:
         with self._lock:
             (self._during if self._has_begun else self._before).add(impact)
         self._tell(impact)
+
+    def _take_pace(self, pace: Pace) -> None:
+        if pace.bytes_s > 0:
+            self._say(_PACE)
+            self._slowest = min(self._slowest or pace, pace, key=lambda each: each.bytes_s)
 
     def _say(self, text: str) -> None:
         """A sentence for the log, each kind once a run: a long one would be full of them."""

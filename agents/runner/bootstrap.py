@@ -14,6 +14,7 @@ PARTS = (
     "healing.sh",
     "cgroups.sh",
     "memory.sh",
+    "reading.sh",
     "processor.sh",
     "watching.sh",
     "requests.sh",

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # ---- cgroups of a long program --------------------------------------------------------------------------------
-# memory.<id> "kind place", processor.<id> "kind place weight": journalled before they are made.
+# memory.<id> and disk.<id> "kind place", processor.<id> "kind place weight": journalled before they are made.
 # Kinds: v1, v2, scope (systemd makes it, and removes it when nothing lives in it any more).
 
 find_group() { # given a controller, sets $kind and $place: where a cgroup of it can be made without systemd
@@ -38,11 +38,12 @@ confine() { # given bytes or "-", niceness, and 1 when it yields; in the program
     scope=$name
     [ "$1" = - ] || printf 'scope %s.scope\n' "$name" >"$dir/memory.$id" || exit 125
     weigh "$2"
+    [ -z "$3" ] || printf 'scope %s.scope\n' "$name" >"$dir/disk.$id" || exit 125
     [ -z "$3" ] || printf 'scope %s.scope %s\n' "$name" "$weight" >"$dir/processor.$id" || exit 125
     return 0
   fi
   [ "$1" = - ] || confine_memory "$1"
-  [ -z "$3" ] || confine_processor "$2"
+  [ -z "$3" ] || { confine_reading; confine_processor "$2"; }
 }
 
 release_group() { # given a record of a program that ended. May be called twice; fails while something lives in it
@@ -59,7 +60,7 @@ release_group() { # given a record of a program that ended. May be called twice;
 release_groups() { # given the id of a program, or "*"
   kept=0
   # shellcheck disable=SC2231  # the star is meant
-  for record in "$dir"/memory.$1 "$dir"/processor.$1; do
+  for record in "$dir"/memory.$1 "$dir"/disk.$1 "$dir"/processor.$1; do
     [ -f "$record" ] || continue
     release_group "$record" || kept=1
   done

@@ -71,6 +71,7 @@ share_overdue() { # of the reaper: the watcher died, and nobody sees what starve
   read_record "$dir/watcher" || return 0
   alive "$pid" "$pid_started" && return 0
   share_all
+  free_reading
   rm -f -- "$dir/watcher"
 }
 

@@ -9,7 +9,7 @@
 #   attach    one a long program: holds a channel of its own, ends the program's group when that closes
 # Files: deadline runner reaper listener program, groups/<id> "pid started owner owner-started",
 #   owed/<number>.<key> (shell source of an undo step), due/<number>.<key> (uptime when it is forced), overdue/<key>,
-#   memory.<id> and processor.<id> (see cgroups.sh), watcher "pid started", paused (see watching.sh),
+#   memory.<id>, disk.<id> and processor.<id> (see cgroups.sh), watcher "pid started", paused (see watching.sh),
 #   pausable.<id>: a program that the watcher may stop
 
 set -u

@@ -7,6 +7,7 @@
 #   paused <uptime> <hundredths of a second> <stall in 1/10000> <reason>
 #   grew <bytes>                      the memory limit
 #   hurried <uptime> <ran> <waited>   in 1/10000 of the time: a small share of the processors for a minute
+#   reads <uptime> <bytes a second>   the most that programs may read from now on, 0: no limit
 # The file paused holds the uptime until which programs may be stopped; the reaper lets them go after it.
 
 read_pressure() { # given cpu, io or memory: sets $some $full (microseconds in all) and $minute (percent)
@@ -29,12 +30,16 @@ find_disks() { # real ones, not what is made of them; at most 16
   done
 }
 
-read_disks() { # sets $io (the words of a sample) and $ticks (ms in which each was busy, added up)
-  io='' ticks=0
+# $io: the words of a sample; of all disks together $ticks (ms busy), $sectors (read), $writes and what they waited
+read_disks() {
+  io='' ticks=0 sectors=0 writes=0 waited_ms=0
   for disk in $disks; do
-    read -r reads _ read_sectors read_ms writes _ written_sectors write_ms _ busy_ms _ <"/sys/block/$disk/stat" || continue
-    io="$io $disk:$busy_ms:$((reads + writes)):$((read_ms + write_ms)):$read_sectors:$written_sectors"
-    ticks=$((ticks + busy_ms))
+    # flushes are counted since Linux 5.5
+    read -r reads _ read_sectors read_ms written _ written_sectors write_ms _ busy_ms _ _ _ _ _ flushed flush_ms _ \
+      <"/sys/block/$disk/stat" || continue
+    io="$io $disk:$busy_ms:$((reads + written)):$((read_ms + write_ms)):$read_sectors:$written_sectors"
+    ticks=$((ticks + busy_ms)) sectors=$((sectors + read_sectors))
+    writes=$((writes + written + ${flushed:-0})) waited_ms=$((waited_ms + write_ms + ${flush_ms:-0}))
   done 2>/dev/null
 }
 
@@ -76,6 +81,7 @@ sample() { # given whether programs are stopped: prints a line; sets $stall (1/1
   read_network
   read_disks
   read_pressure io
+  [ -z "$limited" ] || some=- full=- # it would be what our own programs wait for their limit
   pressure=$some
   printf 'sample %s %s %s %s %s %s %s %s %s %s %s %s%s\n' "$uptime" "$1" "$busy" $((busy + idle + wait)) \
     "$cpu" "$some" "$full" "$memory" "$available" "$cached" "$received" "$sent" "$io" || leave
@@ -109,6 +115,7 @@ resume_overdue() { # of the reaper: the watcher may have died in a pause
 leave() {
   resume
   share_all
+  free_reading
   rm -f -- "$dir/watcher"
   exit 0
 }
@@ -181,9 +188,12 @@ watch() { # given seconds between looks, the budget in 1/10000 of the time ("-":
   printf '%s %s\n' "$me" "$started" >"$dir/watcher" || exit 1
   known='' rests='' since=0 hurry=0
   uptime=0 ticks=0 pressure=- stall=0 used=0 calm=0 quiet=0 length=1
+  limited='' applied=0 told=0 uptime_before=0 writes_before=0 waited_ms_before=0 sectors_before=0
+  speed_now=0 rest=0 smooth=0 free=0 breathes=0 breathe_at=0
   while [ -d "$dir" ]; do
     sample 0
-    [ "$budget" = - ] || throttle
+    [ "$budget" = - ] || mind_reading
+    [ "$budget" = - ] || [ -n "$limited" ] || throttle
     grow_memories
     mind_processor
     sleep "$step"

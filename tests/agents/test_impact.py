@@ -15,6 +15,7 @@ from agents.impact import (
     Disk,
     Growth,
     Hurry,
+    Pace,
     Pause,
     Reading,
     Tally,
@@ -48,6 +49,7 @@ def test_each_line_is_what_it_says() -> None:
     assert parse_line(b"paused 1234 205 8100 others") == Pause(12.34, 2.05, 0.81, "others")
     assert parse_line(b"grew 471859200") == Growth(450 * MIB)
     assert parse_line(b"hurried 1234 150 9500") == Hurry(12.34, 0.015, 0.95)
+    assert parse_line(b"reads 1234 8388608") == Pace(12.34, 8 << 20)
     assert reading(FIRST).disks == (Disk("vda", 100, 10, 40, 1000, 2000), Disk("sdb", 0, 0, 0, 0, 0))
     old = reading(OLD_KERNEL)
     assert (old.io_pressure, old.memory_full, old.available_kb, old.disks) == (None, None, None, ())
