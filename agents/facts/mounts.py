@@ -51,6 +51,10 @@ PSEUDO_KINDS = frozenset(
         "fuse.gvfsd-fuse",
     ]
 )
+# What the kernel shows there, it keeps by itself: nobody stores it or restores into it. tmpfs somebody may.
+KERNEL_KINDS = frozenset(
+    {"proc", "sysfs", "cgroup", "cgroup2", "configfs", "devpts", "securityfs", "debugfs", "tracefs", "bpf"}
+)
 NETWORK_KINDS = frozenset(
     [
         "9p",

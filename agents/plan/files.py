@@ -11,7 +11,7 @@ from agents.applications.services import stop_around, watch_standing
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
 from agents.facts import DeviceFacts, Instance, Mount, PathFact
-from agents.facts.mounts import NETWORK_KINDS, find_mount, is_within, mounts_below
+from agents.facts.mounts import KERNEL_KINDS, NETWORK_KINDS, find_mount, is_within, mounts_below
 from agents.own_places import OWN_PLACES, SCRATCH_PARENT
 from agents.plan.plan import LeftOut, Part, PlannedSource
 from agents.plan.requests import SourceRequest
@@ -20,10 +20,6 @@ from agents.snapshots.btrfs import find_history, visible_tops
 from agents.snapshots.traces import TRACE_PATTERN
 
 OWN_REASON = "it holds the repository or Hotfleet's own files"
-# Nobody can mean these as a source; tmpfs or overlay somebody can.
-_NO_FILES = frozenset(
-    {"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf"}
-)
 
 
 class HotImpossible(PlanRefused):
@@ -194,7 +190,7 @@ def _find_real_path(facts: DeviceFacts, request: SourceRequest) -> str:
     if fact.kind == "other":
         raise PlanRefused(f"{path} is neither a directory nor a file")
     kind = find_mount(fact.resolved, facts.mounts).kind
-    if kind in _NO_FILES:
+    if kind in KERNEL_KINDS:
         raise PlanRefused(f"{path} is on {kind}: the kernel shows it, there is nothing to store")
     return fact.resolved
 

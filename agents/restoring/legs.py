@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from agents.commands import to_bytes
 from agents.errors import PlanRefused, RestoreTargetRefused
-from agents.facts.mounts import Mount, find_mount, is_within, mounts_below
+from agents.facts.mounts import KERNEL_KINDS, Mount, find_mount, is_within, mounts_below
 from agents.own_places import OWN_PLACES
 from agents.restoring.requests import Mode, RestoreRequest
 
 _LONGEST_PATH = 3000
 # They are words of one command on the device.
 _LONGEST_LIST = 500_000
-_NO_PLACE = frozenset(["proc", "sysfs", "devtmpfs", "cgroup", "cgroup2", "devpts", "securityfs", "configfs"])
+_NO_PLACE = KERNEL_KINDS | {"devtmpfs"}
 
 
 @dataclass(frozen=True, slots=True)

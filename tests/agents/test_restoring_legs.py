@@ -22,7 +22,13 @@ def mount(point: str, kind: str = "ext4") -> Mount:
     return Mount(point, kind, "/dev/x", "/", "8:1", (), False)
 
 
-MOUNTS = (mount("/"), mount("/home"), mount("/home/deep"), mount("/proc", "proc"))
+MOUNTS = (
+    mount("/"),
+    mount("/home"),
+    mount("/home/deep"),
+    mount("/proc", "proc"),
+    mount("/sys/fs/bpf", "bpf"),
+)
 REQUEST = RestoreRequest(
     "c", "r", RepositoryPlace(Path("/srv/r/x"), Path("/srv/r/j"), Secret("s"), Path("/srv/r")),
     Binary(Path("/restic"), (0, 18, 0), "0" * 64, "x86_64"), False, "a" * 64, (), "/data", "/target",
@@ -68,6 +74,7 @@ def test_things_return_to_their_file_systems() -> None:
         ((), {"target": "/a/../b"}),
         ((), {"target": "/" + "x" * 4000}),
         ((), {"target": "/proc/1"}),
+        ((), {"target": "/sys/fs/bpf/x"}),
         ((), {"target": "/run/hotfleet"}),
         ((), {"target": "/a/.hotfleet-c-r.restore/new"}),
         ((), {"base": "/", "target": None}),
