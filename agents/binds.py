@@ -40,8 +40,8 @@ class Limits:
 
     # A tenth of what others get when all want the processors. At 19 it is a seventieth: measured on a busy
     # machine, a backup then got 3 % of a core, and its snapshot lived for as long as that takes.
-    # What may be paused and is watched reads no faster than lets others write nearly as quickly as without it,
-    # and gets only the processor time that nobody else wants, as long as that is something: beside
+    # What may be paused and is watched reads only as fast as leaves the writes of others nearly as quick, and
+    # gets only the processor time that nobody else wants, as long as that is something: beside
     # 1,500 transactions a second the mean latency was 417 ms with a tenth, 7 ms so, 1.1 ms without backup.
     niceness: int | None = 10
     # Best effort, last. A scheduler of disks that knows no priorities ignores it.
