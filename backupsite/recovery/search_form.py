@@ -60,7 +60,12 @@ class SearchForm(forms.Form):
         for name in ("min", "max"):
             self.fields[name].widget.attrs["placeholder"] = "such as 10 MB"
         self.fields["q"].widget = forms.TextInput(
-            {"class": "input", "type": "search", "placeholder": "invoice, *.pdf or /srv/uploads/2026"}
+            {
+                "class": "input",
+                "type": "search",
+                "aria-label": "Name or path",
+                "placeholder": "invoice, *.pdf or /srv/uploads/2026",
+            }
         )
 
     @property

@@ -134,7 +134,7 @@ def _mark(place: float, y: float, group: Sequence[Point]) -> SafeString:
         shape = format_html(
             '<svg x="{}" y="{}" overflow="visible">{}'
             '<rect x="-11" y="-9" width="22" height="18" rx="9" class="mark many {}"/>'
-            '<text y="4" text-anchor="middle" class="strong wide-only">{}</text></svg>',
+            '<text y="4" text-anchor="middle" class="strong wide-only" aria-hidden="true">{}</text></svg>',
             svg.percent(place),
             svg.number(y),
             _ring("0", 0, 14, 12) if has_ring else "",
