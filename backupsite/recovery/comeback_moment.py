@@ -117,6 +117,7 @@ class MomentFields(forms.Form):
         required=False,
         max_length=40,
         label="Moment",
+        error_messages={"required": "Write a date and a time."},
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}),
     )
 
@@ -134,12 +135,13 @@ class MomentFields(forms.Form):
             (MOMENT, Choice("Any moment", "To the second: just before something went wrong.")),
         ]
         field = self.fields["moment"]
+        field.required = not self.is_bound or self.data.get("until") == MOMENT
         field.widget.attrs |= {"min": _as_field(reach.oldest), "max": _as_field(reach.newest)}
         field.help_text = f"The server's own clock, in {timezone.get_current_timezone_name()}."
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        if self.reach is None:
+        if self.reach is None or "moment" in self.errors:
             return data
         self.route = choose(self.reach, data)
         if self.route.problem:

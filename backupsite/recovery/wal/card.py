@@ -109,7 +109,7 @@ def list_offers(
 
     What is left out on purpose is not offered again."""
     decided = {source.key: source for source in sources}
-    settled = {card.stream.source for card in cards if card.stream.is_wanted}
+    settled = {card.stream.source for card in cards if card.stream.state != WalStream.OFF}
     settled |= {key for key, source in decided.items() if source.mode == Source.OUT}
     return [
         LogOffer(name_source(instance.key), _find_url(device, instance, decided.get(instance.key)))
