@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 from backupsite.fleet.devices import DeviceInUse, actor_of, remove_device
 from backupsite.fleet.models import Device
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.wal_models import WalStream
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -23,7 +24,8 @@ def device_delete(request: HttpRequest, slug: str) -> HttpResponse:
     point_count = RestorePoint.objects.filter(device=device).count()
     has_repository = Repository.objects.filter(device=device).exists()
     is_busy = Run.objects.filter(device=device, state__in=ACTIVE).exists()
-    may_go = not (point_count or has_repository or is_busy)
+    slots = list(WalStream.objects.filter(device=device, has_slot=True).values_list("slot", flat=True))
+    may_go = not (point_count or has_repository or is_busy or slots)
     error = ""
     if request.method == "POST":
         error = _remove(request, device, may_go)
@@ -40,6 +42,7 @@ def device_delete(request: HttpRequest, slug: str) -> HttpResponse:
         "point_count": point_count,
         "has_repository": has_repository,
         "is_busy": is_busy,
+        "slots": slots,
         "may_go": may_go,
         "run_count": Run.objects.filter(device=device).count(),
         "policies": device.policies.all(),

@@ -139,7 +139,7 @@ def test_it_comes_back_to_a_moment_and_as_far_as_its_log_goes(
     enrolled.back_up()
 
     # As far as it goes: what is lost was committed within the last seconds.
-    ledger = {}
+    ledger: dict[int, datetime] = {}
     until = time.monotonic() + 10
     while time.monotonic() < until:
         number = len(ledger) + 3

@@ -20,6 +20,9 @@ from backupsite.recovery.wal_models import WalStream
 log = logging.getLogger(__name__)
 
 
+News = tuple[Streamed | None, tuple[Gap, ...]]
+
+
 class Fault(AgentError):
     """Something that nobody expected. The log of the console holds all of it."""
 
@@ -57,12 +60,18 @@ class Follower:
     def is_over(self) -> bool:
         return not self._thread.is_alive()
 
-    def take_news(self) -> tuple[Streamed | None, tuple[Gap, ...]]:
-        """Return the newest position and the gaps that were heard since somebody asked last."""
+    def read_news(self) -> News:
+        """Return the newest position and the gaps that were heard and not noted yet."""
         with self._lock:
-            news = self._newest, tuple(self._gaps)
-            self._newest, self._gaps = None, []
-        return news
+            return self._newest, tuple(self._gaps)
+
+    def note_news(self, news: News) -> None:
+        """Forget what is written down by now. Until then it is told again: a gap must not get lost."""
+        newest, gaps = news
+        with self._lock:
+            del self._gaps[: len(gaps)]
+            if self._newest is newest:
+                self._newest = None
 
     # What the flow asks, from its own threads.
 

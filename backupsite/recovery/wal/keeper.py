@@ -69,9 +69,7 @@ class Keeper:
         for key, follower in self._followers.items():
             if key not in held:
                 follower.stop(is_lost=True)
-        with transaction.atomic():
-            for key, follower in self._followers.items():
-                notes.note_news(self._holding.rows().filter(pk=key), *follower.take_news())
+        self._write_news()
         for stream in self._holding.rows().filter(pk__in=self._followers).select_related("device"):
             if stream.is_wanted == self._followers[stream.pk].is_ending:
                 self._followers[stream.pk].stop()
@@ -79,6 +77,15 @@ class Keeper:
         for stream in self._holding.take(self._most - len(self._followers)):
             self._begin(stream)
         self._renew_at = renew_at
+
+    def _write_news(self) -> None:
+        """Write down how far all of them are, in one transaction."""
+        told = {key: follower.read_news() for key, follower in self._followers.items()}
+        with transaction.atomic():
+            for key, news in told.items():
+                notes.note_news(self._holding.rows().filter(pk=key), *news)
+        for key, news in told.items():
+            self._followers[key].note_news(news)
 
     def _store(self, stream: WalStream) -> None:
         """Have a worker put into the repository what waits for that in the spool."""
@@ -103,7 +110,7 @@ class Keeper:
     def _reap(self, key: uuid.UUID, follower: Follower) -> None:
         with transaction.atomic():
             rows = self._holding.rows().filter(pk=key)
-            notes.note_news(rows, *follower.take_news())
+            notes.note_news(rows, *follower.read_news())
             notes.note_end(rows, is_ending=follower.is_ending, error=follower.error)
             self._holding.release([key])
         del self._followers[key]

@@ -17,6 +17,7 @@ from backupsite.recovery.wal.keeping import keep_batch, read_batches
 from backupsite.recovery.wal.reach import Reach, find_reach
 from backupsite.recovery.wal.replays import read_replay
 from backupsite.recovery.wal_models import WalGap, WalStream
+from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
 from tests.backupsite.making import make_policy, repository_of
 from tests.backupsite.recovery.test_restore_applications import make_answer, make_stream, page_of
@@ -45,9 +46,9 @@ def follow(point: RestorePoint, *pieces: Piece, **fields: object) -> WalStream:
     return stream
 
 
-def make_base(made_at: datetime = NOON + 10 * MINUTE, **fields: object) -> RestorePoint:
+def make_base(made_at: datetime = NOON + 10 * MINUTE, *, method: str = "stream") -> RestorePoint:
     """A restore point whose backup took a minute."""
-    point = make_stream(**fields)
+    point = make_stream(method)
     Run.objects.update(started_at=made_at - MINUTE)
     RestorePoint.objects.update(made_at=made_at)
     return RestorePoint.objects.get(pk=point.pk)
@@ -298,3 +299,20 @@ def test_what_another_version_wrote_down_breaks_no_page(operator: Client) -> Non
 def test_reach_of_nothing() -> None:
     empty = Reach((), (), {})
     assert empty.find(NOON) is None and empty.nearest(NOON) is None and empty.newest is None
+
+
+def test_a_device_with_a_slot_of_ours_is_not_removed(operator: Client) -> None:
+    point = make_base()
+    device = point.device
+    RestorePoint.objects.all().delete()
+    Repository.objects.all().delete()
+    Run.objects.all().delete()
+    WalStream.objects.create(
+        device=device, instance="15/main", slot="hotfleet_x", wanted_at=NOON, has_slot=True
+    )
+    page = reverse("device-delete", args=["db-01"])
+    assert "hotfleet_x" in operator.post(page, {"name": "db-01"}).content.decode()
+    assert WalStream.objects.count() == 1
+    WalStream.objects.update(has_slot=False)
+    assert operator.post(page, {"name": "db-01"}).status_code == 302
+    assert not WalStream.objects.exists()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.db import DatabaseError
 from django.utils import timezone
 
 from agents.errors import AgentError, ConnectFailed, LeaseLost, PlanRefused
@@ -24,7 +26,7 @@ from tests.backupsite.making import make_device, make_policy
 pytestmark = pytest.mark.django_db
 
 
-def want(*devices: Device, name: str = "databases", **fields: object) -> Policy:
+def want(*devices: Device, name: str = "databases", **fields: Any) -> Policy:
     """A policy that keeps the log of 15/main of these devices."""
     policy = make_policy(*devices, name=name, paths=())
     source = {"application": "postgresql", "instance": "15/main", "keeps_log": True, **fields}
@@ -104,7 +106,7 @@ def test_a_policy_makes_streams_and_ends_them() -> None:
 @pytest.mark.parametrize(
     "fields", [{"mode": "cold"}, {"mode": "out"}, {"keeps_log": False}, {"application": "redis"}]
 )
-def test_what_is_no_wish_makes_no_stream(fields: dict[str, object]) -> None:
+def test_what_is_no_wish_makes_no_stream(fields: dict[str, Any]) -> None:
     want(make_device(), **fields)
     wishes.look(timezone.now())
     assert not WalStream.objects.exists()
@@ -282,6 +284,24 @@ def test_a_keeper_that_leaves_gives_its_streams_back() -> None:
     assert made[0].is_over
     stream = WalStream.objects.get()
     assert (stream.state, stream.lease_until, stream.lease_token) == (WalStream.WAITING, None, "")
+
+
+def test_a_gap_is_told_although_the_database_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_stream()
+    keeper = Keeper(5, Scripted)
+    beat(keeper)
+    made[0].tell(Gap("second", 100, 200, "the slot is lost"))
+
+    def refuse(*_: object) -> None:
+        raise DatabaseError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(notes, "note_news", refuse)
+        with pytest.raises(DatabaseError):
+            beat(keeper)
+    beat(keeper)
+    beat(keeper)
+    assert WalGap.objects.count() == Notice.objects.count() == 1
 
 
 # Who is told.
