@@ -38,26 +38,19 @@ def test_what_was_accepted_stays_and_what_was_not_goes_back(swap: Swap) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_what_was_accepted_stays_when_the_removal_of_the_old_dies(swap: Swap, number: int) -> None:
+@pytest.mark.parametrize("stays", ["new", "old"])
+def test_what_was_accepted_or_put_back_stays_when_the_removal_of_the_other_dies(
+    swap: Swap, stays: str, number: int
+) -> None:
     swap.make()
     swap.swap()
-    swap.accept()
+    if stays == "new":
+        swap.accept()
     swap.die_removing(number)
     assert swap.undo().returncode != 0
     swap.live()
     assert swap.undo().returncode == 0
-    assert_all_is(swap, "new")
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_what_was_put_back_stays_when_the_removal_of_the_new_dies(swap: Swap, number: int) -> None:
-    swap.make()
-    swap.swap()
-    swap.die_removing(number)
-    assert swap.undo().returncode != 0
-    swap.live()
-    assert swap.undo().returncode == 0
-    assert_all_is(swap, "old")
+    assert_all_is(swap, stays)
 
 
 @pytest.mark.parametrize("mark", ["keep", "swapped", "good"])

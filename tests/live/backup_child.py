@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from agents.backup import BackupRequest, back_up
 from agents.commands import Secret
 from agents.errors import AgentError
 from agents.events import Event, Moved, PhaseStarted
-from agents.flow import Unstoppable
+from agents.flow import OpenSession, Unstoppable
 from agents.plan import SourceRequest
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import find_binary
@@ -25,6 +27,28 @@ def tell(event: Event) -> None:
         print(f"stored {event.stored_bytes}", flush=True)
 
 
+def place_of(order: dict[str, Any]) -> RepositoryPlace:
+    return RepositoryPlace(Path(order["repository"]), Path(order["journals"]), Secret(order["password"]))
+
+
+def way_of(order: dict[str, Any]) -> OpenSession:
+    """Return how the device of an order is reached."""
+    target = Target(order["address"], order["port"], "root")
+    keys = [HostKey(each["type"], bytes.fromhex(each["blob"])) for each in order["host_keys"]]
+    return lambda: connect(target, private_key=Secret(order["key"]), host_keys=keys)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Say how what is done inside ended, in the last line."""
+    try:
+        yield
+    except AgentError as error:
+        print(f"failed {error.code} {error.retryable}", flush=True)
+    else:
+        print("done", flush=True)
+
+
 def _make_source(order: dict[str, Any]) -> SourceRequest:
     if (cold := order.get("cold")) is None:
         return SourceRequest(order["source"])
@@ -34,28 +58,16 @@ def _make_source(order: dict[str, Any]) -> SourceRequest:
 
 def main() -> None:
     order = json.loads(sys.stdin.readline())
-    place = RepositoryPlace(Path(order["repository"]), Path(order["journals"]), Secret(order["password"]))
     request = BackupRequest(
         order["console"],
         order["run"],
         order["device"],
         (_make_source(order),),
-        place,
+        place_of(order),
         find_binary([Path(order["binary"])]),
     )
-    target = Target(order["address"], order["port"], "root")
-    keys = [HostKey(each["type"], bytes.fromhex(each["blob"])) for each in order["host_keys"]]
-    try:
-        back_up(
-            request,
-            lambda: connect(target, private_key=Secret(order["key"]), host_keys=keys),
-            tell=tell,
-            control=Unstoppable(),
-        )
-    except AgentError as error:
-        print(f"failed {error.code} {error.retryable}", flush=True)
-    else:
-        print("done", flush=True)
+    with answering():
+        back_up(request, way_of(order), tell=tell, control=Unstoppable())
 
 
 if __name__ == "__main__":

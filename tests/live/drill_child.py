@@ -11,14 +11,12 @@ from pathlib import Path
 from agents import drill
 from agents.applications.stored import Stored, StoredPart
 from agents.applications.trials import Question
-from agents.commands import Secret
 from agents.drill import DrillRequest
-from agents.errors import AgentError
 from agents.events import Checked, Event, PhaseStarted
 from agents.flow import Unstoppable
 from agents.local import LocalSession
-from agents.repositories import RepositoryPlace
 from agents.restic.binary import find_binary
+from tests.live.backup_child import answering, place_of
 from tests.live.kill_child import PausingRunner
 
 
@@ -35,7 +33,7 @@ def main() -> None:
     request = DrillRequest(
         order["console"],
         order["run"],
-        RepositoryPlace(Path(order["repository"]), Path(order["journals"]), Secret(order["password"])),
+        place_of(order),
         find_binary([Path(order["binary"])]),
         True,
         Stored("redis", "s", "stream", (part,)),
@@ -43,12 +41,8 @@ def main() -> None:
         sample=0,
     )
     vars(drill)["Runner"] = PausingRunner  # the flow is the real one, its runner waits
-    try:
+    with answering():
         drill.drill(request, LocalSession, tell=tell, control=Unstoppable())
-    except AgentError as error:
-        print(f"failed {error.code}", flush=True)
-    else:
-        print("done", flush=True)
 
 
 if __name__ == "__main__":
