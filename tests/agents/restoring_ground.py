@@ -104,3 +104,15 @@ def picture(folder: Path) -> dict[bytes, tuple[object, ...]]:
                 content = Path(os.fsdecode(path)).read_bytes()
             seen[os.path.relpath(path, top)] = (facts.st_mode, facts.st_uid, facts.st_ino, content)
     return seen
+
+
+def make_both(place: Place) -> list[str]:
+    """Three places: a folder that is there, a file that is not, and one whose folders are missing too."""
+    for top in (place.new, place.destination):
+        (top / "data" / "sub").mkdir(parents=True)
+        (top / "data" / "sub" / "file").write_text(top.name)
+    (place.destination / "data" / "only here").write_text("old")
+    (place.new / "alone").write_text("new")
+    (place.new / "far" / "away").mkdir(parents=True)
+    (place.new / "far" / "away" / "file").write_text("new")
+    return ["data", "alone", "far/away/file"]

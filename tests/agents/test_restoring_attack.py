@@ -15,7 +15,7 @@ from agents.restoring.staging import read_program
 from tests.agents.restoring_attacker import USER, Attacker
 from tests.agents.restoring_ground import NAME, SHELLS, Place, picture
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a restore is root's work")
+pytestmark = pytest.mark.usefixtures("needs_root")  # a restore is root's work
 
 ROUNDS = 1000 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 60
 WAYS = ("skip", "replace", "keep-both", "exact")

@@ -11,7 +11,7 @@ import pytest
 from tests.agents.restoring_ground import HOSTILE_NAMES, SHELLS, Place, picture
 from tests.live.machine import command
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a restore is root's work")
+pytestmark = pytest.mark.usefixtures("needs_root")  # a restore is root's work
 
 KINDS = ("file", "folder", "full", "link", "broken")
 

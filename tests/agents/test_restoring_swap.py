@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agents.restoring_ground import HOSTILE_NAMES, SHELLS, Place, picture
+from tests.agents.restoring_ground import HOSTILE_NAMES, SHELLS, Place, make_both, picture
 from tests.live.machine import command
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a restore is root's work")
+pytestmark = pytest.mark.usefixtures("needs_root")  # a restore is root's work
 
 # The tools that the swap uses, one process each: before and after each of them somebody may die.
 TOOLS = ("mkdir", "mv", "sync", "stat", "cat", "rm", "touch")
@@ -22,18 +21,6 @@ TOOLS = ("mkdir", "mv", "sync", "stat", "cat", "rm", "touch")
 @pytest.fixture(params=SHELLS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return Place(tmp_path, request.param)
-
-
-def make_both(place: Place) -> list[str]:
-    """Three places: a folder that is there, a file that is not, and one whose folders are missing too."""
-    for top in (place.new, place.destination):
-        (top / "data" / "sub").mkdir(parents=True)
-        (top / "data" / "sub" / "file").write_text(top.name)
-    (place.destination / "data" / "only here").write_text("old")
-    (place.new / "alone").write_text("new")
-    (place.new / "far" / "away").mkdir(parents=True)
-    (place.new / "far" / "away" / "file").write_text("new")
-    return ["data", "alone", "far/away/file"]
 
 
 def test_each_thing_becomes_what_the_restore_point_holds(place: Place) -> None:
@@ -228,168 +215,9 @@ def test_a_swap_that_fails_half_way_is_undone_by_the_undo(place: Place) -> None:
     assert list(victim.iterdir()) == []
 
 
-@pytest.fixture
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """A place with a folder that has a project quota of its own: on the same mount, and nothing can be
-    renamed into it."""
-    image, ground = tmp_path / "image", tmp_path / "ground"
-    image.touch()
-    os.truncate(image, 320 * 1024 * 1024)
-    ground.mkdir()
-    command("mkfs.xfs", "-q", image)
-    command("mount", "-o", "loop", image, ground)
-    try:
-        place = Place(ground, request.param)
-        folder = place.destination / "home" / "project"
-        folder.mkdir(parents=True)
-        (folder / "file").write_text("old")
-        command("chattr", "-p", "7", "+P", folder)
-        (place.new / "home" / "project" / "fresh").mkdir(parents=True)
-        for name in ("file", "fresh/file"):
-            (place.new / "home" / "project" / name).write_text("new")
-        yield place
-        assert place.back() == 0
-        assert picture(folder).keys() == {b"file"}, "nothing was copied, and nothing of ours lies there"
-    finally:
-        command("umount", ground)
-
-
-@pytest.mark.parametrize("project", SHELLS, indirect=True)
-def test_nothing_is_copied_to_where_nothing_can_be_renamed(project: Place) -> None:
-    where = str(project.destination / "home" / "project")
-    os.utime(where, ns=(5, 1_000_000_007))
-    assert project.merge("replace") == (0, 0, 0, 0, 2)
-    for item in ("home/project/fresh", "home/project/file"):
-        words = (project.staging, project.identity, project.destination)
-        assert project.refusal("reach", *words, items=["home/new", item]) == ["apart", where]
-        assert project.refusal("exact", *words, items=[item]) == ["apart", where]
-    assert project.refusal("clear", *words, items=["home/project/file"]) == ["apart", where]
-    assert (Path(where) / "file").read_text() == "old"
-    assert Path(where).stat().st_mtime_ns == 1_000_000_007
-
-
-@pytest.fixture
-def layered(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """A place on the layers of a container, with a folder and a file of the lower one."""
-    for name in ("upper", "work", "ground", "lower/data/folder"):
-        (tmp_path / name).mkdir(parents=True)
-    for name in ("folder/file", "file"):
-        (tmp_path / "lower" / "data" / name).write_text("old")
-    options = ",".join(f"{name}dir={tmp_path}/{name}" for name in ("lower", "upper", "work"))
-    command("mount", "-t", "overlay", "overlay", "-o", options, tmp_path / "ground")
-    try:
-        place = Place(tmp_path / "ground", request.param)
-        place.destination = tmp_path / "ground" / "data"
-        yield place
-        assert place.back() == 0
-        assert (place.destination / "folder" / "file").read_text() == "old"
-    finally:
-        command("umount", tmp_path / "ground")
-
-
-@pytest.mark.parametrize("layered", SHELLS, indirect=True)
-def test_a_folder_of_a_lower_layer_is_never_moved(layered: Place) -> None:
-    """A rename of it is a copy: cut off, half of it would be put back over what was there."""
-    for name in ("folder", "fresh"):
-        (layered.new / name).mkdir()
-        (layered.new / name / "file").write_text("new")
-    (layered.new / "file").write_text("new")
-    before = picture(layered.destination)
-    assert layered.exact("folder").returncode == 3
-    assert picture(layered.destination) == before
-    assert layered.exact("file", "fresh").returncode == 0, "the others are renamed"
-    assert (layered.destination / "fresh" / "file").read_text() == "new"
-
-
-@pytest.mark.parametrize("layered", SHELLS, indirect=True)
-def test_a_folder_of_a_lower_layer_has_failed_in_a_merge(layered: Place) -> None:
-    for name in ("folder", "file"):
-        (layered.new / name).write_text("new")
-    assert layered.merge("replace") == (1, 0, 0, 0, 1)
-    assert (layered.destination / "file").read_text() == "new"
-
-
-def test_nothing_that_is_mounted_is_swapped_away(place: Place) -> None:
-    for name in ("a", "b mount\tpoint", "c\\040d", "e 1"):
-        inner = place.destination / name / "inner"
-        inner.mkdir(parents=True)
-        (place.new / name).write_text("new")
-        command("mount", "-t", "tmpfs", "none", inner)
-        try:
-            (inner / "precious").write_text("precious")
-            assert place.exact(name).returncode == 3
-            assert (inner / "precious").read_text() == "precious"
-        finally:
-            command("umount", inner)
-    assert place.back() == 0
-
-
-def test_what_nobody_may_change_goes_too(place: Place) -> None:
-    items = make_both(place)
-    command("chattr", "+i", place.destination / "data" / "only here")
-    assert place.exact(*items).returncode == 0
-    if place.is_busybox:  # Debian's has no chattr: it stays owed
-        assert place.back() != 0
-        command("chattr", "-R", "-i", place.staging)
-    assert place.back() == 0
-    assert not place.staging.exists()
-
-
-def test_staging_with_a_mount_in_it_is_not_removed(place: Place) -> None:
-    inner = place.staging / "old" / "inner"
-    inner.mkdir()
-    command("mount", "-t", "tmpfs", "none", inner)
-    try:
-        (inner / "precious").write_text("precious")
-        assert place.back() != 0
-        assert (inner / "precious").exists()
-    finally:
-        command("umount", inner)
-    assert place.back() == 0
-
-
 @pytest.mark.parametrize("name", ["/etc", "/", "/srv/.hotfleet-x", "/srv/hotfleet-a-b.restore"])
 def test_the_undo_removes_nothing_else(place: Place, name: str) -> None:
     assert place.call("back", name).returncode == 1
-
-
-@pytest.fixture
-def unsafe(place: Place) -> Path:
-    folder = place.destination / "of a user"
-    folder.mkdir()
-    os.chown(folder, 1234, 1234)
-    return folder
-
-
-def test_where_staging_may_be(place: Place, unsafe: Path) -> None:
-    _, base, identity, existing, free, safe, _ = place.look(unsafe / "missing" / "far")
-    assert (base, identity, existing, safe) == ("/", place.identity, str(unsafe), "no")
-    assert int(free) > 0
-    inner = unsafe / "inner"
-    inner.mkdir()
-    command("mount", "-t", "tmpfs", "none", inner)
-    try:
-        assert place.look(inner)[1] == "", "what lies below a folder of others may be moved by them"
-    finally:
-        command("umount", inner)
-    command("mount", "-t", "tmpfs", "none", place.destination)
-    try:
-        assert place.look(place.destination)[1] == str(place.destination)
-        os.chown(place.destination, 1234, 0)
-        assert place.look(place.destination)[1] == ""
-        command("mount", "-o", "remount,ro", place.destination)
-        assert place.refusal("look", place.destination) == ["read-only", str(place.destination)]
-    finally:
-        command("umount", place.destination)
-
-
-def test_removing_first_is_done_only_below_safe_parents(place: Place, unsafe: Path) -> None:
-    (unsafe / "file").write_text("old")
-    words = ("clear", place.staging, place.identity, place.destination)
-    assert place.refusal(*words, items=["of a user/file"]) == ["moved", str(unsafe / "file")]
-    assert (unsafe / "file").exists()
-    place.run(*words, items=["of a user", "missing"])
-    assert not unsafe.exists()
 
 
 def test_what_lacks_is_named(place: Place) -> None:
@@ -415,18 +243,3 @@ def test_privileges_are_taken_away(place: Place) -> None:
     modes = {each.name: each.lstat().st_mode & 0o7777 for each in sub.iterdir()}
     assert modes == {"setuid": 0o755, "setgid": 0o711, "plain": 0o755, "link": 0o777}
     assert (sub.stat().st_mode & 0o7777, sub.stat().st_mtime_ns) == (0o2775, 7_000_000_001)
-
-
-def test_two_restores_of_overlapping_places(place: Place) -> None:
-    base = Path("/run/hotfleet") if os.path.ismount("/run") else Path("/dev/shm/hotfleet")
-    other = base / "hotfleet-partatest-other"
-    other.mkdir(parents=True)
-    try:
-        (other / "target").write_text("/srv/a\\0040b\n")
-        for path in ("/srv/a b", "/srv", "/", "/srv/a b/c"):
-            assert place.refusal("claim", path, "/run/hotfleet/mine") == ["claimed", "/srv/a b"]
-        for path in ("/srv/a bc", "/srv/c"):
-            place.run("claim", path, "/run/hotfleet/mine")
-        place.run("claim", "/srv/a b", other)
-    finally:
-        shutil.rmtree(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from agents.returning import swapping
 from tests.agents.restoring_ground import SHELLS
 from tests.agents.returning_ground import NAME, Swap
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a comeback is root's work")
+pytestmark = pytest.mark.usefixtures("needs_root")  # a comeback is root's work
 
 
 @pytest.fixture(params=SHELLS)

@@ -15,7 +15,7 @@ from agents.applications import comebacks
 from agents.applications.comebacks import Home
 from agents.applications.postgresql_start import keep_by_hand
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a comeback is root's work")
+pytestmark = pytest.mark.usefixtures("needs_root")  # a comeback is root's work
 OWNER = 65534
 HEAD = 'set -u\numask 077\nhold=$1\nSTART_WAIT=10\nmkdir -p "$hold"\n'
 
