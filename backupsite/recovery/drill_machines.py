@@ -14,6 +14,12 @@ from backupsite.runs.models import Run
 # That many names are offered to whoever types one.
 MOST_OFFERED = 200
 _WORD = "machine"
+MACHINE_WORDS = (
+    "Empty: the console's own machine. A device needs the applications' programs and room in /var/tmp. For "
+    "as long as a drill lasts it holds the restored data and a key that reads every restore point of the "
+    "device that is drilled: choose one that you trust with both. The time to recover is then measured over "
+    "the network."
+)
 
 
 def list_machines() -> list[str]:

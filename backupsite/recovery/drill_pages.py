@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
-from backupsite.recovery.drill_machines import find_machine, list_machines, usual_machine
+from backupsite.recovery.drill_machines import MACHINE_WORDS, find_machine, list_machines, usual_machine
 from backupsite.recovery.drill_matrix import DAYS, list_days, read_matrix
 from backupsite.recovery.drill_models import Drill, DrillRule
 from backupsite.recovery.drill_trend import draw_trend, find_slowest
@@ -72,6 +72,7 @@ def device_drills(request: HttpRequest, slug: str) -> HttpResponse:
         "device": device,
         "tabs": make_tabs(device, "device-drills"),
         "machines": list_machines(),
+        "machine_words": MACHINE_WORDS,
         "has_points": RestorePoint.objects.filter(device=device).exists(),
         "policies": device.policies.all(),
         "crumbs": [

@@ -19,17 +19,11 @@ from backupsite.fleet.models import Device
 from backupsite.policies.durations import parse_duration, show_duration
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
-from backupsite.recovery.drill_machines import find_machine, list_machines
+from backupsite.recovery.drill_machines import MACHINE_WORDS, find_machine, list_machines
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule, DrillTurn
 from backupsite.web.visible import make_visible
 
 MOST_QUESTIONS = 20
-MACHINE_WORDS = (
-    "Empty: the console's own machine. A device needs the applications' programs and room in /var/tmp. For "
-    "as long as a drill lasts it holds the restored data and a key that reads every restore point of the "
-    "device that is drilled: choose one that you trust with both. The time to recover is then measured over "
-    "the network."
-)
 LONGEST_TEXT = 4000
 
 
