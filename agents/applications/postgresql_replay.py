@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC
 
 from agents.applications.comebacks import AS_OWNER, Course, Fetch, Log, Preparation
+from agents.applications.postgresql_answers import names_of
 from agents.errors import PlanRefused
 
 _OURS = r"""
@@ -132,9 +133,10 @@ as_owner_of "$data" /bin/sh -c "$7" replay "$bin" "$4" "$5"
 
 def replay_log(course: Course, log: Log) -> Course:
     """Given a course of a whole cluster, return that to a moment. Raise PlanRefused when its files lie in
-    several places."""
+    several places: links would lead the server that replays to those of the original."""
     home = course.home
-    if len(course.seats) > 1 or any(seat.leaves_too for seat in course.seats):
+    has_tablespaces = home.instance is not None and bool(names_of(home.instance, "tablespace"))
+    if len(course.seats) > 1 or has_tablespaces:
         raise PlanRefused(
             f"the files of {home.label} lie in several places: their log cannot be replayed beside them",
             remedy="Bring it back as it was at a restore point.",

@@ -61,7 +61,7 @@ def log(console: Console, cluster: Service, tmp_path: Path) -> Log:
     [
         "snapshot",
         pytest.param("stream", marks=pytest.mark.full),
-        # its tablespaces may lie elsewhere: see test_what_cannot_be_replayed_is_refused
+        pytest.param("copy", marks=pytest.mark.full),
     ],
 )
 def test_what_was_dropped_comes_back_as_it_was_just_before(log: Log, cluster: Service, method: str) -> None:
