@@ -144,11 +144,7 @@ def test_a_second_power_cut_on_the_way_back_changes_nothing(
 ) -> None:
     swap.make()
     swap.swap()
-    with monkeypatch.context() as patch:
-        cut_before(patch, BACK[place])
-        assert swap.act(swapping._UNDO).returncode != 0
-    swap.lose_power()
-    swap.boot()
+    end_and_cut(swap, monkeypatch, place)
     assert swap.heal().returncode == 0
     assert_is(swap, "old")
     assert kept(swap) == []
@@ -159,14 +155,18 @@ def test_what_was_accepted_stays(swap: Swap, monkeypatch: pytest.MonkeyPatch, pl
     swap.make()
     swap.swap()
     swap.accept()
+    end_and_cut(swap, monkeypatch, place)
+    assert swap.heal().returncode == 0
+    assert_is(swap, "new")
+    assert kept(swap) == []
+
+
+def end_and_cut(swap: Swap, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     with monkeypatch.context() as patch:
         cut_before(patch, BACK[place])
         assert swap.act(swapping._UNDO).returncode != 0
     swap.lose_power()
     swap.boot()
-    assert swap.heal().returncode == 0
-    assert_is(swap, "new")
-    assert kept(swap) == []
 
 
 def test_before_anything_moved_only_the_stagings_go(swap: Swap) -> None:
