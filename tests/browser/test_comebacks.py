@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from agents.applications import applications
 from tests.browser.site import open_browser
+from tests.live import mariadb
 from tests.live.disasters import RUN, Application
 from tests.live.ground import Device
 from tests.live.site import Enrolled, LiveSite, run_site
@@ -75,7 +76,7 @@ def come_back(site: LiveSite, page: Page, device: Device, folder: Path, name: st
     enrolled = Enrolled(site, device, f"{name}-{method}")
     enrolled.pin()
     with RUN[name](device, folder / "state", method) as application:
-        protect(enrolled, application, method, device.directory / "keys")
+        protect(enrolled, application.name, application.instance, method)
         before = left_in(application.folder)
         with application.busy():
             back_up(page, enrolled)
@@ -89,11 +90,11 @@ def come_back(site: LiveSite, page: Page, device: Device, folder: Path, name: st
         enrolled.wait_until_clean()
 
 
-def protect(enrolled: Enrolled, application: Application, method: str, files: Path) -> None:
-    """A device of a policy has files too: what comes back is one of several things."""
+def protect(enrolled: Enrolled, name: str, instance: Path, method: str) -> None:
+    """A device has files too: what comes back is one of several things."""
     sources = [
-        {"path": str(files), "if_hot_impossible": "accept-live"},
-        {"application": application.name, "instance": str(application.instance), "method": method},
+        {"path": str(enrolled.device.directory / "keys"), "if_hot_impossible": "accept-live"},
+        {"application": name, "instance": str(instance), "method": method},
     ]
     fields = {"schedule": "manual", "every_minutes": 60}
     enrolled.site.do("set_sources", device=enrolled.slug, sources=sources, fields=fields)
@@ -118,9 +119,7 @@ def check(page: Page, enrolled: Enrolled) -> None:
 
 
 def restore(page: Page, enrolled: Enrolled, application: Application) -> None:
-    page.goto(f"{enrolled.site.origin}/devices/{enrolled.slug}/")
-    page.locator("main").get_by_role("link", name="Restore…").first.click()
-    page.get_by_role("link", name=re.compile(f"^Restore {applications()[application.name].label} ")).click()
+    open_comeback(page, enrolled, application.name)
     expect(page.get_by_role("radio", name="In place")).to_be_checked()
     services = page.get_by_label("Services that stop meanwhile")
     services.fill(application.service)
@@ -134,3 +133,43 @@ def restore(page: Page, enrolled: Enrolled, application: Application) -> None:
     act.click()
     expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text("The application is back")).to_be_visible()
+
+
+def open_comeback(page: Page, enrolled: Enrolled, name: str) -> None:
+    """From the device to the page on which its application comes back."""
+    page.goto(f"{enrolled.site.origin}/devices/{enrolled.slug}/")
+    page.locator("main").get_by_role("link", name="Restore…").first.click()
+    page.get_by_role("link", name=re.compile(f"^Restore {applications()[name].label} ")).click()
+
+
+@pytest.mark.full
+def test_a_database_of_mariadb_that_was_dropped_comes_back_out_of_a_dump(
+    site: LiveSite, page: Page, make_device: Callable[..., Device], tmp_path: Path
+) -> None:
+    device = make_device()
+    enrolled = Enrolled(site, device, "dropped")
+    enrolled.pin()
+    home = device.btrfs / "my sql"
+    home.mkdir()
+    name = f"hotfleet-my-{device.name}"
+    with mariadb.Service(home, tmp_path / "state", name).create() as service:
+        protect(enrolled, "mariadb", service.data, "dump")
+        with mariadb.writers(service, engines=("InnoDB",)) as busy:
+            least = {each.number: each.count for each in busy}
+            back_up(page, enrolled)
+        service.sql("drop database app")
+        check(page, enrolled)
+        open_comeback(page, enrolled, "mariadb")
+        expect(page.get_by_role("radio", name="One database")).to_be_checked()
+        expect(page.get_by_label("Only this table")).not_to_be_attached()
+        page.get_by_label("Database", exact=True).select_option("app")
+        page.get_by_label("Its new name").fill("app")
+        page.get_by_role("button", name="Restore this database").click()
+        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=PATIENCE_MS)
+        assert service.sql("select sum(balance) from app.account") == "20000"
+        for writer, written in least.items():
+            query = f"select count(*), max(n) from app.InnoDB where writer = {writer}"
+            count, highest = map(int, service.sql(query).split())
+            assert count == highest >= written
+        service.stop()
+        enrolled.wait_until_clean()
