@@ -24,6 +24,7 @@ _MOST_BYTES = 1 << 20  # of one record
 _SAID = 4000
 # The status of a step that was ended because of the room that it took.
 _FULL = "full"
+_NO_SPACE = "no space left on device"
 _TOOLS = ("unshare", "setpriv", "prlimit", "timeout", "chroot", "mount", "tar", "find", "du", "stat")
 _LOOK = Command.of(
     "/bin/sh",
@@ -145,9 +146,11 @@ def _judge(step: Step, record: list[str]) -> Check:
     """Given what a step left, return its check. Raise ToolMissing when it found no program, PlanRefused when
     it took too much room."""
     _, status, began, ended, out, err = record
-    if status == _FULL:
+    # who finds no room fails before the watcher sees it
+    if status == _FULL or (status != "0" and _NO_SPACE in f"{out}{err}".lower()):
+        why = out if status == _FULL else _NO_SPACE
         raise PlanRefused(
-            f"The trial of the restored data was ended in the step {step.name}: {out.strip()[:500]}.",
+            f"The trial of the restored data was ended in the step {step.name}: {why.strip()[:500]}.",
             remedy="Make more room there, or drill on another machine. When it comes again, look what the "
             "data does by itself, such as a trigger, and what your own queries do.",
         )

@@ -74,7 +74,7 @@ look() { # sets $free in KiB and $names, how many more files there can be (0: no
 }
 
 guard() { # measures what is there only when the disk has less room by what there may still come
-  highest=$free fewest=$((names / 2)) used=$(measure)
+  highest=$free fewest=$((names / 2))
   while sleep 1; do
     look || continue
     [ "$free" -le "$highest" ] || highest=$free
@@ -85,7 +85,7 @@ guard() { # measures what is there only when the disk has less room by what ther
     elif [ $((highest - free)) -gt "$more" ]; then
       everybody STOP
       used=$(measure) highest=$free
-      [ "$used" -le "$most" ] || why="it wrote more than the $most KiB that were thought enough"
+      [ "${used:=$most}" -lt "$most" ] || why="it wrote more than the $most KiB that were thought enough"
       everybody CONT
     fi
     # again and again: the next step may just begin
@@ -99,7 +99,7 @@ watch() {
   mount -o remount,bind,ro -- "$root" || fail 'the root cannot be made read-only'
   # for programs that know no other socket; it leads nowhere
   { ip link set lo up || ifconfig lo up; } >/dev/null 2>&1
-  look || fail 'nobody can tell how much room the disk has'
+  look && used=$(measure) || fail 'nobody can tell how much room there is'
   guard >/dev/null 2>&1 &
   while [ $# -gt 0 ]; do
     name=$1 limit=$2 needed=$3 file=$4
