@@ -22,7 +22,7 @@ SHELLS = pytest.mark.parametrize("shell", [("dash",), ("busybox", "sh")], ids=["
 def run(shell: tuple[str, ...], command: Command, *before: str) -> subprocess.CompletedProcess[bytes]:
     _, option, source, *words = command.argv
     return subprocess.run(
-        [*before, *shell, option, source, *words], capture_output=True, timeout=50, check=False
+        [*before, *shell, option, source, *words], capture_output=True, timeout=120, check=False
     )
 
 

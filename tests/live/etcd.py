@@ -42,7 +42,7 @@ class Member:
         with (self.folder / "log").open("ab") as log:
             environment = {**os.environ, "ETCD_ROOT_PASSWORD": "hidden-in-the-environment"}
             self.process = subprocess.Popen(self.server_words, env=environment, stdout=log, stderr=log)
-        wait_until(self.answers, timeout_s=30, what="an answer of etcd")
+        wait_until(self.answers, timeout_s=120, what="an answer of etcd")
 
     def answers(self) -> bool:
         return self.client("endpoint", "health", check=False).returncode == 0

@@ -117,7 +117,7 @@ class Server:
         words += [f"--log-bin={binlog}/bl", f"--pid-file={self._private}/pid", *self.settings]
         with (self._private / "log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd="/", start_new_session=True)
-        wait_until(self._is_settled, timeout_s=60, what="the start of MariaDB")
+        wait_until(self._is_settled, timeout_s=180, what="the start of MariaDB")
         if self.process.poll() is not None:
             raise AssertionError(f"MariaDB did not start:\n{self.log[-3000:]}")
 
@@ -129,7 +129,7 @@ class Server:
     def stop(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            self.process.wait(180)
             self.process = None
 
     def words(self) -> list[str]:
@@ -138,7 +138,7 @@ class Server:
     def run(
         self, *words: str, check: bool = True, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([*self.words(), *words], capture_output=True, text=True, input=text, timeout=60)
+        done = subprocess.run([*self.words(), *words], capture_output=True, text=True, input=text, timeout=180)
         if check and done.returncode != 0:
             raise AssertionError(f"mariadb: {done.stdout}{done.stderr}")
         return done

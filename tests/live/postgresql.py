@@ -110,7 +110,7 @@ class Cluster:
         if self.server is not None:
             self.server.send_signal(signal.SIGCONT)
             self.server.send_signal(signal.SIGQUIT if "fsync=off" in self.settings else signal.SIGINT)
-            self.server.wait(60)
+            self.server.wait(180)
             self.server = None
 
     @property

@@ -46,13 +46,13 @@ class Site:
             found[:] = re.findall(rf"{self.origin}/\S*", output.read_text())
             return bool(found)
 
-        wait_until(is_ready, timeout_s=90, what=f"the address of the console ({output})")
+        wait_until(is_ready, timeout_s=180, what=f"the address of the console ({output})")
         return found[0]
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(90)
+            self._process.wait(180)
             self._process = None
 
     @property

@@ -62,7 +62,6 @@ class LiveSite(Site):
 
     def cut_power(self) -> None:
         """End every process of the console at the same moment, none of them with a last word."""
-        self._close_desk()
         if self._process is None:
             raise AssertionError("the console does not run")
         processes = [self._process.pid, *list_descendants(self._process.pid)]
@@ -70,17 +69,18 @@ class LiveSite(Site):
             for process in processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, number)
+        self._close_desk()  # after the moment: its end takes its time
         self._process.wait(60)
         self._process = None
         wait_until(lambda: not any(map(is_running, processes)), what="the end of every process")
 
     def kill_supervisor(self) -> None:
         """End the first process alone, with SIGKILL, and wait until the others have ended by themselves."""
-        self._close_desk()
         if self._process is None:
             raise AssertionError("the console does not run")
         processes = list_descendants(self._process.pid)
         self._process.kill()
+        self._close_desk()
         self._process.wait(60)
         self._process = None
         wait_until(lambda: not any(map(is_running, processes)), timeout_s=60, what="the end of its children")
@@ -107,7 +107,7 @@ class LiveSite(Site):
         (row,) = self.rows("SELECT * FROM runs_run WHERE number = ?", number)
         return row
 
-    def wait_for_state(self, number: int, *states: str, timeout_s: float = 60) -> sqlite3.Row:
+    def wait_for_state(self, number: int, *states: str, timeout_s: float = 180) -> sqlite3.Row:
         """Wait until a run has one of these states. Raise AssertionError when it ends in another one."""
 
         def is_there() -> bool:
@@ -118,7 +118,7 @@ class LiveSite(Site):
         wait_until(is_there, timeout_s=timeout_s, what=f"{states} of run {number}")
         return self.run(number)
 
-    def wait_for_end(self, number: int, *, timeout_s: float = 60) -> sqlite3.Row:
+    def wait_for_end(self, number: int, *, timeout_s: float = 180) -> sqlite3.Row:
         wait_until(
             lambda: self.run(number)["state"] in FINAL, timeout_s=timeout_s, what=f"the end of run {number}"
         )
@@ -208,7 +208,7 @@ class Enrolled:
             assert self.site.run(number)["state"] not in FINAL, describe(self.site.run(number))
             return self.stored_bytes() >= before + size
 
-        wait_until(is_stored, timeout_s=90, what=f"{size:,} stored bytes")
+        wait_until(is_stored, timeout_s=180, what=f"{size:,} stored bytes")
 
     def wait_until_clean(self, timeout_s: float = 60, *, is_connected: bool = False) -> None:
         wait_until_clean(self, timeout_s=timeout_s, is_connected=is_connected)

@@ -186,7 +186,7 @@ def wait_for_program(device: Device, name: str, word: str = "") -> int:
                     found.append(pid)
         return bool(found)
 
-    wait_until(is_there, timeout_s=40, what=name)
+    wait_until(is_there, timeout_s=120, what=name)
     return found[0]
 
 

@@ -165,7 +165,7 @@ def test_a_service_that_somebody_starts_meanwhile_is_no_cold_copy(
         other.start()
         (other.state / "slow").write_text("3")
         worker = ColdWorkerThread(console, request_for(ledger, other.name))
-        wait_until(lambda: "stop" in ledger.calls and not ledger.runs, timeout_s=40, what="the stop")
+        wait_until(lambda: "stop" in ledger.calls and not ledger.runs, timeout_s=120, what="the stop")
         # Its init script removes the file at the very end: a start before that would lose its own.
         wait_until(lambda: not (ledger.state / "pid").exists(), what="the end of its stop")
         ledger.call("start")

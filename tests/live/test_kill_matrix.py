@@ -42,7 +42,7 @@ class SteppingWorker(Worker):
         for number in range(1, step + 1):
             wait_until(
                 lambda: len(self.steps) >= number or self.is_over,  # noqa: B023 - called at once
-                timeout_s=60,
+                timeout_s=180,
                 what=f"step {number}",
             )
             if len(self.steps) < number:

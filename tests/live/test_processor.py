@@ -66,7 +66,7 @@ def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]
     yield runner
     with contextlib.suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
         runner.close()
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=30, what="the end of the run")
+    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
     assert groups_of(runner.name) == []
 
 
@@ -234,7 +234,7 @@ def test_a_group_goes_although_everything_of_the_console_was_killed(
         main = int(Path(runner.directory, "runner").read_text().split()[0])
         for each in (attach, main):
             os.kill(each, signal.SIGKILL)
-        wait_until(lambda: not Path(runner.directory).exists(), timeout_s=30, what="the end of the run")
+        wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
     assert groups_of(runner.name) == []
 
 

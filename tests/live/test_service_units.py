@@ -78,7 +78,7 @@ class Units:
     def run(self, shell: tuple[str, ...], source: str) -> subprocess.CompletedProcess[str]:
         words = ["unshare", "-m", *shell, "-c", f"set -u\n{_INSIDE}\n{source}", "sh"]
         return subprocess.run(
-            [*words, str(self._programs), str(self._hold)], capture_output=True, text=True, timeout=20
+            [*words, str(self._programs), str(self._hold)], capture_output=True, text=True, timeout=120
         )
 
 

@@ -137,7 +137,7 @@ def _back_up_by_schedule(enrolled: Enrolled, source: Path) -> None:
     (source / "new").write_text("made after the first backup")
     known = len(enrolled.runs())
     enrolled.site.do("make_due", device=enrolled.slug)
-    wait_until(lambda: len(enrolled.runs()) > known, timeout_s=20, what="a scheduled run")
+    wait_until(lambda: len(enrolled.runs()) > known, timeout_s=120, what="a scheduled run")
     run = enrolled.runs()[-1]
     assert (run["kind"], run["requested_by"]) == ("backup", "schedule")
     ended = enrolled.site.wait_for_state(run["number"], "succeeded")

@@ -50,7 +50,7 @@ def test_the_cold_run_goes_first_and_the_hot_one_stops_nothing(
     fields = {"schedule": "every", "every_minutes": 60, "cold_is_enabled": True}
     site.do("set_sources", device=enrolled.slug, sources=sources_of(device, ledger), fields=fields)
     site.do("make_both_due", device=enrolled.slug)
-    wait_until(lambda: len(enrolled.runs()) == 2, timeout_s=30, what="two runs")
+    wait_until(lambda: len(enrolled.runs()) == 2, timeout_s=120, what="two runs")
     cold, hot = (site.wait_for_end(run["number"], timeout_s=120) for run in enrolled.runs())
     windows = [json.loads(run["request"])["window"] for run in (cold, hot)]
     assert windows == ["cold", "hot"]

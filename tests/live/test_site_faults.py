@@ -86,7 +86,7 @@ class Interrupted:
         assert [run["state"] for run in self.enrolled.runs()] == ["succeeded", ended["state"], "succeeded"]
         assert tuple(site.run(self.number)) == tuple(ended)
         assert [point["file_count"] for point in self.enrolled.points()] == [1, 2]
-        self.enrolled.wait_until_clean(10)
+        self.enrolled.wait_until_clean(60)
         assert not self.enrolled.notices()
 
     def expect_the_first_point(self) -> None:
@@ -271,7 +271,7 @@ def test_a_full_repository_fails_the_run_and_keeps_what_is_there(
 def test_an_overdue_device_is_told(enrolled: Enrolled) -> None:
     enrolled.back_up()
     enrolled.site.do("grow_old", device=enrolled.slug)
-    wait_until(lambda: bool(enrolled.notices()), timeout_s=25, what="a notice")
+    wait_until(lambda: bool(enrolled.notices()), timeout_s=120, what="a notice")
     (notice,) = enrolled.notices()
     assert notice["kind"] == "backup-overdue"
     enrolled.back_up()

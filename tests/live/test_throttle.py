@@ -154,7 +154,7 @@ def state(pid: int) -> str:
 
 
 def wait_for_pause(pid: int) -> None:
-    wait_until(lambda: state(pid) in ("T", "gone", "Z"), timeout_s=30, what="a pause")
+    wait_until(lambda: state(pid) in ("T", "gone", "Z"), timeout_s=120, what="a pause")
     assert state(pid) == "T"
 
 
@@ -180,7 +180,7 @@ def test_real_pressure_of_others_is_theirs_and_the_program_ends_well(
         program, pid = start(runner, COUNTING, tmp_path / "count")
         wait_for_pause(pid)
         wait_until(lambda: "others" in reasons(told), timeout_s=60, what="the finding that it is others")
-        wait_until(lambda: state(pid) != "T", timeout_s=30, what="its going on")
+        wait_until(lambda: state(pid) != "T", timeout_s=120, what="its going on")
         receipt = watcher.receipt()
     assert program.wait(timeout_s=60) == 7
     assert any(isinstance(event, Said) and "others do it" in event.text for event in told)
@@ -213,7 +213,7 @@ def test_a_backup_that_is_alone_is_left_alone(
         wait_until(lambda: "alone" in reasons(told), timeout_s=90, what="the finding that nobody is there")
         pauses = len(reasons(told))
         looks = len(told)
-        wait_until(lambda: len(told) > looks + 4, timeout_s=30, what="four more looks")
+        wait_until(lambda: len(told) > looks + 4, timeout_s=120, what="four more looks")
         assert len(reasons(told)) == pauses  # the pressure is as high as before
         runner.stop(program)
 
@@ -270,7 +270,7 @@ def test_a_run_that_ends_in_a_pause_leaves_nothing(
         kernel.pid = pid
         wait_for_pause(pid)
         os.kill(int(Path(runner.directory, "runner").read_text().split()[0]), signal.SIGKILL)
-        wait_until(lambda: not Path(runner.directory).exists(), timeout_s=20, what="the end of the run")
+        wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
     assert state(pid) in ("gone", "Z")
 
 

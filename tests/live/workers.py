@@ -73,7 +73,7 @@ class Worker:
         return self.process.poll() is not None
 
     def wait_for(self, line: str) -> None:
-        wait_until(lambda: line in self.lines or self.is_over, timeout_s=60, what=line)
+        wait_until(lambda: line in self.lines or self.is_over, timeout_s=180, what=line)
         if self.is_over:
             self._reader.join(60)
         assert line in self.lines, self.lines
@@ -83,7 +83,7 @@ class Worker:
             stored = [int(line.split()[1]) for line in self.lines if line.startswith("stored ")]
             return max(stored, default=0) >= size or self.is_over
 
-        wait_until(is_stored, timeout_s=60, what=f"{size} stored bytes")
+        wait_until(is_stored, timeout_s=180, what=f"{size} stored bytes")
         assert not self.is_over, self.lines
 
     def close(self) -> None:
