@@ -20,6 +20,7 @@ from backupsite.recovery.index.comparing import (
     compare,
     compare_folder,
 )
+from backupsite.recovery.index.reading import find_fault
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.point_page import read_folder
 from backupsite.web.status import Status
@@ -67,6 +68,7 @@ def points_compare(request: HttpRequest, old_pk: uuid.UUID, new_pk: uuid.UUID) -
         "old": old,
         "new": new,
         "source": name_source(old.source, old.part),
+        "is_one": old == new,
         "offered": list(_same_source(old)[:MOST_OFFERED]),
         "crumbs": [
             ("Restore points", reverse("points")),
@@ -88,7 +90,7 @@ def _folders(request: HttpRequest, old: RestorePoint, new: RestorePoint) -> dict
     number = _number(request)
     made = compare(old, new, page=number)
     if made is None:
-        return {"is_indexed": False}
+        return _not_indexed(old, new)
     return {
         "is_indexed": True,
         "counts": made.counts,
@@ -101,7 +103,7 @@ def _folder(request: HttpRequest, old: RestorePoint, new: RestorePoint) -> dict[
     folder, number = read_folder(old, request.GET.get("folder")), _number(request)
     made = compare_folder(old, new, folder, page=number)
     if made is None:
-        return {"is_indexed": False}
+        return _not_indexed(old, new)
     return {
         "is_indexed": True,
         "folder": folder,
@@ -109,6 +111,10 @@ def _folder(request: HttpRequest, old: RestorePoint, new: RestorePoint) -> dict[
         "changes": [ShownChange(each) for each in made.changes],
         "page": _page(made.total, ENTRIES_SIZE, number),
     }
+
+
+def _not_indexed(old: RestorePoint, new: RestorePoint) -> dict[str, Any]:
+    return {"is_indexed": False, "fault": find_fault(old) or find_fault(new)}
 
 
 def _page(total: int, size: int, number: int) -> Page[int]:

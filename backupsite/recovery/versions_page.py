@@ -17,6 +17,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.recovery.browse_page import icon_of, say_kind
 from backupsite.recovery.folders import decode_folder, encode_path
+from backupsite.recovery.index.reading import find_fault
 from backupsite.recovery.index.through_time import Version, versions
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.point_page import folder_url
@@ -86,6 +87,7 @@ def path_versions(request: HttpRequest, slug: str) -> HttpResponse:
         "folder_url": folder_url(point, folder),
         "source": name_source(point.source, point.part),
         "is_indexed": found is not None,
+        "fault": find_fault(point) if found is None else "",
         "rows": shown[::-1],
         "version_count": sum(1 for each in shown if each.number),
         "point_count": sum(each.count for each in shown if each.number),

@@ -98,7 +98,8 @@ def test_a_point_that_is_not_in_the_index_says_so(trees: Trees, operator: Client
     assert "is being made" in read(operator, point.get_absolute_url())
     assert "Open this folder" in read(operator, point.get_absolute_url())
     assert "is being made" in read(operator, versions_url(point, "/srv/a.txt"))
-    assert "is being made" in read(operator, reverse("points-compare", args=[point.pk, point.pk]))
+    other = trees.make(A)
+    assert "is being made" in read(operator, reverse("points-compare", args=[point.pk, other.pk]))
     assert "1 device is not in this answer" in read(operator, search_url(q="a.txt"))
 
 
@@ -352,13 +353,32 @@ def test_two_points_are_compared_by_folder(
     assert "Added" in text
     assert "Nothing changed directly" in read(operator, f"{url}?folder={encode_path('/etc')}")
     same = reverse("points-compare", args=[new.pk, new.pk])
-    assert "Nothing changed" in read(operator, same)
+    assert "Nothing to compare with" in read(operator, same)
 
 
 def test_the_first_point_is_compared_with_itself(trees: Trees, operator: Client) -> None:
     only = trees.add(A)
     answer = operator.get(reverse("point-compare", args=[only.pk]))
-    assert answer["Location"] == reverse("points-compare", args=[only.pk, only.pk])
+    url = reverse("points-compare", args=[only.pk, only.pk])
+    assert answer["Location"] == url
+    text = read(operator, url)
+    assert "Nothing to compare with" in text and "compare-with" not in text
+    trees.add({"/srv/a.txt": (5, 50)})
+    text = read(operator, url)
+    assert "Nothing to compare with" in text and "compare-with" in text
+
+
+def test_what_is_not_in_the_index_for_good_says_why_and_what_to_do(trees: Trees, operator: Client) -> None:
+    broken, after = trees.make(A), trees.make(A)
+    urls = [
+        reverse("points-compare", args=[broken.pk, after.pk]),
+        f"{reverse('path-versions', args=['db-01'])}?path={encode_path('/srv/a.txt')}&point={broken.pk}",
+    ]
+    assert all("Come back in a few minutes" in read(operator, url) for url in urls)
+    add(broken, walk=walk_badly)
+    text = read(operator, urls[0])
+    assert "a pack is gone" in text and reverse("repositories") in text
+    assert "Come back in a few minutes" not in text
 
 
 def test_the_search_box_stands_where_one_looks(trees: Trees, operator: Client) -> None:
