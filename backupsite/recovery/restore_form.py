@@ -18,6 +18,7 @@ from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.targets import list_targets
 from backupsite.recovery.words import say_drilled
+from backupsite.runs.models import Run
 from backupsite.web.choices import Choice
 from backupsite.web.formatting import format_ago
 from backupsite.web.visible import make_visible, shorten_middle
@@ -199,6 +200,7 @@ def describe_moment(point: RestorePoint) -> Choice:
     name = shorten_middle(name_source(point.source, point.part), 40)
     words = f"{format_ago(point.made_at, timezone.now())}, {name}"
     words += "" if point.is_complete else ", not complete"
+    words += ", saved before a restore" if point.run is not None and point.run.kind == Run.RESTORE else ""
     return Choice(say_moment(point), words + say_drilled(point))
 
 

@@ -282,3 +282,11 @@ def test_where_removing_first_makes_no_room_the_page_says_so(operator: Client, k
     for mode in ("exact", "direct"):
         text = operator.post(f"{url}?part=outcome", replace_answer(point, **{mode: "on"})).content.decode()
         assert ("makes no room" in text and f"It is on {kind}" in text) is (says and mode == "direct")
+
+
+def test_a_moment_that_was_saved_before_a_restore_says_so(operator: Client) -> None:
+    device, now = make_device(), timezone.now()
+    make_point(device, None, now)
+    assert "saved before a restore" not in operator.get(page_of(device)).content.decode()
+    make_point(device, None, now, run=make_run(device, kind=Run.RESTORE))
+    assert operator.get(page_of(device)).content.decode().count("saved before a restore") == 1
