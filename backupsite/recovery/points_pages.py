@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.targets import list_restorable
 from backupsite.recovery.words import show_points
 from backupsite.web.visible import make_visible
 
@@ -29,7 +30,7 @@ def points(request: HttpRequest) -> HttpResponse:
         found = found.filter(device__slug=slug)
     context = _list_context(request, found)
     context |= {
-        "devices": Device.objects.filter(restore_points__isnull=False).distinct(),
+        "devices": list_restorable(),
         "wanted_device": slug,
         "is_filtered": bool(slug or context["search"]),
     }

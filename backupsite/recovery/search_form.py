@@ -14,6 +14,7 @@ from django.utils import timezone
 from backupsite.fleet.models import Device
 from backupsite.recovery.browse_page import KINDS
 from backupsite.recovery.index.searching import Query
+from backupsite.recovery.targets import list_restorable
 
 LONGEST_TEXT = 500
 _SIZE = re.compile(r"([0-9]{1,15}(?:[.,][0-9]{1,6})?)\s*([kmgtp]?)i?b?", re.IGNORECASE)
@@ -39,7 +40,7 @@ class SearchForm(forms.Form):
 
     q = forms.CharField(label="Name or path", max_length=LONGEST_TEXT, required=False, strip=False)
     device = forms.ModelChoiceField(
-        Device.objects.filter(restore_points__isnull=False).distinct(),
+        Device.objects.none(),
         label="Device", to_field_name="slug", required=False, empty_label="Every device",
     )  # fmt: skip
     kind = forms.ChoiceField(
@@ -55,6 +56,8 @@ class SearchForm(forms.Form):
         # "from" is no name that a class could have.
         self.fields["from"] = _make_day("Changed from")
         self.fields["to"] = _make_day("Changed to")
+        device: Any = self.fields["device"]
+        device.queryset = list_restorable()
         for field in self.fields.values():
             field.widget.attrs["class"] = "input"
         for name in ("min", "max"):

@@ -1,14 +1,20 @@
-"""Other devices that something can be restored onto."""
+"""Devices that something can be restored from, and onto."""
 
 from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from backupsite.fleet.models import Device, HostKey
+from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
 GOOD = (State.SUCCEEDED, State.WARNINGS)
+
+
+def list_restorable() -> QuerySet[Device]:
+    """Return the devices that have a restore point, however many they have."""
+    return Device.objects.filter(Exists(RestorePoint.objects.filter(device=OuterRef("pk")).order_by()))
 
 
 def list_targets(device: Device) -> QuerySet[Device]:
