@@ -41,6 +41,7 @@ from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import Wish, say_sharing, why_not_saved
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
+from backupsite.web.formatting import format_count
 from backupsite.web.visible import make_visible
 
 MOST_SHOWN = 12
@@ -186,13 +187,13 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "form": form,
         "point": picked.point,
         "shown": ShownPoint(picked.point),
-        "picked": picked,
-        "shown_entries": picked.entries[:MOST_SHOWN],
         "applications": [
             ShownPoint(each)
             for each in list_applications(form.points.values())
             if each.source != picked.point.source
         ],
+        "picked": picked,
+        "shown_entries": picked.entries[:MOST_SHOWN],
         "more_count": max(0, len(picked.entries) - MOST_SHOWN),
         "folder_key": encode_path(picked.folder),
         "browse_url": folder_url(picked.point, picked.folder),
@@ -229,7 +230,7 @@ def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight 
     if wish is not None and wish.replaces:
         existing = min(said.get("existing", 0), count or 0)
         if existing:
-            rest = f", add {count - existing:,}" if count > existing else ""
+            rest = f", add {format_count(count - existing)}" if count > existing else ""
             return f"Replace {_say_files(existing)}{rest} on {name}"
         if not said:
             return f"Replace what is there on {name}"
@@ -245,7 +246,7 @@ def _count_files(picked: Picked, seen: Foresight | None) -> int | None:
 
 
 def _say_files(count: int) -> str:
-    return f"{count:,} file{'s' if count != 1 else ''}"
+    return f"{format_count(count)} file{'s' if count != 1 else ''}"
 
 
 def _crumbs(device: Device) -> list[tuple[str, str]]:
