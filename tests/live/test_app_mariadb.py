@@ -172,7 +172,7 @@ def test_a_program_killed_half_way_never_becomes_a_restore_point(
     with server.busy("lock tables MyISAM write; do sleep(60)"), ThreadPool(1) as pool:
         failing = pool.apply_async(quarrel, (console, request_for(server, method, 80_000)))
         os.kill(wait_for_program(console.device, program, word), signal.SIGKILL)
-        assert isinstance(failing.get(60), ResticFailed)
+        assert isinstance(failing.get(180), ResticFailed)
 
 
 def wait_for_program(device: Device, name: str, word: str = "") -> int:
@@ -244,7 +244,7 @@ def test_whatever_dies_while_it_is_held_commits_go_on_and_nothing_is_left(
             timeout_s=HELD_MS / 1000 - 5,
             what="commits, long before the hold's own end",
         )
-        assert isinstance(failing.get(60), error)
+        assert isinstance(failing.get(180), error)
         wait_until(lambda: not server.sessions(), what="the end of the session")
 
 

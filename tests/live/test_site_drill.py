@@ -114,6 +114,7 @@ def test_each_new_restore_point_is_sampled_by_the_clock(site: LiveSite, device: 
     enrolled.back_up()
     newest = enrolled.points()[-1]["id"]
     wait_until(lambda: drill_state(enrolled, newest) == "failed", timeout_s=120, what="the second sample")
+    wait_until(lambda: bool(enrolled.notices()), what="the notice, which is written after the state")
     assert [notice["kind"] for notice in enrolled.notices()] == ["drill-failed"]
 
 
