@@ -92,6 +92,7 @@ class Preview:
     hot_names: Sequence[str] = ()
     cold_names: Sequence[str] = ()
     out_names: Sequence[str] = ()
+    log_names: Sequence[str] = ()
     stops: Sequence[str] = ()
     group_problems: Sequence[str] = ()
     seen: Sequence[str] = ()
@@ -154,6 +155,7 @@ def make_preview(typed: Typed, now: datetime) -> Preview:
             names[n] for n, source in sources.items() if needs_window(source) and source.mode != Source.HOT
         ],
         out_names=[names[number] for number, source in sources.items() if source.mode == Source.OUT],
+        log_names=[names[number] for number, source in sources.items() if source.keeps_log],
         stops=list(dict.fromkeys(stops)),
         group_problems=[problem for problem in problems if problem],
         seen=[target.name for target in typed.targets],

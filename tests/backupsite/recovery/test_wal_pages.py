@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agents.wal.words import Batch, Piece, Tick
 from backupsite.accounts.models import AuditEvent
+from backupsite.policies.models import Policy
 from backupsite.recovery.comeback_moment import choose, find_nearest, read_moment
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.wal.keeping import keep_batch, read_batches
@@ -316,3 +317,13 @@ def test_a_device_with_a_slot_of_ours_is_not_removed(operator: Client) -> None:
     WalStream.objects.update(has_slot=False)
     assert operator.post(page, {"name": "db-01"}).status_code == 302
     assert not WalStream.objects.exists()
+
+
+def test_the_form_of_a_policy_says_what_becomes_of_the_log(operator: Client) -> None:
+    policy = make_policy(make_base().device, paths=())
+    policy.sources.create(application="postgresql", instance="15/main", keeps_log=True)
+    assert "is followed all the time" in operator.get(policy.get_absolute_url()).content.decode()
+    Policy.objects.update(is_enabled=False)
+    text = operator.get(policy.get_absolute_url()).content.decode()
+    assert "its slot is removed from the device" in text
+    assert 'name="sources-0-keeps_log"' in text and "checked" in text.partition("keeps_log")[2][:200]
