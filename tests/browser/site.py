@@ -22,9 +22,11 @@ CHROMIUM = [
 def open_browser(errors: list[str]) -> Iterator[Page]:
     """Give a page of Debian's Chromium. What goes wrong in it (scripts, CSP, 500s) is added to `errors`."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        chromium = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=CHROMIUM, timeout=120_000
+        )
         page = chromium.new_context(viewport={"width": 1440, "height": 1000}).new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(f"script: {error}"))
         page.on("console", lambda said: errors.append(said.text) if _is_wrong(said.text, said.type) else None)
         page.on("response", lambda answer: errors.append(answer.url) if answer.status >= 500 else None)

@@ -67,7 +67,7 @@ def test_a_device_behind_a_jump_host_is_added(
         page.locator(".host-key").filter(has_text=device.host_keys[0].fingerprint).get_by_role(
             "button", name="approve"
         ).first.click()
-        expect(page.get_by_text("lets the console through")).to_be_visible(timeout=60_000)
-        expect(page.get_by_text("The device can be backed up")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("lets the console through")).to_be_visible()
+        expect(page.get_by_text("The device can be backed up")).to_be_visible()
         walk.look("jump-connect")
     assert errors == []

@@ -84,7 +84,7 @@ class Walk:
         expect(page.get_by_text(self.device.host_keys[0].fingerprint).first).to_be_visible()
         self.look("device-hostkey")
         self.press("Approve")
-        expect(page.get_by_text("The device can be backed up")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("The device can be backed up")).to_be_visible()
         self.look("device-connect")
 
     def paste_on_device(self, line: str) -> None:
@@ -118,7 +118,7 @@ class Walk:
         page.context.set_offline(False)
         # What the page could not fetch meanwhile is no fault of its own.
         self.errors[:] = [each for each in self.errors if not each.startswith(("htmx:", "WebSocket"))]
-        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=90_000)
+        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=180_000)
         self.look("run-backup")
 
     def see_device(self) -> None:
@@ -195,7 +195,7 @@ def _restore(walk: Walk) -> None:
     walk.look("restore")
     try:
         page.get_by_role("button", name=re.compile(r"^Restore \d+ files$")).click()
-        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=90_000)
+        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=180_000)
         walk.look("run-restore")
         assert picture_of(target) == picture_of(walk.source)
     finally:
@@ -213,10 +213,10 @@ def _download(walk: Walk) -> None:
     expect(page.get_by_text(r"<b onclick=alert(1)>bold\n").first).to_be_visible()
     walk.look("point")
     letters.click()
-    expect(page.get_by_text("letter-007.txt").first).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("letter-007.txt").first).to_be_visible()
     walk.press("Download letter-007.txt")
     link = page.get_by_role("link", name="Download")
-    expect(link).to_be_visible(timeout=30_000)
+    expect(link).to_be_visible()
     walk.look("download")
     with page.expect_download() as download:
         link.click()
