@@ -22,11 +22,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agents.errors import AgentError, ProtocolBroken
+from agents.errors import AgentError, ProtocolBroken, RepositoryFull
 from agents.wal.words import Piece, Tick, segment_name
 
 # By so many bytes before its end the log of a server is told from another one's.
 EDGE_BYTES = 8192
+LEAST_FREE_BYTES = 1024**3
 _SEGMENT = re.compile(r"[0-9A-F]{24}", re.ASCII)
 
 
@@ -219,6 +220,16 @@ def locked(spool: Path, name: str, *, waits: bool = False) -> Iterator[None]:
         except BlockingIOError as error:
             raise SpoolBusy(f"somebody else works on {spool}: {name}") from error
         yield
+
+
+def require_room(spool: Path) -> None:
+    """Raise RepositoryFull before the log of one server takes the room of all others: its slot keeps it."""
+    space = os.statvfs(spool)
+    if space.f_bavail * space.f_frsize < LEAST_FREE_BYTES:
+        raise RepositoryFull(
+            "The log is not taken any more: less than 1 GiB is free where it is kept here.",
+            remedy="Make room there. Meanwhile the server keeps it, up to max_slot_wal_keep_size.",
+        )
 
 
 def sync_folder(path: Path) -> None:

@@ -16,7 +16,15 @@ from agents.events import Said
 from agents.flow import Control, OpenSession
 from agents.wal.asking import Server, find_server, open_runner, prepare_slot, remove_slot
 from agents.wal.pages import check_pages
-from agents.wal.spool import EDGE_BYTES, Stretch, begin_stretch, current_stretch, forget_empty, locked
+from agents.wal.spool import (
+    EDGE_BYTES,
+    Stretch,
+    begin_stretch,
+    current_stretch,
+    forget_empty,
+    locked,
+    require_room,
+)
 from agents.wal.tap import MOST_BYTES, Answer, Tap
 from agents.wal.words import Gap, StreamBroken, Streamed, StreamRequest, TellWal, Tick, format_lsn
 
@@ -66,11 +74,14 @@ class _Stream:
         self._tell = tell
         self._control = control
         self._pending_whole = 0
-        self._noted_at = 0.0
+        self._noted_at = float("-inf")
+        self._tick: Tick | None = None
 
     def run(self) -> None:
         stretch = self._begin()
         forget_empty(self._request.spool)
+        last = stretch.piece()
+        self._tick = last.until if last is not None else None
         position = stretch.end()
         while True:
             asked = time.monotonic()
@@ -78,6 +89,7 @@ class _Stream:
             answer = self._ask(stretch.timeline, position, min(MOST_BYTES, room))
             data = self._checked(stretch, answer, position)
             if data:
+                require_room(self._request.spool)
                 check_pages(data, position, stretch.timeline, self._server.block_bytes)
                 stretch.append(position, data)
                 position += len(data)
@@ -106,18 +118,16 @@ class _Stream:
         return answer.data
 
     def _told(self, stretch: Stretch, answer: Answer, position: int, *, is_new: bool) -> None:
+        """Keep the answer as a tick when all that the server had is here, and tell how far the log is. While
+        a new stretch catches up for the first time there is nothing to tell: no moment is reached yet."""
         if position == answer.flushed:
-            tick = Tick(answer.at, answer.seen_at, position, self._whole(answer, position))
+            self._tick = Tick(answer.at, answer.seen_at, position, self._whole(answer, position))
             if is_new or time.monotonic() - self._noted_at >= _NOTE_IDLE_EVERY_S:
-                stretch.note(tick)
+                stretch.note(self._tick)
                 self._noted_at = time.monotonic()
-            behind = 0
-        else:
-            last = stretch.piece()
-            found = last.until if last is not None else None
-            tick = found or Tick(answer.at, answer.seen_at, stretch.start, 0)
-            behind = answer.flushed - position
-        self._tell(Streamed(stretch.name, stretch.system_identifier, stretch.timeline, tick, behind))
+        if self._tick is not None:
+            words = (stretch.name, stretch.system_identifier, stretch.timeline, self._tick)
+            self._tell(Streamed(*words, answer.flushed - position))
 
     def _whole(self, answer: Answer, position: int) -> int:
         """Return the newest position up to `position` that ends a record, as far as one was asked: what the

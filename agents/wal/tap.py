@@ -89,7 +89,7 @@ else hand_over <"$segment" || echo "wal $hf_head missing"
 fi 2>/dev/null
 """
 _HEAD = re.compile(
-    rb"wal ([0-9]{1,18}) ([0-9A-F/]{3,17}) ([0-9A-F/]{3,17}) ([0-9A-F]{8}) ([0-9]{1,20}) "
+    rb"wal ([0-9]{1,16}) ([0-9A-F/]{3,17}) ([0-9A-F/]{3,17}) ([0-9A-F]{8}) ([0-9]{1,20}) "
     rb"([a-z]{1,20}) ([0-9A-F/]{3,17}) ([0-9]{1,10}|missing)",
     re.ASCII,
 )

@@ -5,16 +5,20 @@ About 12 seconds on two cores; the whole campaign some minutes."""
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from agents.comeback import Way
 from agents.wal import base_for, drop_slot
+from tests.live.daemons import bring_back
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
-from tests.live.postgresql import Service, destroy
+from tests.live.postgresql import Service, as_postgres, destroy
 from tests.live.wal import (
     KEEP_MB,
     Log,
@@ -143,3 +147,30 @@ def test_the_slot_leaves_the_device_with_the_stream(log: Log, cluster: Service) 
     assert not drop_slot(log.request(), log.console.open_session, tell=running.told.append)
     cluster.stop()
     assert_device_is_clean(log.console)
+
+
+@pytest.mark.full
+def test_a_moment_comes_to_run_beside_the_present_one(log: Log, cluster: Service) -> None:
+    with streaming(log) as running:
+        cluster.sql("create table t as select 1 n")
+        running.catch_up()
+        stored, known, base = back_up(log, "snapshot")
+        cluster.sql("insert into t values (2)")
+        moment = server_time(cluster)
+        cluster.sql("drop table t")
+        running.catch_up()
+    console, server = log.console, cluster.pid
+    folder = Path("/var/lib") / f"hotfleet-beside-{console.id}"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    beside = {"way": Way.BESIDE, "folder": str(folder), "port": port}
+    back = bring_back(console, stored, known, replay=log.replay(moment, base), **beside)
+    try:
+        query = ["psql", "-X", "-A", "-t", "-h", str(folder / "socket"), "-p", str(port), "-d", "postgres"]
+        assert as_postgres(*query, "-c", "select count(*) from t").stdout.strip() == "2"
+        assert cluster.pid == server and cluster.sql("select to_regclass('t') is null") == "t"
+    finally:
+        subprocess.run(["/bin/sh", "-c", back.stop_line], check=True, capture_output=True)
+    cluster.stop()
+    assert_device_is_clean(console)

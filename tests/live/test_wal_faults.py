@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.errors import CommandFailed, PlanRefused
+from agents.errors import CommandFailed, PlanRefused, RepositoryFull
 from agents.wal import stream
 from tests.live.daemons import bring_back
 from tests.live.flows import Console
@@ -235,6 +235,21 @@ def test_a_console_that_is_killed_again_and_again_loses_nothing(
     found = numbers(cluster)
     safe = [number for when, number in writer.acknowledged if when <= window.until]
     assert found == list(range(1, len(found) + 1)) and found[-1] >= safe[-1]
+
+
+@pytest.mark.full
+def test_a_console_without_room_takes_no_log_and_goes_on_later(
+    log: Log, cluster: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with streaming(log) as running:
+        running.catch_up()
+        with monkeypatch.context() as patch:
+            patch.setattr("agents.wal.spool.LEAST_FREE_BYTES", 2**60)
+            cluster.sql("create table t as select 1 n")
+            assert isinstance(running.end_by_itself(), RepositoryFull)
+    with streaming(log) as running:
+        running.catch_up()
+        assert running.gaps == []
 
 
 @pytest.mark.full
