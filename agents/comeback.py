@@ -25,7 +25,7 @@ from agents.applications.comebacks import (
     comeback_of,
     find_home,
 )
-from agents.applications.keepers import Keeper, keep_services
+from agents.applications.keepers import Keeper, keep_services, look_command
 from agents.applications.stored import Stored
 from agents.commands import Command
 from agents.errors import AgentError, ComebackFailed, CommandFailed, PlanRefused, RestoreTargetRefused
@@ -227,9 +227,19 @@ class _Work:
             keeper = _keeper_of(self._plugin, home)
             if keeper is None:
                 raise PlanRefused(_NOBODY.format(label=home.label), remedy=_NAME_IT)
+            self._look_for(keeper)
             course = self._plugin.course(stored, home, keeper)
         tools.claim(course.home.data)
         return course
+
+    def _look_for(self, keeper: Keeper) -> None:
+        """Raise PlanRefused when one of its services is not there: now, and not after all was fetched."""
+        said = self._runner.run(look_command(keeper), timeout_s=120, check=False)
+        if not said.is_success:
+            raise PlanRefused(
+                f"The service cannot be stopped and started. {said.text.strip()[:500] or said.tail}.",
+                remedy="Name it as the device does (systemctl list-units -t service), or install it first.",
+            )
 
     def extract(self, extraction: Extraction, fetching: Fetching) -> ComebackOutcome:
         """Bring one database back while its server goes on working."""

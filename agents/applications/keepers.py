@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from agents.applications.services import is_service_name
-from agents.commands import join
+from agents.commands import Command, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,17 @@ def keep_services(services: Sequence[str]) -> Keeper:
     functions = f"{_read('services.sh')}\n{_read('keeping.sh')}\n{names}"
     return Keeper(", ".join(services), functions, tuple(services))
 
+
+def look_command(keeper: Keeper) -> Command:
+    """Given a keeper, return the command that fails with a sentence when nobody knows one of its services."""
+    return Command.of("/bin/sh", "-c", f"{keeper.functions}\n{_LOOK}", "hotfleet", *keeper.units)
+
+
+_LOOK = """
+set -u
+hold='' why=''
+for name; do service_look "$name" || { printf '%s: %s\\n' "$name" "$why"; exit 1; }; done
+"""
 
 # For files that no service is known for: the swap itself sees whether somebody has them open.
 NOBODY = Keeper(

@@ -8,7 +8,7 @@ import pytest
 
 from agents.applications import applications
 from agents.applications.comebacks import Comeback, Home, Way, comebacks, find_home
-from agents.applications.keepers import NOBODY, keep_services
+from agents.applications.keepers import NOBODY, Keeper, keep_services, look_command
 from agents.applications.postgresql_start import keep_by_hand, keep_cluster
 from agents.applications.stored import Stored, StoredPart
 from agents.comeback import choices
@@ -115,8 +115,9 @@ def test_every_shell_can_be_read(found: tuple[Comeback, Stored]) -> None:
     ],
     ids=["nobody", "services", "pg_ctl", "debian"],
 )
-def test_every_keeper_can_be_read_with_the_swap(keeper: object) -> None:
-    functions = getattr(keeper, "functions", "")
+def test_every_keeper_can_be_read_with_the_swap(keeper: Keeper) -> None:
+    functions = keeper.functions
+    check_shell(look_command(keeper).argv[2])
     for script in (swapping._SWAP, swapping._UNDO, swapping._GOOD, swapping._RUNS):
         check_shell("\n".join((swapping._HEAD, functions, "START_WAIT=10", swapping._functions(), script)))
 

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from agents.errors import ComebackFailed, RestoreTargetRefused
+from agents.errors import ComebackFailed, PlanRefused, RestoreTargetRefused
 from agents.plan import SourceRequest
 from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console, assert_device_is_clean
@@ -62,6 +62,9 @@ def test_a_file_that_somebody_has_open_is_not_pulled_away(console: Console) -> N
         with pytest.raises(ComebackFailed) as caught:
             bring_back(console, stored, known)
         assert "open" in caught.value.detail
+        with pytest.raises(PlanRefused) as refused:
+            bring_back(console, stored, known, "no-such-service")
+        assert "no-such-service: there is no such" in refused.value.message
         least = {each.number: each.count for each in busy}
     assert find_faults(path, least) == []
     assert_device_is_clean(console)
