@@ -19,7 +19,7 @@ from agents.runner import Runner
 from agents.scratch import drop_scratch, make_scratch
 from backupsite.recovery.drills import BESIDE
 from tests.live import redis_server as redis
-from tests.live.drills import Prover, assert_proven, drill_point, drill_state
+from tests.live.drills import Prover, assert_proven, drill_point, drill_state, full_only
 from tests.live.ground import Device, wait_until
 from tests.live.site import Enrolled, LiveSite, run_site
 
@@ -138,10 +138,27 @@ def test_a_server_is_drilled_on_another_device(
     assert {"redis-check-rdb", "start", "question 1"} <= set(names)
     assert drill_state(enrolled, point) == "proven"
     box.wait_until_clean()
+
+
+@full_only
+def test_a_drill_device_that_does_not_answer_says_nothing_about_the_data(
+    site: LiveSite, device: Device, make_device: Callable[..., Device]
+) -> None:
+    folder = device.btrfs / "data"
+    folder.mkdir()
+    (folder / "file").write_text("something")
+    enrolled, box = site.enrol(device, folder), site.enrol(make_device(), Path("/srv"))
+    enrolled.back_up()
+    (point,) = [each["id"] for each in enrolled.points()]
+    site.do("drill_on", device=enrolled.slug, machine=box.slug)
     box.device.cut()
-    evidence = drill_point(enrolled, point, "failed", timeout_s=300)
-    assert (evidence["result"], evidence["machine"]) == ("impossible", box.slug)
-    assert drill_state(enrolled, point) == "proven", "nothing is known about the data"
+    # an attempt after the other, which wait longer and longer
+    number = site.do("ask_to_drill", point=point)
+    site.wait_for_state(number, "failed", timeout_s=300)
+    found = site.rows("SELECT * FROM recovery_drill WHERE policy_id IS NOT NULL ORDER BY id")[-1]
+    assert (found["result"], found["machine"]) == ("impossible", box.slug)
+    assert drill_state(enrolled, point) == "none"
+    enrolled.forget()
 
 
 def protect(enrolled: Enrolled, server: redis.Server) -> None:
