@@ -57,6 +57,7 @@ class ComebackForm(MomentFields):
         # A page that nobody answered yet shows the fields of every way.
         for name, way in NEEDED.items():
             self.fields[name].required = not self.is_bound or self.chosen == way
+        self._ask_for_service(options.choice(Way.IN_PLACE))
         ways: Any = self.fields["way"]
         ways.choices = [
             (each.way.value, Choice(TITLES[each.way], make_visible(_say_what_it_needs(each))))
@@ -68,6 +69,17 @@ class ComebackForm(MomentFields):
         names = [name for each in options.choices for name in each.databases]
         parts.choices = [(name, make_visible(name.removesuffix(".dump"))) for name in names]
 
+    def _ask_for_service(self, in_place: comebacks.Choice | None) -> None:
+        """Without one that is known, it is asked for."""
+        if in_place is None or not in_place.needs_service:
+            return
+        field = self.fields["services"]
+        field.required = not self.is_bound or self.chosen == Way.IN_PLACE
+        field.help_text = (
+            "As the device calls it, or container: and the name of a container. With spaces between."
+        )
+        field.error_messages["required"] = f"{make_visible(capfirst(in_place.reason))}. {in_place.remedy}"
+
     @property
     def chosen(self) -> str:
         return str(self.data.get("way", "")) if self.is_bound else str(self.initial.get("way", ""))
@@ -77,9 +89,6 @@ class ComebackForm(MomentFields):
         for name in names:
             if not is_service_name(name):
                 raise forms.ValidationError(f"{make_visible(name)} cannot be the name of a service.")
-        chosen = self.options.choice(self.chosen)
-        if chosen is not None and chosen.needs_service and not names:
-            raise forms.ValidationError(f"{make_visible(capfirst(chosen.reason))}. {chosen.remedy}")
         return names
 
     def clean_folder(self) -> str:

@@ -67,9 +67,9 @@ def test_it_is_found_beside_the_files_of_its_device(operator: Client) -> None:
     make_point(point.device, None, timezone.now(), "/etc")
     make_point(point.device, None, timezone.now(), "command:x", part="out")
     text = operator.get(reverse("device-restore", args=["db-01"])).content.decode()
-    assert text.count("Restore PostgreSQL 15/main…") == 1, "once, however many streams it has"
+    assert text.count("Restore </span>PostgreSQL 15/main…") == 1, "once, however many streams it has"
     assert page_of(point) in text
-    assert "Restore command" not in text
+    assert "Restore </span>command" not in text
 
 
 def test_in_place_wants_the_name_of_the_device(operator: Client) -> None:
