@@ -9,7 +9,14 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-_LOOK_AROUND = ("test_app_", "test_comeback", "test_drill_", "test_group", "test_site_cold")
+_LOOK_AROUND = (
+    "test_app_",
+    "test_comeback",
+    "test_drill_",
+    "test_group",
+    "test_site_cold",
+    "test_site_drill_servers",
+)
 # What takes longest starts first, so that it does not end last.
 _FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
 

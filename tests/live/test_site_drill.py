@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,10 +17,9 @@ from agents.local import LocalSession
 from agents.runner import Runner
 from agents.scratch import drop_scratch, make_scratch
 from backupsite.recovery.drills import BESIDE
-from tests.live import redis_server as redis
 from tests.live.drills import Prover, assert_proven, drill_point, drill_state, full_only
 from tests.live.ground import Device, wait_until
-from tests.live.site import Enrolled, LiveSite, run_site
+from tests.live.site import LiveSite, run_site
 
 pytestmark = pytest.mark.slow
 
@@ -118,28 +116,6 @@ def test_each_new_restore_point_is_sampled_by_the_clock(site: LiveSite, device: 
     assert [notice["kind"] for notice in enrolled.notices()] == ["drill-failed"]
 
 
-def test_a_server_is_drilled_on_another_device(
-    site: LiveSite, device: Device, make_device: Callable[..., Device]
-) -> None:
-    path = device.btrfs / "redis"
-    path.mkdir()
-    shutil.chown(path, "redis", "redis")
-    enrolled, box = site.enrol(device, device.btrfs), site.enrol(make_device(), Path("/srv"))
-    with redis.Server(path) as server:
-        server.connect().mset({f"key {number}": "x" for number in range(10)})
-        protect(enrolled, server)
-        enrolled.back_up()
-    (point,) = [each["id"] for each in enrolled.points()]
-    site.do("ask_in_drills", device=enrolled.slug, text="dbsize", value="9")
-    site.do("drill_on", device=enrolled.slug, machine=box.slug)
-    evidence = drill_point(enrolled, point, "succeeded")
-    assert evidence["machine"] == box.slug
-    names = [check[0] for check in json.loads(str(evidence["checks"]))]
-    assert {"redis-check-rdb", "start", "question 1"} <= set(names)
-    assert drill_state(enrolled, point) == "proven"
-    box.wait_until_clean()
-
-
 @full_only
 def test_a_drill_device_that_does_not_answer_says_nothing_about_the_data(
     site: LiveSite, device: Device, make_device: Callable[..., Device]
@@ -159,12 +135,6 @@ def test_a_drill_device_that_does_not_answer_says_nothing_about_the_data(
     assert (found["result"], found["machine"]) == ("impossible", box.slug)
     assert drill_state(enrolled, point) == "none"
     enrolled.forget()
-
-
-def protect(enrolled: Enrolled, server: redis.Server) -> None:
-    source = {"application": "redis", "instance": str(server.socket), "method": "stream"}
-    fields = {"schedule": "manual", "every_minutes": 60}
-    enrolled.site.do("set_sources", device=enrolled.slug, sources=[source], fields=fields)
 
 
 def test_a_drill_works_beside_a_backup_of_the_consoles_own_machine(device: Device, tmp_path: Path) -> None:
