@@ -20,6 +20,8 @@ from backupsite.web.formatting import format_bytes
 
 AS_STORED, MOMENT = "point", "moment"
 SECOND = timedelta(seconds=1)
+NOWHERE = "No moment can be reached now: make a backup first."
+GONE = "Its log cannot be read now, so no moment can be reached. Is the disk of the repository there?"
 # What a browser's own field for a date with a time speaks.
 FIELD = "%Y-%m-%dT%H:%M:%S"
 
@@ -81,7 +83,8 @@ class Chosen:
 def choose(reach: Reach, said: Mapping[str, Any]) -> Chosen:
     """Given what can be reached, and the fields `until` and `moment`, return what they choose. Pure."""
     if said.get("until") == NEWEST and reach.newest is not None:
-        return Chosen(reach.find(reach.newest), is_newest=True)
+        route = reach.find(reach.newest)
+        return Chosen(route, is_newest=True, problem="" if route is not None else NOWHERE)
     if said.get("until") != MOMENT:
         return Chosen()
     try:
@@ -95,7 +98,7 @@ def choose(reach: Reach, said: Mapping[str, Any]) -> Chosen:
 def _say_unreachable(reach: Reach, moment: datetime) -> str:
     nearest = find_nearest(reach, moment)
     if nearest is None:
-        return "No moment can be reached now: make a backup first."
+        return NOWHERE
     return f"{say_exactly(moment)} cannot be reached. The nearest moment that can: {say_exactly(nearest)}."
 
 
@@ -141,11 +144,14 @@ class MomentFields(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        if self.reach is None or "moment" in self.errors:
+        if "until" not in self.fields and self.data.get("until") in (NEWEST, MOMENT):
+            # What was asked for on an older page must not become something else.
+            self.add_error(None, GONE)
+        if self.reach is None or "until" not in self.fields or "moment" in self.errors:
             return data
         self.route = choose(self.reach, data)
         if self.route.problem:
-            self.add_error("moment", self.route.problem)
+            self.add_error("until" if self.route.is_newest else "moment", self.route.problem)
         elif self.route.route is not None and data.get("way") == Way.DATABASE:
             self.add_error("until", "One database of a dump comes back as it was dumped.")
         return data

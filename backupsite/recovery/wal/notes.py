@@ -28,6 +28,10 @@ Rows = QuerySet[WalStream]
 # What is younger than this is lost with the server at worst; older is an alert.
 BEHIND = timedelta(minutes=1)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
+NOBODY = (
+    "Nobody follows it now. Look whether the console's program “streams” runs, and whether more logs are "
+    "wanted than HOTFLEET_STREAMS allows."
+)
 # The largest number that a database keeps; a position beyond it is no position of a real log.
 LARGEST = 2**63 - 1
 
@@ -144,7 +148,7 @@ def _tell_behind(stream: WalStream, now: datetime) -> None:
             "later is lost with the device. The device keeps it for the console up to its "
             "max_slot_wal_keep_size; past that there is a gap."
         )
-    why = stream.problem or "Nobody follows it now. Look whether the console's program “streams” runs."
+    why = stream.problem or NOBODY
     key = f"behind-{stream.pk.hex}-{now:%Y%m%d%H%M%S}"
     _tell(
         stream, "log-behind", key, f"the log of {name} is behind", f"{said}\n{why}\n{stream.remedy}".strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,13 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.wal.keeping import find_spool, read_batches
 from backupsite.recovery.wal_models import WalStream
 
+log = logging.getLogger(__name__)
+
 # What a log cannot be replayed on.
 DUMP = "dump"
 # A page has no time for more; older moments come into view when the newer restore points are gone.
 MOST_BASES = 1000
+MOST_READS = 3
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,26 @@ def find_reach(stream: WalStream) -> Reach:
     """Given a stream, return what can be reached by its log. Runs three queries and reads its spool.
 
     Raise ProtocolBroken when what was written down of it cannot be read."""
-    pieces = tuple(batch.piece for batch in read_batches(stream))
-    spool = find_spool(stream)
-    if spool is not None:
-        pieces += read_spool(spool)
+    # The spool first: what leaves it meanwhile stands among the batches before.
+    spooled = _read_spool(stream)
+    pieces = (*spooled, *(batch.piece for batch in read_batches(stream)))
     points = _list_points(stream)
     windows = coverage(_make_bases(points.values()), pieces) if pieces else ()
     return Reach(windows, pieces, points)
+
+
+def _read_spool(stream: WalStream) -> tuple[Piece, ...]:
+    """A file may leave the spool while it is read: then it is read once more."""
+    spool = find_spool(stream)
+    if spool is None:
+        return ()
+    for attempt in range(1, MOST_READS + 1):
+        try:
+            return read_spool(spool)
+        except (OSError, ValueError) as error:
+            level = logging.WARNING if attempt == MOST_READS else logging.DEBUG
+            log.log(level, "The spool %s cannot be read: %s", spool, error)
+    return ()
 
 
 def find_stream(point: RestorePoint) -> WalStream | None:

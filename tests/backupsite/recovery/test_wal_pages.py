@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -14,6 +15,7 @@ from backupsite.accounts.models import AuditEvent
 from backupsite.policies.models import Policy
 from backupsite.recovery.comeback_moment import choose, find_nearest, read_moment
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.wal import reach
 from backupsite.recovery.wal.keeping import keep_batch, read_batches
 from backupsite.recovery.wal.reach import Reach, find_reach
 from backupsite.recovery.wal.replays import read_replay
@@ -80,14 +82,14 @@ def test_a_batch_is_stored_as_it_was() -> None:
 
 def test_a_moment_is_reached_from_the_newest_base_before_it() -> None:
     point, stream = make_reachable()
-    reach = find_reach(stream)
-    assert (reach.oldest, reach.newest) == (NOON + 10 * MINUTE, NOON + 30 * MINUTE)
-    route = reach.find(NOON + 25 * MINUTE)
+    found = find_reach(stream)
+    assert (found.oldest, found.newest) == (NOON + 10 * MINUTE, NOON + 30 * MINUTE)
+    route = found.find(NOON + 25 * MINUTE)
     assert route is not None and route.point == point
     # From 12:09 (the backup began) to 12:20 of the first segment, and half of the second.
     assert 0.9 * SEGMENT < route.log_bytes < 1.2 * SEGMENT
     for moment in (NOON, NOON + 9 * MINUTE, NOON + 31 * MINUTE):
-        assert reach.find(moment) is None
+        assert found.find(moment) is None
 
 
 @pytest.mark.parametrize(
@@ -116,9 +118,9 @@ def test_the_nearest_moment_is_one_that_is_reached(asked: datetime, nearest: dat
 def test_the_nearest_whole_second_lies_inside() -> None:
     point = make_base(NOON + timedelta(seconds=600.7))
     stream = follow(point, make_piece(0, SEGMENT, NOON, NOON + timedelta(seconds=605.2)))
-    reach = find_reach(stream)
-    assert find_nearest(reach, NOON) == NOON + timedelta(seconds=601)
-    assert find_nearest(reach, NOON + 40 * MINUTE) == NOON + timedelta(seconds=605)
+    found = find_reach(stream)
+    assert find_nearest(found, NOON) == NOON + timedelta(seconds=601)
+    assert find_nearest(found, NOON + 40 * MINUTE) == NOON + timedelta(seconds=605)
 
 
 FAR = ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]
@@ -327,3 +329,30 @@ def test_the_form_of_a_policy_says_what_becomes_of_the_log(operator: Client) -> 
     text = operator.get(policy.get_absolute_url()).content.decode()
     assert "its slot is removed from the device" in text
     assert 'name="sources-0-keeps_log"' in text and "checked" in text.partition("keeps_log")[2][:200]
+
+
+def test_what_was_asked_on_an_older_page_does_not_become_something_else(operator: Client) -> None:
+    point, stream = make_reachable()
+    stream.delete()
+    for until in ("newest", "moment"):
+        response = operator.post(page_of(point), answer(NOON + 15 * MINUTE, until=until))
+        assert response.status_code == 422
+        assert "Its log cannot be read now" in response.content.decode()
+    assert not Run.objects.filter(kind=Run.COMEBACK).exists()
+
+
+def test_a_spool_that_changes_while_it_is_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, stream = make_reachable()
+    newest = make_piece(2 * SEGMENT, 3 * SEGMENT, NOON + 30 * MINUTE, NOON + 40 * MINUTE)
+    answers: list[object] = [FileNotFoundError("a segment"), (newest,), *[OSError("an error")] * 3]
+
+    def read(spool: Path) -> object:
+        said = answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(reach, "find_spool", lambda stream: Path("/spool"))
+    monkeypatch.setattr(reach, "read_spool", read)
+    assert find_reach(stream).newest == NOON + 40 * MINUTE
+    assert find_reach(stream).newest == NOON + 30 * MINUTE, "the batches alone"
