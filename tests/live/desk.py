@@ -214,9 +214,9 @@ def ask_to_come_back(point: str, wish: dict[str, Any]) -> int:
     return ask_comeback(found, wish, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
-def ask_file(point: str, path: str, archive: Archive) -> list[Any]:
+def ask_file(point: str, path: str, archive: Archive, name: str = ME.name) -> list[Any]:
     """Ask for a download. Return its id and its run's number."""
-    download = ask_download(RestorePoint.objects.get(pk=point), [path], archive=archive, requested_by=ME.name)
+    download = ask_download(RestorePoint.objects.get(pk=point), [path], archive=archive, requested_by=name)
     if download.run is None:
         raise ValueError("the download has no run")
     return [str(download.pk), download.run.number]

@@ -13,6 +13,7 @@ import pytest
 from tests.live.flows import assert_device_is_clean, picture_of
 from tests.live.ground import Device, wait_until
 from tests.live.site import Enrolled, LiveSite, run_site
+from tests.live.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 
@@ -118,8 +119,11 @@ def _browse(enrolled: Enrolled, point: str, source: Path) -> None:
 
 def _download(enrolled: Enrolled, point: str, source: Path) -> None:
     site, file = enrolled.site, source / "deep" / "er" / "file"
-    download, number = site.do("ask_file", point=point, path=str(file), archive="")
+    site.do("add_person", name="grace", password="correct horse battery")
+    download, number = site.do("ask_file", point=point, path=str(file), archive="", name="grace")
     site.wait_for_state(number, "succeeded")
+    visitor = Visitor(site.origin, "grace", "correct horse battery")
+    assert _fetch_in_two(visitor, f"/downloads/{download}/file/") == file.read_bytes()
     assert Path(site.do("file_path", download=download)).read_bytes() == file.read_bytes()
     download, number = site.do("ask_file", point=point, path=str(source / "deep"), archive="tar")
     site.wait_for_state(number, "succeeded")
@@ -131,6 +135,15 @@ def _download(enrolled: Enrolled, point: str, source: Path) -> None:
     site.wait_for_state(number, "succeeded")
     with zipfile.ZipFile(site.do("file_path", download=download)) as zipped:
         assert zipped.read(str(file).lstrip("/")) == file.read_bytes()
+
+
+def _fetch_in_two(visitor: Visitor, path: str) -> bytes:
+    """Fetch a download through a connection that is cut, and its rest through another one."""
+    with visitor.open(path, {}) as answer:
+        tag, came = answer.headers["ETag"], answer.read(1_234_567)
+    with visitor.open(path, {"Range": f"bytes={len(came)}-", "If-Range": tag}) as answer:
+        assert answer.status == 206
+        return came + answer.read()
 
 
 def _back_up_by_schedule(enrolled: Enrolled, source: Path) -> None:

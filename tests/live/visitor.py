@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.cookiejar
 import re
 import urllib.error
@@ -39,6 +40,12 @@ class Visitor:
 
     def get(self, path: str) -> Page:
         return self._open(urllib.request.Request(self._origin + path))
+
+    def open(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """Begin to fetch what may be large. Raise HTTPError when it is refused."""
+        request = urllib.request.Request(self._origin + path, headers=headers)
+        answer: http.client.HTTPResponse = self._opener.open(request, timeout=60)
+        return answer
 
     def post(self, path: str, fields: dict[str, str]) -> Page:
         """Fill in the form of a page, with its hidden fields, and send it."""
