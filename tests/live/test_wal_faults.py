@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.errors import CommandFailed, PlanRefused, RepositoryFull
+from agents.errors import Cancelled, CommandFailed, PlanRefused, RepositoryFull
 from agents.wal import stream
 from tests.live.daemons import bring_back
-from tests.live.flows import Console
+from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.postgresql import Service, destroy
 from tests.live.traces import find_traces
@@ -111,8 +111,8 @@ def test_a_part_of_the_log_that_is_missing_is_seen_before_anything_is_done(
         write_log(cluster, 32)
         running.catch_up()
         log.store()
-        moment = running.catch_up().tick.at
     assert len(log.batches) == 2
+    moment = log.windows(made[2])[0].until
     lost = log.batches.pop(0)
     with pytest.raises(PlanRefused):
         bring_back_to(log, made, moment)
@@ -127,7 +127,8 @@ def test_a_dead_console_cannot_fill_the_disk_and_what_is_missing_is_told(log: Lo
         running.catch_up()
         made = back_up(log, "snapshot")
         cluster.sql("insert into t values (2)")
-        old = running.catch_up().tick.at
+        running.catch_up()
+    old = log.windows(made[2])[0].until
     write_log(cluster, 4 * KEEP_MB)
     cluster.sql("checkpoint")
     size = sum(file.stat().st_size for file in (cluster.data / "pg_wal").iterdir() if file.is_file())
@@ -144,7 +145,8 @@ def test_a_dead_console_cannot_fill_the_disk_and_what_is_missing_is_told(log: Lo
         running.catch_up()
         again = back_up(log, "snapshot")
         cluster.sql("insert into t values (4)")
-        new = running.catch_up().tick.at
+        running.catch_up()
+    new = log.windows(again[2])[-1].until
     bring_back_to(log, again, new)
     assert cluster.sql("select count(*) from t") == "4"
     bring_back_to(log, made, old)
@@ -235,6 +237,40 @@ def test_a_console_that_is_killed_again_and_again_loses_nothing(
     found = numbers(cluster)
     safe = [number for when, number in writer.acknowledged if when <= window.until]
     assert found == list(range(1, len(found) + 1)) and found[-1] >= safe[-1]
+
+
+class Impatient(Stopper):
+    """Stops a while after the replay began."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+        self.asked = 0
+
+    def raise_if_stopped(self) -> None:
+        self.asked += any("replay its log" in sentence for sentence in self.console.sentences)
+        self.is_stopped = self.asked > 2
+        super().raise_if_stopped()
+
+
+@pytest.mark.full
+def test_a_replay_that_is_stopped_leaves_nothing(log: Log, cluster: Service) -> None:
+    with streaming(log) as running:
+        running.catch_up()
+        stored, known, base = back_up(log, "snapshot")
+        cluster.sql("create table t as select n, md5(n::text) from generate_series(1, 1000000) n")
+        cluster.sql("create index on t (md5)")
+        running.catch_up()
+    server, beside = cluster.pid, sorted(each.name for each in cluster.data.parent.iterdir())
+    with pytest.raises(Cancelled):
+        bring_back(
+            log.console, stored, known, cluster.daemon.name,
+            replay=log.replay(None, base), control=Impatient(log.console),
+        )  # fmt: skip
+    assert cluster.pid == server and cluster.sql("select count(*) from t") == "1000000"
+    assert sorted(each.name for each in cluster.data.parent.iterdir()) == beside
+    cluster.stop()
+    assert_device_is_clean(log.console)
 
 
 @pytest.mark.full
