@@ -16,6 +16,7 @@ _LOOK_AROUND = (
     "test_group",
     "test_site_cold",
     "test_site_drill_servers",
+    "test_wal",
 )
 # What takes longest starts first, so that it does not end last.
 _FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
