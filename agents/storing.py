@@ -21,6 +21,7 @@ from agents.restic.messages import BackupSummary, only_summary
 from agents.restic.outcomes import Outcome
 from agents.restic.patterns import make_excluded
 from agents.runner import Limits, Runner, SupervisedProgram
+from agents.scratch import scratch_path
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
 
@@ -158,8 +159,13 @@ class Store:
             limits=arguments.Limits(upload_kib_s=self.limits.upload_kib_s or 0),
         )
         self.control.raise_if_stopped()
-        environment = self.door.environment
-        program = self.runner.start(command, environment=environment, binds=binds, limits=self.limits)
+        environment, scratch = self.door.environment, []
+        if source.scratch_bytes:
+            scratch = [scratch_path(self.runner.name)]
+            environment = {**environment, "TMPDIR": scratch[0]}
+        program = self.runner.start(
+            command, environment=environment, binds=binds, scratch=scratch, limits=self.limits
+        )
         self._tell_note(program)
         return self.follower.follow("backup", program, lambda: self.runner.stop(program)), paths_file
 

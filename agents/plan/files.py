@@ -20,6 +20,9 @@ from agents.snapshots.btrfs import find_history, visible_tops
 from agents.snapshots.traces import TRACE_PATTERN
 
 OWN_REASON = "it holds the repository or Hotfleet's own files"
+# restic keeps packs here until they are sent, in files without a name: a bind would make that read-only.
+_TEMPORARY = "/tmp"  # noqa: S108 - only compared
+_PACKS_BYTES = 160 << 20
 
 
 class HotImpossible(PlanRefused):
@@ -61,6 +64,7 @@ def plan_files(facts: DeviceFacts, request: SourceRequest, repository_path: str 
         left_out=tuple(left_out),
         excludes=excludes,
         warnings=warnings,
+        scratch_bytes=_PACKS_BYTES if is_within(_TEMPORARY, real) else 0,
     )
     return planned if request.mode == "hot" else _make_cold(planned)
 

@@ -35,8 +35,8 @@ class LeftOut:
 class PlannedSource:
     """One source. It has `parts`, outermost first, or `streams`.
 
-    `paths` are the words of restic, `excludes` the policy's patterns and ours. `scratch_bytes`: its streams
-    need a directory on a disk."""
+    `paths` are the words of restic, `excludes` the policy's patterns and ours. `scratch_bytes`: its streams,
+    or restic while it reads its files, need a directory on a disk."""
 
     request: SourceRequest
     method: str

@@ -125,6 +125,8 @@ def test_the_whole_of_root_leaves_out_what_the_kernel_shows() -> None:
     assert [(part.path, part.method) for part in planned.parts] == [("/", "live"), ("/data", "btrfs")]
     assert {"/proc/*", "/run/*", "/run/hotfleet", "/var/cache/hotfleet"} < set(planned.excludes)
     assert "/var/tmp/.hotfleet-*-*" in planned.excludes, "a drill may work beside it"
+    assert planned.scratch_bytes, "restic cannot write to /tmp while / is read-only"
+    assert not plan_one(make_facts(paths=("/data",)), "/data").scratch_bytes
 
 
 def test_a_repository_never_holds_itself() -> None:
