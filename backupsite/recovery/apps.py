@@ -39,4 +39,5 @@ class RecoveryConfig(AppConfig):
         tick.add_step(catching_up.look)
         tick.add_step(wishes.look)
         tick.add_step(notes.look)
+        tick.add_step(notes.look_for_slots)
         afterwork.add_step(catching_up.after_run)

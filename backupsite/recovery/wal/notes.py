@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Rows = QuerySet[WalStream]
 # What is younger than this is lost with the server at worst; older is an alert.
 BEHIND = timedelta(minutes=1)
+SLOT_STAYS = timedelta(minutes=10)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
 NOBODY = (
     "Nobody follows it now. Look whether the console's program “streams” runs, and whether more logs are "
@@ -136,6 +137,24 @@ def look(now: datetime) -> None:
         with transaction.atomic():
             if WalStream.objects.filter(unheard, pk=stream.pk, told_at=None).update(told_at=now):
                 _tell_behind(stream, now)
+
+
+def look_for_slots(now: datetime) -> None:
+    """A step of the tick: tell people, once, of a slot that stays on a device although its log is not wanted
+    any more: the server keeps log for it."""
+    left = WalStream.objects.filter(
+        is_wanted=False, has_slot=True, told_at=None, problem_at__lt=now - SLOT_STAYS
+    )
+    for stream in left.select_related("device"):
+        with transaction.atomic():
+            if WalStream.objects.filter(pk=stream.pk, is_wanted=False, told_at=None).update(told_at=now):
+                text = (
+                    f"The log of {name_source(stream.source)} was turned off, and its slot {stream.slot} could "
+                    "not be removed from the device: until it is, the server keeps log for it, up to its "
+                    f"max_slot_wal_keep_size. It is tried again.\n{stream.problem}\n{stream.remedy}"
+                )
+                key = f"slot-{stream.pk.hex}-{now:%Y%m%d%H%M%S}"
+                _tell(stream, "log-slot-left", key, "a replication slot could not be removed", text.strip())
 
 
 def _tell_behind(stream: WalStream, now: datetime) -> None:

@@ -90,7 +90,7 @@ def end(stream: WalStream) -> None:
     off at once."""
     for has_slot, state in ((False, WalStream.OFF), (True, WalStream.ENDING)):
         wanted = _of(stream, is_wanted=True, has_slot=has_slot)
-        if wanted.update(is_wanted=False, state=state, **QUIET):
+        if wanted.update(is_wanted=False, state=state, told_at=None, **QUIET):
             _note("log.off", stream)
 
 

@@ -337,6 +337,23 @@ def test_what_never_began_and_what_nobody_wants() -> None:
     assert Notice.objects.count() == 1
 
 
+def test_a_slot_that_stays_on_a_device_is_told_once() -> None:
+    now = timezone.now()
+    make_stream(has_slot=True, told_at=now)
+    PolicyDevice.objects.all().delete()
+    wishes.look(now)
+    notes.look_for_slots(now + timedelta(hours=1))
+    assert not Notice.objects.exists(), "nobody has tried yet"
+    WalStream.objects.update(problem="Nobody answers.", problem_at=now)
+    notes.look_for_slots(now + timedelta(minutes=9))
+    assert not Notice.objects.exists()
+    for minutes in (11, 12):
+        notes.look_for_slots(now + timedelta(minutes=minutes))
+    notice = Notice.objects.get()
+    assert notice.kind == "log-slot-left" and "Nobody answers." in notice.text
+    assert WalStream.objects.get().slot in notice.text
+
+
 def test_a_gap_is_loud_and_a_beginning_is_not() -> None:
     stream = make_stream(reached_at=datetime(2026, 11, 22, 14, 2, 5, tzinfo=UTC))
     rows = WalStream.objects.filter(pk=stream.pk)

@@ -133,7 +133,7 @@ def test_it_starts_everything_and_stops_everything(start: Callable[..., Console]
     assert home.stat().st_mode & 0o777 == 0o700
     assert address.partition("code=")[2] not in (home / "setup-code").read_text()
     everything = list_descendants(console.process.pid)
-    assert len(everything) >= 7  # Valkey, web, tick, two pools with a worker each
+    assert len(everything) >= 8  # Valkey, web, tick, streams, two pools with a worker each
     # A second thread in the process that forks could leave a lock held in every child.
     assert len(os.listdir(f"/proc/{console.process.pid}/task")) == 1
     assert console.stop() == 0, console.output
