@@ -13,6 +13,7 @@ from backupsite.console.standings import Failure
 from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.recovery.exposure import DeviceExposure, Standing
+from backupsite.recovery.wal_models import WalStream
 from backupsite.web.formatting import format_ago, format_duration
 from backupsite.web.status import Tone
 
@@ -36,8 +37,9 @@ def make_item(
     failure: Failure | None,
     key_has_changed: bool | None,
     now: datetime,
+    late_log: WalStream | None = None,
 ) -> Item | None:
-    """Given what is known of a device, return its most urgent trouble, or None.
+    """Given what is known of a device, return its most urgent trouble, or None. `late_log` is behind.
 
     `key_has_changed` is True for another host key than the approved one, False for a first key that waits,
     None when no key waits.
@@ -52,6 +54,8 @@ def make_item(
         return Item(device, "bad", "SSH host key changed", text, "Compare keys", connect, 0)
     if exposure.standing in (Standing.OUTSIDE, Standing.NEVER) or failure is not None:
         return _make_late_item(device, exposure, failure, now)
+    if late_log is not None:
+        return _make_log_item(device, late_log)
     if key_has_changed is False:
         text = "Compare the fingerprint with the device's own, then approve it."
         return Item(device, "warn", "Host key waits for approval", text, "Compare keys", connect, 3)
@@ -75,6 +79,12 @@ def _make_late_item(device: Device, exposure: DeviceExposure, failure: Failure |
     cause = failure.run.error_text or failure.run.get_state_display()
     text = cause if failure.count == 1 else f"{failure.count} backups in a row failed. {cause}"
     return Item(device, "bad", title, text, "See the cause", failure.run.get_absolute_url(), rank)
+
+
+def _make_log_item(device: Device, stream: WalStream) -> Item:
+    title = f"The log of {name_source(stream.source)} is behind"
+    text = stream.problem or "What was written since would be lost with the device."
+    return Item(device, "bad", title, text, "Open device", f"{device.get_absolute_url()}#any-moment", 2)
 
 
 def _make_unprotected_item(device: Device, connect: str) -> Item:

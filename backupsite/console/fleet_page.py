@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from backupsite.policies.dues import IS_DUE, earliest_due
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.exposure import MISSED, Standing, judge_devices
 from backupsite.recovery.stored import count_standings, with_standing
+from backupsite.recovery.wal.notes import list_late
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -129,22 +131,25 @@ def _say_longest(now: datetime) -> str:
 
 def _attention_context(now: datetime) -> dict[str, Any]:
     keys = waiting_host_keys()
-    ids = _rank_devices(keys, list_failing(now), now)
+    late = {stream.device_id: stream for stream in list_late(now)}
+    ids = _rank_devices(keys, list_failing(now), late, now)
     # The worst first, before the database is asked about each: a whole fleet in trouble is still one page.
     picked = ids[: MOST_ITEMS * 4]
     devices, exposures = Device.objects.in_bulk(picked), judge_devices(now, picked)
     failures = find_failures(now, picked)
     items: list[Item] = rank_items(
-        make_item(devices[pk], exposures[pk], failures.get(pk), keys.get(pk), now)
+        make_item(devices[pk], exposures[pk], failures.get(pk), keys.get(pk), now, late.get(pk))
         for pk in picked
         if pk in devices
     )
     return {"items": items[:MOST_ITEMS], "more_count": max(len(ids) - MOST_ITEMS, 0)}
 
 
-def _rank_devices(keys: dict[int, bool], failing: set[int], now: datetime) -> list[int]:
-    """Given which host keys wait and whose backups fail, return every device in trouble, once, as urgent as
-    `attention` ranks them; the longest without a restore point first."""
+def _rank_devices(
+    keys: dict[int, bool], failing: set[int], late: Collection[int], now: datetime
+) -> list[int]:
+    """Given which host keys wait, whose backups fail and whose logs are behind, return every device in
+    trouble, once, as urgent as `attention` ranks them; the longest without a restore point first."""
     troubled = with_standing(Device.objects.all(), now).filter(standing__in=[*MISSED, Standing.UNPROTECTED])
     rows = list(troubled.order_by("-standing", "exposure__newest_at", "name").values_list("pk", "standing"))
     return list(
@@ -153,6 +158,7 @@ def _rank_devices(keys: dict[int, bool], failing: set[int], now: datetime) -> li
                 *(pk for pk, has_changed in keys.items() if has_changed),
                 *(pk for pk, standing in rows if standing in MISSED),
                 *sorted(failing),
+                *sorted(late),
                 *keys,
                 *(pk for pk, _ in rows),
             ]

@@ -29,6 +29,10 @@ Rows = QuerySet[WalStream]
 BEHIND = timedelta(minutes=1)
 SLOT_STAYS = timedelta(minutes=10)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
+SLOT_LEFT = (
+    "The log of {name} was turned off. Its slot {slot} could not be removed from the device: until it is, the "
+    "server keeps log for it, up to its max_slot_wal_keep_size. It is tried again."
+)
 NOBODY = (
     "Nobody follows it now. Look whether the console's program “streams” runs, and whether more logs are "
     "wanted than HOTFLEET_STREAMS allows."
@@ -130,13 +134,17 @@ def _trouble(stream: WalStream, error: AgentError) -> dict[str, Any]:
 def look(now: datetime) -> None:
     """A step of the tick: tell people of every log that is behind for more than a minute, once until it is
     not. The process that should follow it may be gone, so it is not the one that tells."""
+    for stream in list_late(now).filter(told_at=None).select_related("device"):
+        with transaction.atomic():
+            if list_late(now).filter(pk=stream.pk, told_at=None).update(told_at=now):
+                _tell_behind(stream, now)
+
+
+def list_late(now: datetime) -> Rows:
+    """Return the logs that should be followed and of which nothing was heard for a minute."""
     limit = now - BEHIND
     unheard = Q(heard_at=None) | Q(heard_at__lt=limit)
-    late = WalStream.objects.filter(unheard, is_wanted=True, told_at=None, wanted_at__lt=limit)
-    for stream in late.select_related("device"):
-        with transaction.atomic():
-            if WalStream.objects.filter(unheard, pk=stream.pk, told_at=None).update(told_at=now):
-                _tell_behind(stream, now)
+    return WalStream.objects.filter(unheard, is_wanted=True, wanted_at__lt=limit)
 
 
 def look_for_slots(now: datetime) -> None:
@@ -148,13 +156,10 @@ def look_for_slots(now: datetime) -> None:
     for stream in left.select_related("device"):
         with transaction.atomic():
             if WalStream.objects.filter(pk=stream.pk, is_wanted=False, told_at=None).update(told_at=now):
-                text = (
-                    f"The log of {name_source(stream.source)} was turned off, and its slot {stream.slot} could "
-                    "not be removed from the device: until it is, the server keeps log for it, up to its "
-                    f"max_slot_wal_keep_size. It is tried again.\n{stream.problem}\n{stream.remedy}"
-                )
+                text = SLOT_LEFT.format(name=name_source(stream.source), slot=stream.slot)
+                text = f"{text}\n{stream.problem}\n{stream.remedy}".strip()
                 key = f"slot-{stream.pk.hex}-{now:%Y%m%d%H%M%S}"
-                _tell(stream, "log-slot-left", key, "a replication slot could not be removed", text.strip())
+                _tell(stream, "log-slot-left", key, "a replication slot could not be removed", text)
 
 
 def _tell_behind(stream: WalStream, now: datetime) -> None:

@@ -22,7 +22,7 @@ from backupsite.recovery.wal.replays import read_replay
 from backupsite.recovery.wal_models import WalGap, WalStream
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
-from tests.backupsite.making import make_policy, repository_of
+from tests.backupsite.making import make_point, make_policy, repository_of
 from tests.backupsite.recovery.test_restore_applications import make_answer, make_stream, page_of
 
 pytestmark = pytest.mark.django_db
@@ -263,6 +263,18 @@ def test_a_log_that_stands_still_says_why_and_what_helps(operator: Client) -> No
     )
     card = card_of(operator)
     assert "Behind" in card and "&lt;b&gt;max_slot_wal_keep_size" in card and "Set it." in card
+
+
+def test_a_log_that_is_behind_needs_attention(operator: Client) -> None:
+    point, stream = make_reachable()
+    policy = make_policy(point.device, paths=("/srv",), rpo_hours=100_000)
+    make_point(point.device, policy, timezone.now())
+    Run.objects.all().delete()
+    assert "is behind" not in operator.get(reverse("fleet")).content.decode()
+    WalStream.objects.filter(pk=stream.pk).update(heard_at=NOON - timedelta(days=1), problem="<i>gone</i>")
+    text = operator.get(reverse("fleet")).content.decode()
+    assert "The log of PostgreSQL 15/main is behind" in text and "&lt;i&gt;gone&lt;/i&gt;" in text
+    assert "/devices/db-01/#any-moment" in text
 
 
 def test_a_log_without_a_base_says_what_it_waits_for(operator: Client) -> None:
