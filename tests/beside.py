@@ -1,7 +1,7 @@
 """Which tests may run beside which, when several processes run them (script/test).
 
 The tests of a file share what it sets up; those of the lab share one machine; those of the applications look
-for every server of this machine, and would find each other's."""
+for every server of this machine, and would find each other's: but those that start none are as any file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ _LOOK_AROUND = (
     "test_site_cold",
     "test_site_drill_servers",
     "test_wal",
+)
+_START_NONE = (
+    "test_app_sqlite",
+    "test_app_command",
+    "test_comeback_sqlite",
+    "test_drill_files",
+    "test_drill_samples",
 )
 # What takes longest starts first, so that it does not end last.
 _FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
@@ -34,7 +41,10 @@ def find_place(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
     if path.startswith("tests/vm/"):
         return "lab"
-    return "applications" if path.rpartition("/")[2].startswith(_LOOK_AROUND) else path
+    name = path.rpartition("/")[2]
+    is_live = path.startswith(("tests/live/", "tests/browser/"))
+    looks_around = is_live and name.startswith(_LOOK_AROUND) and not name.startswith(_START_NONE)
+    return "applications" if looks_around else path
 
 
 def rank(item: pytest.Item) -> int:
