@@ -11,11 +11,11 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, DataError, InterfaceError, connection, transaction
 
 from backupsite.processes import StopRequest
 from backupsite.recovery.wal import notes
-from backupsite.recovery.wal.follower import Follower
+from backupsite.recovery.wal.follower import Follower, News
 from backupsite.recovery.wal.keeping import find_spool
 from backupsite.recovery.wal.lease import RENEW_S, Holding
 from backupsite.recovery.wal.storing import ask_to_store, is_due
@@ -40,6 +40,9 @@ def run() -> None:
         except (DatabaseError, InterfaceError):
             log.exception("The database refuses the streams; the next try is in %.0f s.", BEAT_S)
             connection.close_if_unusable_or_obsolete()
+        except Exception:
+            # A fault with one stream must not end the others, nor the console with its supervisor.
+            log.exception("A round of the streams failed; the next one is in %.0f s.", BEAT_S)
         stop.wait(BEAT_S)
     keeper.leave()
 
@@ -83,9 +86,17 @@ class Keeper:
         told = {key: follower.read_news() for key, follower in self._followers.items()}
         with transaction.atomic():
             for key, news in told.items():
-                notes.note_news(self._holding.rows().filter(pk=key), *news)
+                self._write(key, news)
         for key, news in told.items():
             self._followers[key].note_news(news)
+
+    def _write(self, key: uuid.UUID, news: News) -> None:
+        try:
+            with transaction.atomic():
+                notes.note_news(self._holding.rows().filter(pk=key), *news)
+        except DataError:
+            # What one device made up must not keep the others from being written down.
+            log.exception("What was heard of stream %s cannot be stored.", key)
 
     def _store(self, stream: WalStream) -> None:
         """Have a worker put into the repository what waits for that in the spool."""

@@ -30,7 +30,7 @@ BEHIND = timedelta(minutes=1)
 SLOT_STAYS = timedelta(minutes=10)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
 SLOT_LEFT = (
-    "The log of {name} was turned off. Its slot {slot} could not be removed from the device: until it is, the "
+    "The log of {name} was turned off. Its slot {slot} could not be removed from the device: until then the "
     "server keeps log for it, up to its max_slot_wal_keep_size. It is tried again."
 )
 NOBODY = (

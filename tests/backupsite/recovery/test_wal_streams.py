@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.errors import AgentError, ConnectFailed, LeaseLost, PlanRefused
@@ -302,6 +303,27 @@ def test_a_gap_is_told_although_the_database_was_away(monkeypatch: pytest.Monkey
     beat(keeper)
     beat(keeper)
     assert WalGap.objects.count() == Notice.objects.count() == 1
+
+
+def test_what_one_device_made_up_keeps_no_other_from_being_written_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    want(make_device(), make_device("db-02"))
+    wishes.look(timezone.now())
+    keeper = Keeper(5, Scripted)
+    beat(keeper)
+    for number, follower in enumerate(made):
+        follower.tell(tell_streamed(100 + number))
+    note = notes.note_news
+
+    def refuse(rows: QuerySet[WalStream], newest: Streamed | None, gaps: tuple[Gap, ...]) -> None:
+        if newest is not None and newest.tick.lsn == 100:
+            raise DataError("value too long")
+        note(rows, newest, gaps)
+
+    monkeypatch.setattr(notes, "note_news", refuse)
+    beat(keeper)
+    assert sorted(WalStream.objects.values_list("state", flat=True)) == ["connecting", "following"]
 
 
 # Who is told.
