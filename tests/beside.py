@@ -16,6 +16,7 @@ _LOOK_AROUND = (
     "test_group",
     "test_site_cold",
     "test_site_drill_servers",
+    "test_site_wal",
     "test_wal",
 )
 _START_NONE = (

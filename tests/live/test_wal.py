@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from agents.comeback import Way
-from agents.wal import base_for, drop_slot
+from agents.wal import base_for
+from agents.wal.stream import drop_slot
 from tests.live.daemons import bring_back
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
@@ -83,6 +84,8 @@ def test_what_was_dropped_comes_back_as_it_was_just_before(log: Log, cluster: Se
         cluster.sql("drop table t")
         cluster.sql("create table younger as select 1 n")
         running.catch_up()
+    own = [sentence for sentence in log.console.sentences if f"hotfleet-{log.console.id}wal" in sentence]
+    assert own == [], "the backup knows the stream beside it"
     (window,) = log.windows(made[2])
     assert window.since <= moment <= window.until
     assert base_for(moment, [window], log.pieces) == made[2]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import Cancelled, CommandFailed, PlanRefused, RepositoryFull
-from agents.wal import stream
+from agents.wal.stream import stream
 from tests.live.daemons import bring_back
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until

@@ -30,8 +30,8 @@ from agents.wal import (
     make_slot_name,
     read_spool,
     store_batch,
-    stream,
 )
+from agents.wal.stream import stream
 from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console
 from tests.live.ground import wait_until

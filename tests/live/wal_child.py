@@ -10,7 +10,8 @@ from agents.commands import Secret
 from agents.errors import AgentError
 from agents.flow import Unstoppable
 from agents.ssh import HostKey, Target, connect
-from agents.wal import Gap, Streamed, StreamRequest, stream
+from agents.wal import Gap, Streamed, StreamRequest
+from agents.wal.stream import stream
 
 
 def tell(event: object) -> None:
