@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from agents.errors import Cancelled
 from agents.events import Event, Said
@@ -198,3 +199,18 @@ def test_the_page_says_where_what_came_stays(operator: Client, folder: str, said
     text = operator.get(reverse("restore-undo", args=[run.number])).content.decode()
     assert ("what came with the restore" in text) is bool(said)
     assert said in text
+
+
+def test_the_queries_of_the_list_and_of_the_question_do_not_grow(
+    operator: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    point = make_point(make_device(), None, timezone.now(), "/srv")
+    for number in range(6):
+        run = make_run(point.device, kind=Run.RESTORE, request=make_wish(point))
+        for saved in range(number):
+            make_point(point.device, None, timezone.now(), f"/srv/{saved}", run=run)
+    with django_assert_num_queries(4):  # session, user, count, page
+        operator.get(reverse("restores"))
+    with django_assert_num_queries(6):  # session, user, run, what it saved twice, what it restored
+        text = operator.get(reverse("restore-undo", args=[run.number])).content.decode()
+    assert text.count("/srv/") >= 5
