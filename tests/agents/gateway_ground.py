@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,8 +162,8 @@ class Ground:
         self._opened.append((gateway, journal))
         return gateway
 
-    def client(self, **options: object) -> Client:
-        return Client(self.gateway(**options))  # type: ignore[arg-type]  # handed on as they are
+    def client(self, **options: Any) -> Client:
+        return Client(self.gateway(**options))
 
     def files(self) -> set[str]:
         """Every file below the repository, temporary ones too."""

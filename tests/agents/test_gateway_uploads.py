@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,9 +191,9 @@ def test_the_answer_comes_after_file_name_and_journal_are_durable(
         steps.append("fsync " + os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), ground.root.parent))
         fsync(fd)
 
-    def record_link(source: str, name: str, **options: object) -> None:
+    def record_link(source: str, name: str, **options: Any) -> None:
         steps.append(f"link {name}")
-        link(source, name, **options)  # type: ignore[arg-type]  # handed on as they are
+        link(source, name, **options)
 
     client = ground.client()
     monkeypatch.setattr(os, "fsync", record_fsync)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,8 @@ REQUEST = RestoreRequest(
 )  # fmt: skip
 
 
-def legs(*paths: str, is_file: bool = False, **changes: object) -> tuple[Leg, ...]:
-    request = replace(REQUEST, paths=paths, **changes)  # type: ignore[arg-type]  # names of its fields
+def legs(*paths: str, is_file: bool = False, **changes: Any) -> tuple[Leg, ...]:
+    request = replace(REQUEST, paths=paths, **changes)
     return make_legs(request, MOUNTS, is_file=is_file)
 
 
@@ -97,9 +98,9 @@ def test_things_return_to_their_file_systems() -> None:
         ((), {"target": "/srv", "is_local": True}),
     ],
 )
-def test_places_that_nothing_is_restored_to(paths: tuple[str, ...], changes: dict[str, object]) -> None:
+def test_places_that_nothing_is_restored_to(paths: tuple[str, ...], changes: dict[str, Any]) -> None:
     with pytest.raises(RestoreTargetRefused):
-        legs(*paths, **changes)  # type: ignore[arg-type]  # names of its fields
+        legs(*paths, **changes)
 
 
 def test_what_lies_beside_the_console_is_restored() -> None:

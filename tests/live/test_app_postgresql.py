@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,8 +59,8 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def source(cluster: Cluster, method: str = "", **wishes: object) -> SourceRequest:
-    return SourceRequest(application="postgresql", instance=str(cluster.data), method=method, **wishes)  # type: ignore[arg-type]
+def source(cluster: Cluster, method: str = "", **wishes: Any) -> SourceRequest:
+    return SourceRequest(application="postgresql", instance=str(cluster.data), method=method, **wishes)
 
 
 def only(outcome: BackupOutcome) -> Point:

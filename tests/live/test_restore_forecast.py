@@ -7,6 +7,7 @@ import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,12 @@ def console(device: Device, tmp_path: Path) -> Console:
     return Console(device, tmp_path)
 
 
-def ask(console: Console, folder: Path, **changes: object) -> Forecast:
+def ask(console: Console, folder: Path, **changes: Any) -> Forecast:
     request = RestoreRequest(
         console.id, secrets.token_hex(16), console.place, console.binary, console.is_local, "a" * 64,
         (), str(folder), None, Conflict.SKIP, Mode.MERGE, False, MOMENT, 0,
     )  # fmt: skip
-    request = replace(request, **changes)  # type: ignore[arg-type]  # names of its fields
+    request = replace(request, **changes)
     names = [*HOSTILE_NAMES, b"missing"]
     entries = [Entry(str(folder), "dir", 0)]
     entries += [Entry(f"{folder}/{os.fsdecode(name)}", "file", 1000) for name in names]

@@ -16,7 +16,7 @@ from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device, HostKey
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import FRESH_FOR, find_forecast
-from backupsite.recovery.models import RestoreForecast
+from backupsite.recovery.models import RestoreForecast, RestorePoint
 from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import MOST_SAVED, Wish, read_wish, why_not_saved
 from backupsite.runs.models import Counter, Run
@@ -27,8 +27,8 @@ from tests.backupsite.recovery.making import make_read_point
 from tests.backupsite.recovery.test_restore_pages import make_answer, page_of
 
 
-def replace_answer(point: object, **fields: object) -> dict[str, object]:
-    return make_answer(point, **{"to": "original", "conflict": "replace", "typed": "db-01", **fields})  # type: ignore[arg-type]  # a restore point
+def replace_answer(point: RestorePoint, **fields: object) -> dict[str, object]:
+    return make_answer(point, **{"to": "original", "conflict": "replace", "typed": "db-01", **fields})
 
 
 def test_the_original_place_is_proposed_and_keeps_both(operator: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -36,8 +37,8 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEY = "postgresql:15/main"
 
 
-def protect(mode: str = "hot", **fields: object) -> Policy:
-    policy = make_policy(make_device(), paths=(), rpo_hours=10, **fields)  # type: ignore[arg-type]  # as given
+def protect(mode: str = "hot", **fields: Any) -> Policy:
+    policy = make_policy(make_device(), paths=(), rpo_hours=10, **fields)
     Source.objects.create(policy=policy, application="postgresql", instance="15/main", mode=mode)
     return policy
 

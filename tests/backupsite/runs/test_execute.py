@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -33,9 +34,9 @@ def policy(device: Device) -> Policy:
     return made
 
 
-def execute(device: Device, kind: str = "backup", **given: object) -> Run:
+def execute(device: Device, kind: str = "backup", **given: Any) -> Run:
     """Request a run, execute it, return its row."""
-    run = request_run(kind, device, request={}, requested_by="ada", **given)  # type: ignore[arg-type]  # as given
+    run = request_run(kind, device, request={}, requested_by="ada", **given)
     execute_run(str(run.pk))
     run.refresh_from_db()
     return run
