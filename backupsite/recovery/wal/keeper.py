@@ -37,8 +37,8 @@ def run() -> None:
     while not stop.is_made:
         try:
             keeper.beat()
-        except (DatabaseError, InterfaceError):
-            log.exception("The database refuses the streams; the next try is in %.0f s.", BEAT_S)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("The database refuses the streams, trying again in %.0f s: %s", BEAT_S, error)
             connection.close_if_unusable_or_obsolete()
         except Exception:
             # A fault with one stream must not end the others, nor the console with its supervisor.
@@ -72,6 +72,8 @@ class Keeper:
         for key, follower in self._followers.items():
             if key not in held:
                 follower.stop(is_lost=True)
+        # What was taken and could not be begun, because the database went away between the two.
+        self._holding.release(held - self._followers.keys())
         self._write_news()
         for stream in self._holding.rows().filter(pk__in=self._followers).select_related("device"):
             if stream.is_wanted == self._followers[stream.pk].is_ending:
@@ -120,8 +122,8 @@ class Keeper:
 
     def _reap(self, key: uuid.UUID, follower: Follower) -> None:
         with transaction.atomic():
+            self._write(key, follower.read_news())
             rows = self._holding.rows().filter(pk=key)
-            notes.note_news(rows, *follower.read_news())
             notes.note_end(rows, is_ending=follower.is_ending, error=follower.error)
             self._holding.release([key])
         del self._followers[key]

@@ -305,6 +305,22 @@ def test_a_gap_is_told_although_the_database_was_away(monkeypatch: pytest.Monkey
     assert WalGap.objects.count() == Notice.objects.count() == 1
 
 
+def test_a_stream_that_was_taken_and_not_begun_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_stream()
+    keeper = Keeper(5, Scripted)
+
+    def refuse(*_: object) -> None:
+        raise DatabaseError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(notes, "note_begin", refuse)
+        with pytest.raises(DatabaseError):
+            beat(keeper)
+    assert made == []
+    beat(keeper)
+    assert len(made) == 1
+
+
 def test_what_one_device_made_up_keeps_no_other_from_being_written_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
