@@ -79,13 +79,13 @@ def start_download(
 @require_safe
 def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     shown = _own_download(request, pk)
-    is_expired = shown.expires_at <= timezone.now()
     run = shown.run
+    is_working = not shown.is_ready and run is not None and run.state in ACTIVE
     context: dict[str, Any] = {
         "download": shown,
         "run": run,
-        "is_expired": is_expired,
-        "is_working": not shown.is_ready and run is not None and run.state in ACTIVE,
+        "is_expired": shown.expires_at <= timezone.now() and not is_working,
+        "is_working": is_working,
         "has_failed": run is not None and State(run.state).is_final and not State(run.state).is_good,
         "file_name": file_name_of(shown),
         "path": say_paths(paths_of(shown)),

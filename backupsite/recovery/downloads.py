@@ -12,6 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from agents.browse import Archive, save_download
@@ -25,10 +26,11 @@ from backupsite.recovery.places import place_of
 from backupsite.repositories.places import measure_space
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
-from backupsite.runs.requests import request_run
+from backupsite.runs.requests import ACTIVE, request_run
 from backupsite.runs.states import State
 
-KEPT_FOR = timedelta(hours=6)
+# Begins anew when it is ready: what takes hours to prepare takes hours to fetch.
+KEPT_FOR = timedelta(hours=12)
 # restic is asked for each by itself.
 MOST_PATHS = 200
 # The console's own disk must never fill up because of a download.
@@ -137,12 +139,14 @@ def refuse_too_large(download: Download, room_bytes: int) -> None:
 
 
 def _offer(download: Download, size_bytes: int) -> None:
-    Download.objects.filter(pk=download.pk).update(is_ready=True, size_bytes=size_bytes)
+    until = timezone.now() + KEPT_FOR
+    Download.objects.filter(pk=download.pk).update(is_ready=True, size_bytes=size_bytes, expires_at=until)
 
 
 def remove_expired() -> None:
-    """Remove the downloads whose time is over, and files that no row knows."""
-    Download.objects.filter(expires_at__lt=timezone.now()).delete()
+    """Remove the downloads whose time is over and that nobody is at, and files that no row knows."""
+    over = Download.objects.filter(expires_at__lt=timezone.now())
+    over.exclude(Exists(Run.objects.filter(pk=OuterRef("run"), state__in=ACTIVE))).delete()
     known = {pk.hex for pk in Download.objects.values_list("pk", flat=True)}
     for file in spool().iterdir():
         if file.name.partition(".")[0] not in known:

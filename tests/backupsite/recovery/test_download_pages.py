@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from backupsite.accounts.models import AuditEvent, User
 from backupsite.recovery.download_pages import attachment
-from backupsite.recovery.downloads import file_name_of, file_of, paths_of
+from backupsite.recovery.downloads import _offer, file_name_of, file_of, paths_of, remove_expired
 from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.runs.models import Run
@@ -155,3 +155,21 @@ def test_a_header_cannot_be_split(name: str, shown: str) -> None:
     header = attachment(name)
     assert unquote(header.removeprefix("attachment; filename*=UTF-8''")) == shown
     assert header.isascii()
+
+
+def test_what_takes_longer_to_prepare_than_it_is_kept(operator: Client) -> None:
+    page = ask(operator, make_read_point(), "a.txt")
+    made = Download.objects.get()
+    Download.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    file_of(made).with_suffix(".part").write_bytes(b"half")
+    remove_expired()
+    assert file_of(made).with_suffix(".part").exists(), "a worker is at it"
+    assert "It waits for a free worker." in operator.get(page).content.decode()
+    file_of(made).write_bytes(b"whole")
+    _offer(made, 5)
+    Run.objects.update(state=State.SUCCEEDED)
+    remove_expired()
+    assert read_answer(operator.get(f"{page}file/")) == b"whole", "it is kept from when it is ready"
+    Download.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    remove_expired()
+    assert not file_of(made).exists()
