@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.applications import read_instances
-from agents.applications.postgresql_ways import as_owner, make_connection
+from agents.applications.postgresql_ways import as_owner, databases_of, make_connection
 from agents.commands import Command
 from agents.errors import PlanRefused, ProtocolBroken
 from agents.events import Level, Said, Tell
@@ -49,9 +49,10 @@ _DROP = (
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server whose log can be streamed."""
+    """A server whose log can be streamed, by a session in `database`."""
 
     instance: Instance
+    database: str
     segment_bytes: int
     block_bytes: int
 
@@ -89,6 +90,7 @@ def prepare_slot(runner: Runner, instance: Instance, slot: str, tell: Tell) -> S
     remedy when it cannot be."""
     said = _ask(runner, instance, _checked(slot))
     _refuse(instance, said)
+    database = _choose_database(instance)
     if said["slot"] == "lost":
         # its log is gone from it for ever; whether some is missing here will be seen
         run_sql(runner, instance, _DROP.format(slot=slot))
@@ -104,7 +106,7 @@ def prepare_slot(runner: Runner, instance: Instance, slot: str, tell: Tell) -> S
     segment_bytes, block_bytes = said["segment_bytes"], said["block_bytes"]
     if segment_bytes not in SEGMENT_SIZES or block_bytes not in (1024 << power for power in range(7)):
         raise ProtocolBroken("PostgreSQL's log has segments of a size that cannot be", detail=repr(said))
-    return Server(instance, segment_bytes, block_bytes)
+    return Server(instance, database, segment_bytes, block_bytes)
 
 
 def remove_slot(runner: Runner, instance: Instance, slot: str) -> bool:
@@ -159,6 +161,18 @@ def _refuse(instance: Instance, said: _Answer) -> None:
     ):
         if is_wrong:
             raise PlanRefused(f"{instance.label} {what}", remedy=remedy)
+
+
+def _choose_database(instance: Instance) -> str:
+    """Return the database in which a session may stay: while one is in template1 nobody makes a database."""
+    databases = databases_of(instance)
+    for name in ("postgres", *databases):
+        if name in databases:
+            return name
+    raise PlanRefused(
+        f"{instance.label} has no database but its templates, in which no session may stay",
+        remedy="CREATE DATABASE postgres;",
+    )
 
 
 def _warn(runner: Runner, instance: Instance, said: _Answer, tell: Tell) -> None:

@@ -76,15 +76,21 @@ select greatest(0, least(:most, pg_wal_lsn_diff(:'flushed', :'start')))::bigint 
 select pg_replication_slot_advance(slot_name, :'kept') from pg_replication_slots
 where slot_name = :'slot' and restart_lsn < :'kept';
 """
-# A file that was given another name meanwhile is being written anew.
+# A file that was given another name meanwhile is being written anew. A server that is told to end when its
+# sessions do ("smart") says so in the eighth line of postmaster.pid only.
 _HAND_OVER = r"""
-segment=$hf_data/pg_wal/$hf_segment
+segment=$hf_data/pg_wal/$hf_segment status=''
+{
+  for line in 1 2 3 4 5 6 7 8; do IFS= read -r status; done <"$hf_data/postmaster.pid"
+} 2>/dev/null
 hand_over() {
   echo "wal $hf_head $hf_count"
   tail -c "+$((hf_offset + 1))" | head -c "$hf_count"
   if [ "$segment" -ef /proc/self/fd/0 ]; then echo 'end same'; else echo 'end other'; fi
 }
-if [ "$hf_count" = 0 ]; then echo "wal $hf_head 0" && echo 'end same'
+case $status in stopping*) hf_count=stopping ;; esac
+if [ "$hf_count" = stopping ]; then echo stopping
+elif [ "$hf_count" = 0 ]; then echo "wal $hf_head 0" && echo 'end same'
 else hand_over <"$segment" || echo "wal $hf_head missing"
 fi 2>/dev/null
 """
@@ -121,7 +127,7 @@ class Tap:
         self._segment_bytes = server.segment_bytes
         self._check = check
         instance = server.instance
-        words = (instance.detail("psql"), make_connection(instance.detail("asked_in")), slot)
+        words = (instance.detail("psql"), make_connection(server.database), slot)
         sources = (_FIRST, _QUESTION, _HAND_OVER)
         inner = as_owner(
             instance, "/bin/sh", "-c", _INNER, "hotfleet", *words, instance.detail("data"), *sources
@@ -150,6 +156,8 @@ class Tap:
         self._runner.write_file(_ASKED, line.encode())
         head = self._line()
         seen_at = datetime.now(UTC)
+        if head == b"stopping":
+            raise StreamBroken("The server is being stopped.")
         match = _HEAD.fullmatch(head)
         if match is None:
             raise ProtocolBroken("the program that hands over the log said something else", detail=repr(head))

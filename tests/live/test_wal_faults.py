@@ -4,8 +4,10 @@ About 4 minutes on two cores, all of it in the whole campaign only: tests/live/t
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -271,6 +273,19 @@ def test_a_replay_that_is_stopped_leaves_nothing(log: Log, cluster: Service) -> 
     assert sorted(each.name for each in cluster.data.parent.iterdir()) == beside
     cluster.stop()
     assert_device_is_clean(log.console)
+
+
+@pytest.mark.full
+def test_a_server_that_waits_for_its_sessions_is_not_kept_from_ending(log: Log, cluster: Service) -> None:
+    with streaming(log) as running:
+        running.catch_up()
+        os.kill(cluster.pid, signal.SIGTERM)  # "smart": when the last session ends
+        wait_until(lambda: cluster.pid == 0, timeout_s=120, what="the end of the server")
+        assert "stopped" in running.end_by_itself().message
+    cluster.start()
+    with streaming(log) as running:
+        running.catch_up()
+        assert running.gaps == []
 
 
 @pytest.mark.full

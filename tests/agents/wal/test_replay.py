@@ -14,7 +14,7 @@ from agents.applications.postgresql_replay import replay_log
 from agents.applications.stored import StoredPart
 from agents.errors import PlanRefused
 from agents.facts import Detail, Instance
-from agents.wal.asking import _refuse
+from agents.wal.asking import _choose_database, _refuse
 
 NAME = "20261122T120000-00000001-aabbccdd"
 HOME = Home("postgresql", "15/main", "PostgreSQL 15/main", ("/srv/data",), "postgres", None, False)
@@ -60,6 +60,7 @@ def test_the_shell_of_it_is_one_that_every_shell_reads() -> None:
         assert subprocess.run(check, input=source.encode(), capture_output=True).stdout == b""
 
 
+INSTANCE = Instance("postgresql", "15/main", "PostgreSQL", "15.1", ("/data",), "", True)
 GOOD = {"is_standby": False, "wal_level": "replica", "keep_mb": 64, "may_replicate": True, "role": "postgres"}
 
 
@@ -76,8 +77,18 @@ GOOD = {"is_standby": False, "wal_level": "replica", "keep_mb": 64, "may_replica
 def test_a_server_that_cannot_be_streamed_is_refused_with_the_remedy(
     what: dict[str, object], remedy: str
 ) -> None:
-    instance = Instance("postgresql", "15/main", "PostgreSQL", "15.1", ("/data",), "", True)
-    _refuse(instance, GOOD)
+    _refuse(INSTANCE, GOOD)
     with pytest.raises(PlanRefused) as caught:
-        _refuse(instance, {**GOOD, **what})
+        _refuse(INSTANCE, {**GOOD, **what})
     assert remedy in caught.value.remedy
+
+
+def test_no_session_stays_in_a_template() -> None:
+    def choose(*names: str) -> str:
+        details = tuple(Detail("database", name) for name in names)
+        return _choose_database(replace(INSTANCE, details=details))
+
+    assert choose("template1", "template0", "shop", "postgres") == "postgres"
+    assert choose("template1", "shop") == "shop"
+    with pytest.raises(PlanRefused):
+        choose("template1", "template0")

@@ -60,7 +60,7 @@ class Device:
 
 def tap_of(device: Any, check: Any = lambda: None) -> Tap:
     """Any: it stands in for a runner."""
-    return Tap(device, Server(INSTANCE, SEGMENT, 8192), "hotfleet_a_b", check)
+    return Tap(device, Server(INSTANCE, "postgres", SEGMENT, 8192), "hotfleet_a_b", check)
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
@@ -109,6 +109,11 @@ def test_the_end_of_the_session_is_told_with_the_servers_words() -> None:
     with pytest.raises(StreamBroken) as caught:
         tap_of(Device(b"")).ask(kept=0, timeline=1, start=0, most=10)
     assert "terminating connection" in caught.value.message and caught.value.retryable
+
+
+def test_a_server_that_waits_for_its_sessions_to_end_is_left() -> None:
+    with pytest.raises(StreamBroken):
+        tap_of(Device(b"stopping\n")).ask(kept=0, timeline=1, start=0, most=10)
 
 
 def test_who_stops_it_need_not_wait_for_the_device() -> None:
