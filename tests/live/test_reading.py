@@ -60,7 +60,7 @@ def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]
     yield runner
     with contextlib.suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
         runner.close()
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=30, what="the end of the run")
+    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
     assert groups_of(runner) == []
 
 
@@ -79,7 +79,7 @@ def groups_of(runner: Runner) -> list[Path]:
 
 def start(runner: Runner, script: str, limits: Limits = YIELDING) -> SupervisedProgram:
     program = runner.start(Command.of("sh", "-c", f"echo go; {script}"), environment={}, limits=limits)
-    assert program.read(timeout_s=10) == b"go\n"
+    assert program.read(timeout_s=60) == b"go\n"
     return program
 
 

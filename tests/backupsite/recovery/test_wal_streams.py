@@ -63,7 +63,7 @@ class Scripted(Follower):
     def end(self, error: AgentError | None = None) -> None:
         self.error = error
         self.ended.set()
-        self.join(10)
+        self.join(60)
 
 
 made: list[Scripted] = []
@@ -244,7 +244,7 @@ def test_a_follower_whose_stream_another_one_took_is_stopped_and_writes_nothing(
     WalStream.objects.update(lease_token="another", holder="another")
     made[0].tell(tell_streamed())
     beat(keeper)
-    made[0].join(10)
+    made[0].join(60)
     assert made[0].is_over and not made[0].is_current()
     beat(keeper)
     stream = WalStream.objects.get()
@@ -258,7 +258,7 @@ def test_a_stream_that_is_turned_off_is_left_then_its_slot_is_removed() -> None:
     PolicyDevice.objects.all().delete()
     wishes.look(timezone.now())
     beat(keeper)
-    made[0].join(10)
+    made[0].join(60)
     beat(keeper)
     beat(keeper)
     assert [each.is_ending for each in made] == [False, True]
