@@ -184,11 +184,8 @@ class _Stream:
             return "its log went back: it was restored"
         edge = known.last_bytes()
         if not edge:
-            return (
-                ""
-                if self._has(known.timeline, end, 1) is not None
-                else "the server removed its log meanwhile"
-            )
+            is_there = self._has(known.timeline, end, 1) is not None
+            return "" if is_there else "the server removed its log meanwhile"
         data = self._has(known.timeline, end - len(edge), len(edge))
         if data is None:
             return "the server removed log that had not come yet: the slot keeps only max_slot_wal_keep_size"
