@@ -81,7 +81,7 @@ def _note_gap(stream: WalStream, gap: Gap) -> None:
     """The first stretch of a log follows nothing: nothing is lost, and nobody is told."""
     if not gap.from_lsn:
         return
-    reason = make_storable(gap.why, 2000)
+    reason = make_storable(_make_sentence(gap.why), 2000)
     WalGap.objects.create(
         stream=stream,
         stretch=gap.stretch,
@@ -118,12 +118,16 @@ def note_end(rows: Rows, *, is_ending: bool, error: AgentError | None) -> None:
     _ring(stream)
 
 
+def _make_sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def _trouble(stream: WalStream, error: AgentError) -> dict[str, Any]:
     now = timezone.now()
     pause = min(FIRST_PAUSE * 2 ** min(stream.failures, 10), LONGEST_PAUSE)
     return {
         "state": WalStream.TROUBLE if stream.is_wanted else WalStream.ENDING,
-        "problem": make_storable(error.message, 2000),
+        "problem": make_storable(_make_sentence(error.message), 2000),
         "remedy": make_storable(error.remedy, 2000),
         "problem_at": stream.problem_at or now,
         "failures": stream.failures + 1,
