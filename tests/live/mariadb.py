@@ -138,7 +138,9 @@ class Server:
     def run(
         self, *words: str, check: bool = True, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([*self.words(), *words], capture_output=True, text=True, input=text, timeout=180)
+        done = subprocess.run(
+            [*self.words(), *words], capture_output=True, text=True, input=text, timeout=180
+        )
         if check and done.returncode != 0:
             raise AssertionError(f"mariadb: {done.stdout}{done.stderr}")
         return done

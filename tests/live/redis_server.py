@@ -42,7 +42,9 @@ class Server:
         with (self._private / "log").open("wb") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd="/")
         try:
-            wait_until(lambda: self.process.poll() is not None or self._answers(), timeout_s=120, what="Redis")
+            wait_until(
+                lambda: self.process.poll() is not None or self._answers(), timeout_s=120, what="Redis"
+            )
             if self.process.poll() is not None:
                 raise AssertionError(f"Redis did not start: {(self._private / 'log').read_text()[-2000:]}")
         except BaseException:

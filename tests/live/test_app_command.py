@@ -80,7 +80,9 @@ def test_a_command_that_is_killed_in_the_middle_never_becomes_a_restore_point(
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait_until(lambda: record.exists() and record.read_text().strip() != "", timeout_s=120, what="the command")
+    wait_until(
+        lambda: record.exists() and record.read_text().strip() != "", timeout_s=120, what="the command"
+    )
     os.kill(int(record.read_text()), 9)
     thread.join(60)
     assert [type(error) for error in failures] == [ResticFailed]
