@@ -26,6 +26,7 @@ missing_for_tests() {
   need qemu-system-x86_64 qemu-system-x86
   need qemu-img qemu-utils
   need mmdebstrap mmdebstrap
+  need /usr/share/ovmf/OVMF.fd ovmf
   need chromium chromium
   need sudo sudo
   set -- /usr/lib/postgresql/*/bin/postgres

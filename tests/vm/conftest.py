@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def booted_vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
-    """The machine, booted once for all tests."""
+def needs_qemu() -> None:
+    """Skip where the tools or root's rights are missing. In CI that is a failure."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [tool for tool in TOOLS if shutil.which(tool, path=path) is None]
     if os.geteuid() != 0:
@@ -35,6 +35,11 @@ def booted_vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def booted_vm(needs_qemu: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
+    """The machine, booted once for all tests."""
     machine = Vm(find_image(), tmp_path_factory.mktemp("vm"))
     try:
         machine.boot()

@@ -16,11 +16,13 @@ from tests.vm.image import DISKS, Image
 
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "setpriv")
 BOOT_TIMEOUT_S = 300.0
-_KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1"
+KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1"
 
 
 class Vm:
     """One machine. `close()` ends it and removes its disks; what the tests wrote is gone then."""
+
+    card = "52:54:00:12:34:56"  # the address of its network card
 
     def __init__(self, image: Image, folder: Path, *, is_throw_away: bool = True) -> None:
         """Given an image and an empty folder, make the disks. Not throw-away: it writes into the image."""
@@ -156,33 +158,29 @@ class Vm:
         return "\n".join(path.read_text(errors="replace")[-6000:] for path in paths)
 
     def _words_of_qemu(self) -> list[str]:
-        words = [
-            "qemu-system-x86_64",
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-name",
-            self.name,
-        ]
-        words += ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off,svm=off", "-smp", "2", "-m", "1536"]
+        words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+        words += ["-name", self.name, "-accel", "tcg,thread=multi", "-cpu", "max,la57=off,svm=off"]
         words += [
-            "-kernel",
-            str(self._image.folder / "kernel"),
-            "-initrd",
-            str(self._image.folder / "initrd"),
-        ]
-        words += [
-            "-append",
-            _KERNEL_WORDS,
+            "-smp",
+            "2",
+            "-m",
+            "1536",
             "-serial",
             f"file:{self.console_log}",
             "-device",
             "virtio-rng-pci",
         ]
         user = f"user,id=net,restrict=on,hostfwd=tcp:{self.address}:{self.port}-:22"
-        words += ["-netdev", user, "-device", "virtio-net-pci,netdev=net"]
+        words += ["-netdev", user, "-device", f"virtio-net-pci,netdev=net,mac={self.card}"]
+        return [*words, *self._words_of_start(), *self._words_of_disks()]
+
+    def _words_of_start(self) -> list[str]:
+        """Return how it starts: without a loader, with a kernel that lies beside its disks."""
+        kernel, initrd = self._image.folder / "kernel", self._image.folder / "initrd"
+        return ["-kernel", str(kernel), "-initrd", str(initrd), "-append", KERNEL_WORDS]
+
+    def _words_of_disks(self) -> list[str]:
+        words = []
         for disk in DISKS:
             place = f"file={self._folder / disk},format=qcow2,cache=writeback"
             if not self._is_throw_away:

@@ -32,6 +32,14 @@ chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dp
   e2scrub_reap.service fstrim.timer systemd-pstore.service getty@tty1.service serial-getty@ttyS0.service \
   console-getty.service systemd-rfkill.socket
 
+# How it boots by a loader of its own disk. The lab gives it kernel and initrd directly, and has none.
+mkdir -p "$root/etc/default"
+cat >"$root/etc/default/grub" <<'EOF'
+GRUB_TIMEOUT=1
+GRUB_TERMINAL=serial
+GRUB_CMDLINE_LINUX="console=ttyS0 mitigations=off quiet systemd.show_status=1"
+EOF
+
 # A small initrd with what the virtual disk needs: the full one takes seconds to unpack.
 printf 'MODULES=list\nCOMPRESS=gzip\n' >"$root/etc/initramfs-tools/conf.d/lab"
 printf 'virtio_pci\nvirtio_blk\next4\n' >>"$root/etc/initramfs-tools/modules"
