@@ -18,8 +18,8 @@ from agents.events import Consistency, Event, FileProblem
 from agents.flow import Unstoppable
 from agents.following import Followed, Follower
 from agents.restic.fields import Fields
+from agents.restic.messages import only_restore
 from agents.restic.repository import SnapshotInfo, parse_snapshot
-from agents.restore import only_summary
 from agents.storing import _CHANGED_SCRIPT
 from tests.agents.gateway_ground import Ground, ground
 
@@ -102,7 +102,7 @@ def test_a_restore_that_does_not_say_what_it_did_is_no_success(
     ground: Ground, summary: dict[str, object] | None
 ) -> None:
     with pytest.raises(ProtocolBroken):
-        only_summary(follow(ground, "restore", Restic(*([summary] if summary else []))))
+        only_restore(follow(ground, "restore", Restic(*([summary] if summary else []))).restores)
 
 
 class OldPoint:
