@@ -34,6 +34,17 @@ def test_a_live_directory_is_stored_and_restored(vm: Vm, console: Console, sourc
     wait_until_clean(vm, console.id, timeout_s=10)
 
 
+@pytest.mark.full
+def test_the_whole_of_root_is_stored_although_its_own_tmp_is_read_only_meanwhile(
+    vm: Vm, console: Console
+) -> None:
+    outcome = console.back_up("/", fallback="accept-live", excludes=("/usr/*", "/boot/*", "/var/*/*", "/srv"))
+    (point,) = outcome.points
+    console.restore(point.restic_id, "/", "/srv/thin/restored", names=["etc/passwd", "tmp", "proc"])
+    vm.run("cd /srv/thin && cmp restored/etc/passwd /etc/passwd && rmdir restored/proc && rm -r restored")
+    wait_until_clean(vm, console.id, timeout_s=10)
+
+
 @pytest.mark.parametrize("way", [pytest.param("reboot", marks=pytest.mark.full), "power cut"])
 def test_a_machine_that_goes_down_in_the_middle_is_clean_and_backed_up_afterwards(
     vm: Vm, console: Console, source: str, way: str
