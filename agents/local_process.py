@@ -184,6 +184,6 @@ class LocalProcess:
                 os.killpg(self._child.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        # The input last: a program that ends because of it must not look to a reader as if it had ended by itself.
+        # The input last: a program that ends because of it must not look as if it had ended by itself.
         for pipe in (self._stdout, self._stderr, self._stdin):
             pipe.close()
