@@ -125,11 +125,12 @@ start_reaper() { # setsid keeps the pid of a process that leads no group
 
 start_second_reaper() { # only where systemd runs: it starts us again when the reaper itself was killed
   case $(systemctl is-system-running 2>/dev/null) in running | degraded | starting) ;; *) return 0 ;; esac
+  # systemd itself would replace a variable in braces, by nothing
   # shellcheck disable=SC2016  # expanded by the shell that systemd starts
   systemd-run --quiet --collect --unit="${dir##*/}" --on-active=5 --on-unit-inactive=5 \
     --timer-property=AccuracySec=1s /bin/sh -c \
-    'if [ -r "$1/program" ]; then exec /bin/sh "$1/program" second "$1"; fi; systemctl stop "${1##*/}.timer"' \
-    sh "$dir" >/dev/null 2>&1
+    'if [ -r "$1/program" ]; then exec /bin/sh "$1/program" second "$1"; fi; systemctl stop "$2"' \
+    sh "$dir" "${dir##*/}.timer" >/dev/null 2>&1
 }
 
 stop_second_reaper() { # it also stops by itself when it finds no program

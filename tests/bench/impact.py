@@ -77,7 +77,7 @@ def run() -> None:
             cluster.sql("vacuum analyze; checkpoint")
             for number, (load, rate) in product(range(1, ROUNDS + 1), _LOADS.items()):
                 for name, limits in _CONTENDERS.items():
-                    felt = _measure(place, cluster, limits, rate, move)
+                    felt = _measure(place, cluster, limits, rate, move, seed=number)
                     rounds[load][name].append(felt)
                     said = f"{felt.mean_ms:.1f} ms on average, backup {felt.backup_s:.1f} s, {felt.load}"
                     report.say(f"   round {number}, {load}, {name}: {said}")
@@ -86,8 +86,15 @@ def run() -> None:
 
 
 def _measure(
-    place: Place, cluster: Cluster, limits: Limits | None, rate: int, move: Callable[[int], None]
+    place: Place,
+    cluster: Cluster,
+    limits: Limits | None,
+    rate: int,
+    move: Callable[[int], None],
+    *,
+    seed: int,
 ) -> Felt:
+    """`seed`: of the times at which transactions are due, so that all of a round have the same."""
     with place.console() as console, tempfile.TemporaryDirectory(prefix="hotfleet-pgbench-") as folder:
         log = own(Path(folder) / "log")
         Path(folder).chmod(0o711)
@@ -96,6 +103,7 @@ def _measure(
             move(worker.pid)  # before it has threads: they inherit it
         forget_files()
         words = ["-n", "-c", "4", "-j", "1", "-R", str(rate), "-T", str(_SECONDS), "-l"]
+        words.append(f"--random-seed={seed}")
         client = cluster.popen("pgbench", *words, f"--log-prefix={log}/t", "postgres")
         time.sleep(_SETTLE_S)
         began, seconds = time.time(), float(_SECONDS)

@@ -82,6 +82,20 @@ def test_it_heals_when_every_process_of_the_run_is_dead(vm: Vm, silent_run: Runn
 
 
 @pytest.mark.full
+def test_a_timer_whose_run_is_gone_ends_by_itself(vm: Vm) -> None:
+    with closing(vm.connect()) as session:
+        console_id = f"s{secrets.token_hex(3)}"
+        runner = Runner(session, console_id=console_id, run_id="cc", tell=lambda event: None)
+        assert is_timer_active(vm, runner)
+        kill_reaper(vm, runner)
+        vm.run(f"kill -s KILL $(cut -d' ' -f1 {runner.directory}/runner); rm -rf {runner.directory}")
+        wait_until_clean(vm, console_id, timeout_s=60)
+        assert not is_timer_active(vm, runner)
+        with pytest.raises((ConnectionLost, DeviceHealed, ProtocolBroken)):
+            runner.close()
+
+
+@pytest.mark.full
 def test_a_run_that_ends_well_leaves_no_timer(vm: Vm) -> None:
     with closing(vm.connect()) as session:
         console_id = f"s{secrets.token_hex(3)}"
