@@ -5,7 +5,8 @@
 # while nothing is read, by a limit of the kernel on what our programs read. Nobody writes: there is no limit.
 # disk.<id> "kind place": see cgroups.sh.
 
-slowest=8388608 first=16777216 fastest=536870912 breath=1048576 # bytes a second
+# Not slower than this: a read that waits for its turn may hold what a write of the same file system waits for.
+slowest=16777216 first=33554432 fastest=536870912 # bytes a second
 
 confine_reading() { # in the program's own process. Where nobody can, it may still be paused
   find_group blkio || find_group io || return 0
@@ -18,7 +19,7 @@ confine_reading() { # in the program's own process. Where nobody can, it may sti
 
 # A disk that turns does a hundred small reads a second, whatever their bytes are: both are limited.
 set_reading() { # given kind, place and bytes a second, 0: as much as there is
-  kind=$1 unit=$2 speed=$3 reads=$((($3 + 65535) / 65536))
+  kind=$1 unit=$2 speed=$3 reads=$((($3 + 131071) / 131072))
   case $kind,$speed in v2,0) speed=max reads=max ;; scope,0) speed=infinity reads=infinity ;; esac
   set --
   for disk in $disks; do
@@ -65,30 +66,31 @@ feel_disks() {
   [ $((wrote * 10)) -lt "$passed" ] || felt=$((took * 1000 / wrote + 1)) # ten a second
 }
 
-# Now and then it takes a breath of two seconds: what a write takes in the second one is the measure. When nobody
-# writes in it, the writes before were the backup's own (its repository is on this machine).
+# Now and then the programs stand still for two looks: what a write takes in the second one is the measure. When nobody
+# writes in it, the writes before were the backup's own (its repository is on this machine). They are stopped, not just
+# limited to nearly nothing: what is stopped holds no lock of a file system.
 mind_reading() {
   feel_disks || return 0
   if [ "$breathes" -gt 0 ]; then
     breathes=$((breathes - 1))
     [ "$breathes" -eq 0 ] || return 0
+    resume
     rest=$felt breathe_at=$((uptime + 6000))
     [ "$felt" -gt 0 ] || free=$((uptime + 3000)) speed_now=0
   elif [ "$felt" -eq 0 ] || [ "$uptime" -lt "$free" ]; then
     speed_now=$((speed_now * 2))
     [ "$speed_now" -lt "$fastest" ] || speed_now=0
-  elif [ "$got" -lt $((breath * 2)) ]; then
+  elif [ "$got" -lt 2000000 ]; then
     rest=$((rest == 0 ? felt : (rest * 3 + felt) / 4))
     [ "$speed_now" -gt 0 ] || speed_now=$first breathe_at=$((uptime + 500))
   elif [ "$rest" -eq 0 ] || [ "$uptime" -ge "$breathe_at" ]; then
     [ "$speed_now" -gt 0 ] || speed_now=$first
     breathes=2
-    limit_reading "$breath"
-    return 0
+    { printf '%s\n' $((uptime / 100 + 5)) >"$dir/paused" && signal_programs STOP; } || { resume && breathes=0; }
   else
     pace_reading
   fi
-  limit_reading "$speed_now"
+  [ "$breathes" -gt 0 ] || limit_reading "$speed_now"
 }
 
 pace_reading() { # sets $speed_now by what writes feel: a quarter more than without us is too much

@@ -191,9 +191,9 @@ watch() { # given seconds between looks, the budget in 1/10000 of the time ("-":
   limited='' applied=0 told=0 uptime_before=0 writes_before=0 waited_ms_before=0 sectors_before=0
   speed_now=0 rest=0 smooth=0 free=0 breathes=0 breathe_at=0
   while [ -d "$dir" ]; do
-    sample 0
+    sample $((breathes > 0))
     [ "$budget" = - ] || mind_reading
-    [ "$budget" = - ] || [ -n "$limited" ] || throttle
+    [ "$budget" = - ] || [ -n "$limited" ] || [ "$breathes" -gt 0 ] || throttle
     grow_memories
     mind_processor
     sleep "$step"

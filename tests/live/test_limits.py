@@ -21,7 +21,7 @@ from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
 from tests.live.hearing import read_all
-from tests.live.shells import SHELLS, ShellSession
+from tests.live.shells import SHELLS, ShellSession, rewrite_program
 
 CONSOLE = f"w{os.getpid()}"
 ONLY_MEMORY = Limits(None, None, None, 128 * MIB, None, None)
@@ -143,12 +143,12 @@ def test_a_dead_run_s_group_is_swept_at_the_next_contact(open_runner: Open, tmp_
 
 def test_no_cgroup_is_a_sentence_and_no_failure(open_runner: Open, tmp_path: Path) -> None:
     runner = open_runner()
-    program_file = Path(runner.directory, "program")
     mounts = tmp_path / "mounts"
     mounts.write_text("tmpfs /run tmpfs rw 0 0\n")
-    text = program_file.read_text()
     # Only where a cgroup is looked for: this machine has one.
-    program_file.write_text(text.replace("done </proc/mounts\n  if", f"done <{mounts}\n  if"))
+    rewrite_program(
+        runner.directory, lambda text: text.replace("done </proc/mounts\n  if", f"done <{mounts}\n  if")
+    )
     program, _ = start(runner, "exec sleep 60", ONLY_MEMORY)
     assert "takes no memory limit" in program.note
     assert groups_of(runner.name) == []

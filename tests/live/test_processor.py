@@ -25,7 +25,7 @@ from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
-from tests.live.shells import SHELLS, ShellSession
+from tests.live.shells import SHELLS, ShellSession, rewrite_program
 
 CONSOLE = f"s{os.getpid()}"
 # The disks of this machine are everybody's: nothing is paused unless a disk is waited for all of the time.
@@ -115,10 +115,7 @@ def wait_for(group: Path, idle: str) -> None:
 
 def change_program(runner: Runner, old: str, new: str) -> None:
     """Only processes that start from now on are changed."""
-    file = Path(runner.directory, "program")
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
+    rewrite_program(runner.directory, lambda text: text.replace(old, new))
 
 
 def watcher_record(runner: Runner) -> Path:

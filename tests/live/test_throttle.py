@@ -24,7 +24,7 @@ from agents.events import Event, Impact, Said, Throttled
 from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
-from tests.live.shells import SHELLS, ShellSession
+from tests.live.shells import SHELLS, ShellSession, rewrite_program
 
 CONSOLE = f"p{os.getpid()}"
 EAGER = Limits(None, None, None, None, None, pressure_budget=0.1)
@@ -61,10 +61,7 @@ def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]
 
 def forget_last_minute(runner: Runner) -> None:
     """The minute before belongs to the test before."""
-    program = Path(runner.directory, "program")
-    text = program.read_text()
-    assert text.count("minute=${minutes#avg60=}") == 1
-    program.write_text(text.replace("minute=${minutes#avg60=}", "minute=0.08"))
+    rewrite_program(runner.directory, lambda text: text.replace("minute=${minutes#avg60=}", "minute=0.08"))
 
 
 @pytest.fixture
@@ -97,9 +94,9 @@ class Kernel:
         self._pressure.mkdir()
         (self._disk / "device").mkdir(parents=True)
         self._write()
-        program = Path(runner.directory, "program")
-        text = program.read_text().replace("/proc/pressure/", f"{self._pressure}/")
-        program.write_text(text.replace("/sys/block/", f"{self._disk.parent}/"))
+        blocks = f"{self._disk.parent}/"
+        rewrite_program(runner.directory, lambda text: text.replace("/sys/block/", blocks))
+        rewrite_program(runner.directory, lambda text: text.replace("/proc/pressure/", f"{self._pressure}/"))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._go, daemon=True)
         self._thread.start()
@@ -301,8 +298,7 @@ def test_a_program_that_must_not_wait_never_does(
 def test_a_kernel_that_measures_no_pressure_is_said_and_nothing_is_paused(
     runner: Runner, told: list[Event], tmp_path: Path
 ) -> None:
-    file = Path(runner.directory, "program")
-    file.write_text(file.read_text().replace("/proc/pressure/", "/proc/hotfleet-none/"))
+    rewrite_program(runner.directory, lambda text: text.replace("/proc/pressure/", "/proc/hotfleet-none/"))
     with watch_device(runner, EAGER, told.append) as watcher:
         watcher.begin()
         program, _ = start(runner, COUNTING, tmp_path / "count")
