@@ -17,6 +17,7 @@ from functools import cache
 from typing import ClassVar
 
 from agents.applications.keepers import Keeper, keep_services
+from agents.applications.recipes import DUMP
 from agents.applications.stored import Stored, StoredPart
 from agents.commands import Command
 from agents.errors import PlanRefused
@@ -267,6 +268,16 @@ def course_of_files(
         )
     fetches = tuple(Fetch(number, part, seat.path) for number, seat in enumerate(seats))
     return Course(home, keeper, seats, fetches, preparations)
+
+
+def find_reader(stored: Stored, home: Home) -> Instance:
+    """Return the instance that reads a dump. Raise PlanRefused when it does not run, or this is no dump."""
+    if stored.way != DUMP or home.instance is None or not home.is_running:
+        raise PlanRefused(
+            f"{home.label} must run to read a dump, and {stored.method} must be one",
+            remedy="Start the server, or pick a restore point of dumps.",
+        )
+    return home.instance
 
 
 def refuse_method(stored: Stored) -> PlanRefused:

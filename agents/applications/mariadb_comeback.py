@@ -15,6 +15,7 @@ from agents.applications.comebacks import (
     Seat,
     Way,
     course_of_files,
+    find_reader,
     name_of,
     refuse_method,
 )
@@ -100,17 +101,13 @@ class MariaDbComeback(Comeback):
     def extraction(
         self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str
     ) -> Extraction:
-        if stored.way != DUMP or home.instance is None or not home.is_running:
-            raise PlanRefused(
-                f"{home.label} must run to read a dump, and {stored.method} must be one",
-                remedy="Start the server, or pick a restore point of dumps.",
-            )
+        instance = find_reader(stored, home)
         if table:
             raise PlanRefused(
                 "one table of a dump of MariaDB does not come back by itself", remedy=_ONE_TABLE
             )
         dump = stored.part(ALL_DATABASES)
-        return extract_database(home.label, home.instance, dump, part, new_name, run_name)
+        return extract_database(home.label, instance, dump, part, new_name, run_name)
 
     def answers(self, instance: Instance) -> bool:
         return instance.is_running and bool(instance.version)

@@ -21,6 +21,7 @@ from agents.applications.comebacks import (
     Seat,
     Way,
     course_of_files,
+    find_reader,
     refuse_method,
 )
 from agents.applications.keepers import NOBODY, Keeper
@@ -179,12 +180,8 @@ class PostgreSqlComeback(Comeback):
     def extraction(
         self, stored: Stored, home: Home, part: str, new_name: str, table: str, run_name: str
     ) -> Extraction:
-        if stored.way != DUMP or home.instance is None or not home.is_running:
-            raise PlanRefused(
-                f"{home.label} must run to read a dump, and {stored.method} must be one",
-                remedy="Start the server, or pick a restore point of dumps.",
-            )
-        return extract_database(home.label, home.instance, stored.part(part), new_name, table, run_name)
+        instance = find_reader(stored, home)
+        return extract_database(home.label, instance, stored.part(part), new_name, table, run_name)
 
     def answers(self, instance: Instance) -> bool:
         return instance.is_running and bool(instance.detail("asked_in"))

@@ -34,6 +34,15 @@ _NO_SUCH_USER = 6
 _FIRST_KEYS: dict[str, list[bytes]] = {}
 
 
+@contextlib.contextmanager
+def open_to_all() -> Iterator[Device]:
+    """A device whose directories servers may enter that are not root."""
+    with Device() as device:
+        device.directory.chmod(0o755)
+        device.btrfs.chmod(0o755)
+        yield device
+
+
 class Device:
     """One device. `close()` removes all of it, also what a test broke."""
 

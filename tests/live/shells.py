@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agents.commands import Command
+from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
+from agents.events import Event
 from agents.local import LocalSession
 from agents.local_process import LocalProcess
+from agents.runner import Runner
+from tests.live.machine import wait_until
 
 SHELLS = ("dash", "busybox")
 # Only processes of this session see the other /bin/sh.
@@ -27,6 +33,20 @@ def rewrite_program(directory: str, change: Callable[[str], str]) -> None:
     new = file.with_name("program.new")
     new.write_text(changed)
     new.replace(file)
+
+
+@contextmanager
+def open_run(shell: str, console_id: str, told: list[Event], *, silence_s: int) -> Iterator[Runner]:
+    """A run under this shell, which tells into `told`. Its directory is gone after it."""
+    run_id = f"r{time.monotonic_ns():x}"
+    runner = Runner(
+        ShellSession(shell), console_id=console_id, run_id=run_id, tell=told.append,
+        silence_s=silence_s, heartbeat_s=0.5,
+    )  # fmt: skip
+    yield runner
+    with suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
+        runner.close()
+    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
 
 
 class ShellSession(LocalSession):

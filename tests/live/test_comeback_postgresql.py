@@ -19,16 +19,14 @@ from agents.errors import ComebackFailed, ServiceDown
 from agents.plan import SourceRequest
 from tests.live.daemons import bring_back, stored_of
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device
+from tests.live.ground import Device, open_to_all
 from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.postgresql import Cluster, Service, as_postgres, destroy
 
 
 @pytest.fixture(scope="module")
 def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        device.directory.chmod(0o755)
-        device.btrfs.chmod(0o755)
+    with open_to_all() as device:
         yield device
 
 

@@ -210,17 +210,22 @@ def test_openldap_is_proven_and_refuted(console: Prover, slapd: openldap.Slapd, 
         assert_found(console, empty)
 
 
+def write_until(slapd: openldap.Slapd, entries: int) -> None:
+    """Write another thousand, up to so many."""
+    writer = openldap.Writer(slapd)
+    writer.count = entries - 1000
+    writer.start()
+    wait_until(lambda: writer.count >= entries or bool(writer.errors), timeout_s=180, what="accounts")
+    writer.ended.set()
+    writer.join()
+    assert writer.errors == []
+
+
 @full_only
 def test_openldap_torn_under_its_writer_is_refuted(console: Prover, slapd: openldap.Slapd) -> None:
     early = b""
     for entries in (1000, 4000):
-        writer = openldap.Writer(slapd)
-        writer.count = entries - 1000
-        writer.start()
-        wait_until(lambda: writer.count >= entries or bool(writer.errors), timeout_s=180, what="accounts")  # noqa: B023
-        writer.ended.set()
-        writer.join()
-        assert writer.errors == []
+        write_until(slapd, entries)
         early = early or (slapd.data / "data.mdb").read_bytes()
     slapd.stop(signal.SIGKILL)
     file = slapd.data / "data.mdb"

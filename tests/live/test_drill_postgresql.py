@@ -16,7 +16,7 @@ from agents.errors import ToolMissing
 from agents.plan import SourceRequest
 from tests.live.drills import Prover, assert_proven, full_only, say, stored_of
 from tests.live.flows import assert_device_is_clean
-from tests.live.ground import Device
+from tests.live.ground import Device, open_to_all
 from tests.live.pgbench import load, prepare
 from tests.live.postgresql import Cluster, as_postgres, own
 
@@ -31,9 +31,7 @@ WRITES = Question("select count(*) from pgbench_history", ">", "0", "postgres")
 
 @pytest.fixture(scope="module")
 def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        device.directory.chmod(0o755)
-        device.btrfs.chmod(0o755)
+    with open_to_all() as device:
         yield device
 
 

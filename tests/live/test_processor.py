@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from agents.backup import BackupRequest, back_up
 from agents.binds import NO_LIMITS, Limits
 from agents.commands import Command
-from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
 from agents.events import Event, Said
 from agents.flow import Unstoppable
 from agents.plan import SourceRequest
@@ -25,7 +23,7 @@ from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
-from tests.live.shells import SHELLS, ShellSession, rewrite_program
+from tests.live.shells import SHELLS, open_run, rewrite_program
 
 CONSOLE = f"s{os.getpid()}"
 # The disks of this machine are everybody's: nothing is paused unless a disk is waited for all of the time.
@@ -59,14 +57,8 @@ def told() -> list[Event]:
 @pytest.fixture
 def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]:
     processor_root()
-    session, run_id = ShellSession(shell), f"r{time.monotonic_ns():x}"
-    runner = Runner(
-        session, console_id=CONSOLE, run_id=run_id, tell=told.append, silence_s=10, heartbeat_s=0.5
-    )
-    yield runner
-    with contextlib.suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
-        runner.close()
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
+    with open_run(shell, CONSOLE, told, silence_s=10) as runner:
+        yield runner
     assert groups_of(runner.name) == []
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +13,11 @@ import pytest
 
 from agents.binds import NO_LIMITS, Limits
 from agents.commands import Command
-from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
 from agents.events import Event, Impact, Said, Throttled
 from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import wait_until
-from tests.live.shells import SHELLS, ShellSession
+from tests.live.shells import SHELLS, open_run
 
 CONSOLE = f"d{os.getpid()}"
 # Nothing is paused: that is another way to yield.
@@ -53,14 +50,8 @@ def told() -> list[Event]:
 @pytest.fixture
 def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]:
     disk_root()
-    session, run_id = ShellSession(shell), f"r{time.monotonic_ns():x}"
-    runner = Runner(
-        session, console_id=CONSOLE, run_id=run_id, tell=told.append, silence_s=10, heartbeat_s=0.5
-    )
-    yield runner
-    with contextlib.suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
-        runner.close()
-    wait_until(lambda: not Path(runner.directory).exists(), timeout_s=120, what="the end of the run")
+    with open_run(shell, CONSOLE, told, silence_s=10) as runner:
+        yield runner
     assert groups_of(runner) == []
 
 

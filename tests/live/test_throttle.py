@@ -5,7 +5,6 @@ Others use this machine's disks too: where it matters who makes the pressure, th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -19,12 +18,11 @@ import pytest
 
 from agents.binds import Limits
 from agents.commands import Command
-from agents.errors import ConnectionLost, DeviceHealed, ProtocolBroken
 from agents.events import Event, Impact, Said, Throttled
 from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
-from tests.live.shells import SHELLS, ShellSession, rewrite_program
+from tests.live.shells import SHELLS, open_run, rewrite_program
 
 CONSOLE = f"p{os.getpid()}"
 EAGER = Limits(None, None, None, None, None, pressure_budget=0.1)
@@ -48,15 +46,8 @@ def told() -> list[Event]:
 
 @pytest.fixture
 def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]:
-    session = ShellSession(shell)
-    run_id = f"r{time.monotonic_ns():x}"
-    runner = Runner(
-        session, console_id=CONSOLE, run_id=run_id, tell=told.append, silence_s=3, heartbeat_s=0.5
-    )
-    yield runner
-    with contextlib.suppress(ConnectionLost, DeviceHealed, ProtocolBroken):
-        runner.close()
-    wait_until(lambda: not Path(runner.directory).exists(), what="the end of the run")
+    with open_run(shell, CONSOLE, told, silence_s=3) as runner:
+        yield runner
 
 
 def forget_last_minute(runner: Runner) -> None:

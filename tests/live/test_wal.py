@@ -4,7 +4,6 @@ About 12 seconds on two cores; the whole campaign some minutes."""
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -18,14 +17,14 @@ from agents.wal import base_for
 from agents.wal.stream import drop_slot
 from tests.live.daemons import bring_back
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device, wait_until
+from tests.live.ground import Device, open_to_all, wait_until
 from tests.live.postgresql import Service, as_postgres, destroy
 from tests.live.wal import (
-    KEEP_MB,
     Log,
     back_up,
     bring_back_to,
     ledger,
+    logging_cluster,
     numbers,
     server_time,
     streaming,
@@ -34,9 +33,7 @@ from tests.live.wal import (
 
 @pytest.fixture(scope="module")
 def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        device.directory.chmod(0o755)
-        device.btrfs.chmod(0o755)
+    with open_to_all() as device:
         yield device
 
 
@@ -47,13 +44,8 @@ def console(machine: Device, tmp_path: Path) -> Console:
 
 @pytest.fixture
 def cluster(machine: Device, console: Console, tmp_path: Path) -> Iterator[Service]:
-    data = machine.btrfs / f"da ta {console.id}"
-    setting = f"max_slot_wal_keep_size={KEEP_MB}MB"
-    cluster = Service(data, tmp_path / "state", f"hotfleet-pg-{console.id}", setting)
-    cluster.create()
-    with cluster:
+    with logging_cluster(console, machine.btrfs / f"da ta {console.id}", tmp_path / "state") as cluster:
         yield cluster
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from agents.errors import Cancelled, CommandFailed, PlanRefused, RepositoryFull
 from agents.wal.stream import stream
 from tests.live.daemons import bring_back
 from tests.live.flows import Console, assert_device_is_clean
-from tests.live.ground import Device, wait_until
+from tests.live.ground import Device, open_to_all, wait_until
 from tests.live.postgresql import Service, destroy
 from tests.live.traces import find_traces
 from tests.live.wal import (
@@ -29,6 +29,7 @@ from tests.live.wal import (
     back_up,
     bring_back_to,
     ledger,
+    logging_cluster,
     numbers,
     server_time,
     streaming,
@@ -40,9 +41,7 @@ _MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def machine(live_ground: None) -> Iterator[Device]:
-    with Device() as device:
-        device.directory.chmod(0o755)
-        device.btrfs.chmod(0o755)
+    with open_to_all() as device:
         yield device
 
 
@@ -53,13 +52,8 @@ def console(machine: Device, tmp_path: Path) -> Console:
 
 @pytest.fixture
 def cluster(machine: Device, console: Console, tmp_path: Path) -> Iterator[Service]:
-    data = machine.btrfs / f"data{console.id}"
-    setting = f"max_slot_wal_keep_size={KEEP_MB}MB"
-    cluster = Service(data, tmp_path / "state", f"hotfleet-pg-{console.id}", setting)
-    cluster.create()
-    with cluster:
+    with logging_cluster(console, machine.btrfs / f"data{console.id}", tmp_path / "state") as cluster:
         yield cluster
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import subprocess
 import threading
 import time
@@ -39,6 +40,17 @@ from tests.live.postgresql import _AS_POSTGRES, Cluster, Service
 
 # More than that, and the server drops what the console did not take.
 KEEP_MB = 64
+
+
+@contextmanager
+def logging_cluster(console: Console, data: Path, state: Path) -> Iterator[Service]:
+    """A cluster that keeps so much of its log for us, and no more."""
+    setting = f"max_slot_wal_keep_size={KEEP_MB}MB"
+    cluster = Service(data, state, f"hotfleet-pg-{console.id}", setting)
+    cluster.create()
+    with cluster:
+        yield cluster
+    shutil.rmtree(data, ignore_errors=True)
 
 
 class Log:

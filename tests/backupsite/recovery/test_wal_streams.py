@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,39 +12,19 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from agents.errors import AgentError, ConnectFailed, LeaseLost, PlanRefused
-from agents.wal.words import Gap, Streamed, Tick
+from agents.wal.words import Gap, Streamed
 from backupsite.accounts.models import AuditEvent
 from backupsite.alerts.models import Notice
-from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.recovery.wal import notes, wishes
 from backupsite.recovery.wal.follower import Follower
 from backupsite.recovery.wal.keeper import Keeper
 from backupsite.recovery.wal.lease import LEASE, Holding
 from backupsite.recovery.wal_models import WalGap, WalStream
-from tests.backupsite.making import make_device, make_policy
+from tests.backupsite.making import make_device
+from tests.backupsite.recovery.logs import make_stream, tell_streamed, want
 
 pytestmark = pytest.mark.django_db
-
-
-def want(*devices: Device, name: str = "databases", **fields: Any) -> Policy:
-    """A policy that keeps the log of 15/main of these devices."""
-    policy = make_policy(*devices, name=name, paths=())
-    source = {"application": "postgresql", "instance": "15/main", "keeps_log": True, **fields}
-    Source.objects.create(policy=policy, **source)
-    return policy
-
-
-def make_stream(device: Device | None = None, **fields: object) -> WalStream:
-    want(device or make_device())
-    wishes.look(timezone.now())
-    WalStream.objects.update(**fields)
-    return WalStream.objects.select_related("device").get()
-
-
-def tell_streamed(lsn: int = 100, *, ago_s: float = 0, behind_bytes: int = 0) -> Streamed:
-    at = timezone.now() - timedelta(seconds=ago_s)
-    return Streamed("stretch-1", "7" * 19, 1, Tick(at, at, lsn, lsn), behind_bytes)
 
 
 class Scripted(Follower):
@@ -340,74 +320,3 @@ def test_what_one_device_made_up_keeps_no_other_from_being_written_down(
     monkeypatch.setattr(notes, "note_news", refuse)
     beat(keeper)
     assert sorted(WalStream.objects.values_list("state", flat=True)) == ["connecting", "following"]
-
-
-# Who is told.
-
-
-def test_a_log_that_is_behind_is_told_once_until_it_is_not() -> None:
-    now = timezone.now()
-    stream = make_stream(wanted_at=now - timedelta(hours=1), heard_at=now - timedelta(seconds=50))
-    notes.look(now)
-    assert not Notice.objects.exists()
-    notes.look(now + timedelta(seconds=20))
-    notes.look(now + timedelta(seconds=40))
-    notice = Notice.objects.get()
-    assert (notice.kind, notice.url) == ("log-behind", "/devices/db-01/#any-moment")
-    assert "PostgreSQL 15/main" in notice.title
-    notes.note_news(WalStream.objects.filter(pk=stream.pk), tell_streamed(ago_s=300), ())
-    assert WalStream.objects.get().told_at is not None, "it catches up, and is still behind"
-    notes.note_news(WalStream.objects.filter(pk=stream.pk), tell_streamed(), ())
-    assert WalStream.objects.get().told_at is None
-    notes.look(timezone.now() + timedelta(minutes=2))
-    assert Notice.objects.count() == 2
-
-
-def test_what_never_began_and_what_nobody_wants() -> None:
-    now = timezone.now()
-    make_stream(wanted_at=now, problem="max_slot_wal_keep_size is -1.", remedy="Set it.")
-    notes.look(now + timedelta(seconds=59))
-    assert not Notice.objects.exists()
-    notes.look(now + timedelta(seconds=61))
-    assert "Set it." in Notice.objects.get().text
-    WalStream.objects.update(is_wanted=False, told_at=None)
-    notes.look(now + timedelta(hours=1))
-    assert Notice.objects.count() == 1
-
-
-def test_a_slot_that_stays_on_a_device_is_told_once() -> None:
-    now = timezone.now()
-    make_stream(has_slot=True, told_at=now)
-    PolicyDevice.objects.all().delete()
-    wishes.look(now)
-    notes.look_for_slots(now + timedelta(hours=1))
-    assert not Notice.objects.exists(), "nobody has tried yet"
-    WalStream.objects.update(problem="Nobody answers.", problem_at=now)
-    notes.look_for_slots(now + timedelta(minutes=9))
-    assert not Notice.objects.exists()
-    for minutes in (11, 12):
-        notes.look_for_slots(now + timedelta(minutes=minutes))
-    notice = Notice.objects.get()
-    assert notice.kind == "log-slot-left" and "Nobody answers." in notice.text
-    assert WalStream.objects.get().slot in notice.text
-
-
-def test_a_gap_is_loud_and_a_beginning_is_not() -> None:
-    stream = make_stream(reached_at=datetime(2026, 11, 22, 14, 2, 5, tzinfo=UTC))
-    rows = WalStream.objects.filter(pk=stream.pk)
-    notes.note_news(rows, None, (Gap("first", 0, 100, "this is the first log of it"),))
-    assert not WalGap.objects.exists() and not Notice.objects.exists()
-    hostile = "the slot was \x00 lost \udcff" + "x" * 5000
-    notes.note_news(rows, None, (Gap("second", 100, 2**64 - 1, hostile),))
-    gap, notice = WalGap.objects.get(), Notice.objects.get()
-    assert (gap.from_lsn, notice.kind) == (100, "log-gap")
-    assert "14:02:05 UTC" in notice.text
-    notes.note_news(rows, None, (Gap("third", 100, 200, "again"),))
-    assert Notice.objects.count() == 2
-
-
-def test_numbers_of_a_hostile_device_fit() -> None:
-    stream = make_stream()
-    rows = WalStream.objects.filter(pk=stream.pk)
-    notes.note_news(rows, tell_streamed(2**64 - 1, behind_bytes=2**70), ())
-    assert WalStream.objects.get().position == 2**63 - 1
