@@ -38,10 +38,28 @@ class JumpHost(models.Model):
         return f"{self.user}@{self.address}" + (f", port {self.port}" if self.port != 22 else "")
 
 
+class Tag(models.Model):
+    """A word that groups devices: policies select by it. `is_site`: the devices with it stand in one place,
+    behind one line: at most `most_runs` of them work at once, and when nobody there answers, that is one
+    alert."""
+
+    name = models.CharField(max_length=40, unique=True)
+    is_site = models.BooleanField(default=False)
+    most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Device(models.Model):
     """A server that is backed up: reached by SSH, or the console's own machine (`reach` "local").
 
     `criticality` says how much of a pause its users stand: what is proposed for its policies follows from it.
+    `is_always_on` False: a laptop or a machine that sleeps; that it does not answer is no alarm by itself.
+    `retired_at`: it is decommissioned, no run starts any more, its restore points stay.
     """
 
     SSH, LOCAL = "ssh", "local"
@@ -68,6 +86,9 @@ class Device(models.Model):
         JumpHost, null=True, blank=True, on_delete=models.PROTECT, related_name="devices"
     )
     criticality = models.CharField(max_length=8, choices=CRITICALITIES, default=NORMAL)
+    tags = models.ManyToManyField(Tag, blank=True, related_name="devices")
+    is_always_on = models.BooleanField(default=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
     facts = models.JSONField(default=dict, blank=True)
     facts_at = models.DateTimeField(null=True, blank=True)
     reached_at = models.DateTimeField(null=True, blank=True)

@@ -27,6 +27,10 @@ class RestorePoint(models.Model):
     snapshot; `is_complete` False when some files could not be read; `consistency` is a value of
     agents.events.Consistency. `drill_state` is what its newest drill with a result proved, at `verified_at`;
     SAMPLED: nobody drilled it, but it was looked into.
+
+    `is_protected`: a person wants it for ever; `held_until`: nobody removes it before. Once removed it rests:
+    it can be had back until `rests_until`, then `recovery.retiring` has it forgotten. `resting_why` is
+    "policy" or who removed it. `damage` is what a check found of its data, and was not mended.
     """
 
     NOT_DRILLED, SAMPLED, PROVEN, REFUTED = "none", "sample", "proven", "failed"
@@ -59,6 +63,14 @@ class RestorePoint(models.Model):
     is_unchanged = models.BooleanField(default=False)
     drill_state = models.CharField(max_length=6, choices=DRILL_STATES, default=NOT_DRILLED)
     verified_at = models.DateTimeField(null=True, blank=True)
+    is_protected = models.BooleanField(default=False)
+    protected_by = models.CharField(max_length=64, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    hold_reason = models.CharField(max_length=200, blank=True)
+    resting_since = models.DateTimeField(null=True, blank=True)
+    resting_why = models.CharField(max_length=64, blank=True)
+    rests_until = models.DateTimeField(null=True, blank=True, db_index=True)
+    damage = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["-made_at", "source", "part"]
@@ -82,6 +94,40 @@ class RestorePoint(models.Model):
         if not recorded:
             return self.source if self.source.startswith("/") else "/"
         return posixpath.commonpath(recorded)
+
+
+class PointCopy(models.Model):
+    """A restore point in the second copy of its repository, there as restic's snapshot `restic_id`."""
+
+    point = models.ForeignKey(RestorePoint, on_delete=models.CASCADE, related_name="copies")
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="copied_points")
+    restic_id = models.CharField(max_length=64)
+    copied_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["point", "repository"], name="recovery_copy_once"),
+        ]
+
+
+class RetentionHold(models.Model):
+    """Nothing of a device is removed while it lasts: after a mass change, a collapse of its size, a jump of
+    the clock, or because a person said so. Without a device: of the whole fleet."""
+
+    ANOMALY, CLOCK, PERSON = "anomaly", "clock", "person"
+    CAUSES = [(ANOMALY, "Unusual change"), (CLOCK, "Clock jumped"), (PERSON, "Held by a person")]
+
+    device = models.ForeignKey(
+        Device, null=True, blank=True, on_delete=models.CASCADE, related_name="retention_holds"
+    )
+    cause = models.CharField(max_length=8, choices=CAUSES)
+    text = models.CharField(max_length=400)
+    since = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["-since"]
 
 
 class SeenInstance(models.Model):

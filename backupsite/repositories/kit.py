@@ -120,6 +120,6 @@ def write_directory() -> str:
     for repository in Repository.objects.select_related("device", "storage").order_by("device__name"):
         path = quote(str(repository_path(repository)))
         options = f"restic -r {path} --no-lock --password-file recovery-password"
-        lines += [f"{repository.device.name}", f"    {options} snapshots"]
+        lines += [f"{repository.owner.name}", f"    {options} snapshots"]
         lines += [f"    {options} restore ID --target /srv/restored", ""]
     return "\n".join(lines) + "\n"

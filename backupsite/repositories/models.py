@@ -20,15 +20,37 @@ class Node(models.Model):
 
 
 class Storage(models.Model):
-    """A directory of a node under which repositories are made. `path` is absolute and was tested.
+    """A directory of a node, or a part of an object store, under which repositories are made; it was tested.
 
-    `marker` stands in a file in it: without that file the disk is not mounted, and nothing is written.
+    `path` is absolute, or of an object store its URL, made from the fields below, for people to read.
+    `marker` stands in a file in it: without that file it is not the place that was set up (its disk is not
+    mounted), and nothing is written. `sealed_secret` opens the account of an object store. `quota_bytes` is
+    what may be used of what has no end of its own. `reading_costs`: whole reads are spread as thinly as the
+    rules allow.
     """
 
+    DIRECTORY, S3, GCS, AZURE = "directory", "s3", "gcs", "azure"
+    KINDS = [
+        (DIRECTORY, "Directory or mount"),
+        (S3, "S3 or compatible"),
+        (GCS, "Google Cloud Storage"),
+        (AZURE, "Azure Blob Storage"),
+    ]
+
+    kind = models.CharField(max_length=10, choices=KINDS, default=DIRECTORY)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="storages")
     name = models.CharField(max_length=64, unique=True)
     path = models.CharField(max_length=1024, unique=True)
     marker = models.CharField(max_length=64)
+    endpoint = models.CharField(max_length=300, blank=True)
+    region = models.CharField(max_length=64, blank=True)
+    bucket = models.CharField(max_length=255, blank=True)
+    prefix = models.CharField(max_length=500, blank=True)
+    account = models.CharField(max_length=255, blank=True)
+    sealed_secret = models.BinaryField(default=bytes)
+    quota_bytes = models.BigIntegerField(null=True, blank=True)
+    reading_costs = models.BooleanField(default=False)
+    most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
     total_bytes = models.BigIntegerField(null=True, blank=True)
     free_bytes = models.BigIntegerField(null=True, blank=True)
     tested_at = models.DateTimeField(null=True, blank=True)
@@ -54,24 +76,80 @@ class RecoveryPassword(models.Model):
 
 
 class Repository(models.Model):
-    """An encrypted restic store of one device, made by the server. The device only adds to it."""
+    """An encrypted restic store, made by the server: of one device, which only adds to it; or the second copy
+    of such a one (`copy_of`), which only the server writes.
+
+    `structure_checked_at` is when its index and trees were last checked, `read_at` when the last part of the
+    rotation that reads all its data was, `damage` what was found and is not mended, `pruned_at` when space
+    was last given back.
+    """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    device = models.OneToOneField(Device, on_delete=models.PROTECT, related_name="repository")
+    device = models.OneToOneField(
+        Device, null=True, blank=True, on_delete=models.PROTECT, related_name="repository"
+    )
+    copy_of = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="second_copy"
+    )
     storage = models.ForeignKey(Storage, on_delete=models.PROTECT, related_name="repositories")
     sealed_password = models.BinaryField()
     restic_id = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     used_bytes = models.BigIntegerField(default=0)
     measured_at = models.DateTimeField(null=True, blank=True)
+    structure_checked_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    damage = models.TextField(blank=True)
+    damaged_at = models.DateTimeField(null=True, blank=True)
+    pruned_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "repositories"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(device=None) ^ models.Q(copy_of=None), name="repositories_of_one"
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"repository of {self.device}"
+        return f"repository of {self.owner}" if self.copy_of is None else f"second copy of {self.owner}"
+
+    @property
+    def owner(self) -> Device:
+        """The device whose data it holds, at first or second hand."""
+        found = self.device if self.copy_of is None else self.copy_of.device
+        if found is None:
+            raise LookupError(f"The repository {self.uuid} belongs to no device.")
+        return found
 
     @property
     def is_made(self) -> bool:
         """True once restic initialised it."""
         return bool(self.restic_id)
+
+
+class SpaceSample(models.Model):
+    """How full a storage was on a day, and what one repository took of it: growth, and when it is full."""
+
+    storage = models.ForeignKey(Storage, on_delete=models.CASCADE, related_name="samples")
+    repository = models.ForeignKey(
+        Repository, null=True, blank=True, on_delete=models.CASCADE, related_name="samples"
+    )
+    day = models.DateField()
+    used_bytes = models.BigIntegerField()
+    free_bytes = models.BigIntegerField(null=True)
+
+    class Meta:
+        ordering = ["day"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["repository", "day"],
+                condition=models.Q(repository__isnull=False),
+                name="repositories_sample_of_repository_once",
+            ),
+            models.UniqueConstraint(
+                fields=["storage", "day"],
+                condition=models.Q(repository=None),
+                name="repositories_sample_of_storage_once",
+            ),
+        ]

@@ -22,9 +22,13 @@ class Run(models.Model):
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
     COMEBACK, FORECAST, DRILL = "comeback", "forecast", "drill"
     BROWSE, DOWNLOAD, LOG, SAMPLE = "browse", "download", "log", "sample"
+    CHECK, PRUNE, COPY, ADOPT = "check", "prune", "copy", "adopt"
     # These work on the device itself, or write to its repository; the others only read it, beside whatever
     # runs.
     KINDS_ON_DEVICE = [BACKUP, RESTORE, COMEBACK, FORECAST, PROBE, SCAN, LOG]
+    # These work on a device's repository, without the device. A repository belongs to one device, so that the
+    # same rule keeps them apart from its backups.
+    KINDS_ON_REPOSITORY = [CHECK, PRUNE, COPY, ADOPT]
     KINDS = [
         (BACKUP, "Backup"),
         (RESTORE, "Restore"),
@@ -37,6 +41,10 @@ class Run(models.Model):
         (BROWSE, "Look into a restore point"),
         (DOWNLOAD, "Download"),
         (LOG, "Log of a database"),
+        (CHECK, "Check of a repository"),
+        (PRUNE, "Removal of old data"),
+        (COPY, "Second copy"),
+        (ADOPT, "Adoption of a repository"),
     ]
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -101,7 +109,10 @@ class Run(models.Model):
                 fields=["device"],
                 condition=models.Q(
                     state="running",
-                    kind__in=["backup", "restore", "comeback", "forecast", "probe", "scan", "log"],
+                    kind__in=[
+                        *("backup", "restore", "comeback", "forecast", "probe", "scan", "log"),
+                        *("check", "prune", "copy", "adopt"),
+                    ],
                 ),
                 name="runs_one_running_a_device",
             ),
