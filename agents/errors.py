@@ -164,6 +164,12 @@ class RepositoryBroken(AgentError):
     code = "repository-broken"
 
 
+class RepositoryDamaged(AgentError):
+    """A check read the repository, and something of it is not what was stored."""
+
+    code = "repository-damaged"
+
+
 class ResticFailed(AgentError):
     """restic ended with a status that is not success. Unknown statuses land here too."""
 

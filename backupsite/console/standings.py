@@ -17,7 +17,7 @@ from backupsite.runs.states import State
 GOOD = (State.SUCCEEDED, State.WARNINGS)
 UNSUCCESSFUL = (State.FAILED, State.ERRORED, State.LOST)
 # Made by looking around, or all the time: not told on the pages of the fleet and of a device.
-QUIET_KINDS = (Run.BROWSE, Run.DOWNLOAD, Run.FORECAST, Run.LOG, Run.SAMPLE)
+QUIET_KINDS = (Run.BROWSE, Run.DOWNLOAD, Run.FORECAST, Run.LOG, Run.SAMPLE, Run.CHECK, Run.COPY)
 # An older failure without a good run since shows as a device outside its target anyway.
 LOOK_BACK = timedelta(days=14)
 

@@ -17,7 +17,7 @@ from backupsite.web.status import Status
 
 PAGE_SIZE = 50
 # Made by looking around, or all the time: shown only when they are asked for.
-QUIET_KINDS = (Run.BROWSE, Run.DOWNLOAD, Run.FORECAST, Run.LOG, Run.SAMPLE)
+QUIET_KINDS = (Run.BROWSE, Run.DOWNLOAD, Run.FORECAST, Run.LOG, Run.SAMPLE, Run.CHECK, Run.COPY)
 FEW = 1000
 LOUD_KINDS = [kind for kind, _ in Run.KINDS if kind not in QUIET_KINDS]
 ACTIVE, TROUBLE = "active", "trouble"

@@ -42,6 +42,10 @@ KINDS: dict[str, KindWords] = {
     Run.BROWSE: KindWords("folder-open", "Looking into a restore point of", "Look into a restore point of"),
     Run.DOWNLOAD: KindWords("download", "Preparing a download from", "Download from"),
     Run.LOG: KindWords("repository", "Storing the log of a database of", "Log of a database of"),
+    Run.CHECK: KindWords("verify", "Checking the repository of", "Check of the repository of"),
+    Run.PRUNE: KindWords("trash", "Removing old data of", "Removal of old data of"),
+    Run.COPY: KindWords("copy", "Making the second copy of", "Second copy of"),
+    Run.ADOPT: KindWords("repository", "Adopting the repository of", "Adoption of the repository of"),
 }
 
 

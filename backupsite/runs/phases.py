@@ -40,6 +40,10 @@ FORESEEN: dict[str, tuple[Phase, ...]] = {
     Run.PROBE: (Phase.CONNECT, Phase.CHECK),
     Run.SCAN: (Phase.CONNECT,),
     Run.LOG: (Phase.TRANSFER,),
+    Run.CHECK: (Phase.CHECK, Phase.VERIFY),
+    Run.PRUNE: (Phase.CHECK, Phase.CLEAN_UP, Phase.VERIFY),
+    Run.COPY: (Phase.CHECK, Phase.TRANSFER, Phase.VERIFY),
+    Run.ADOPT: (Phase.CHECK,),
 }
 
 

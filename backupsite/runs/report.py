@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.errors import DrillRefuted
+from agents.errors import DrillRefuted, RepositoryDamaged
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
@@ -47,6 +47,10 @@ _NOUNS = {
     Run.BROWSE: "Reading the folder",
     Run.DOWNLOAD: "Preparing the download",
     Run.LOG: "Storing the log",
+    Run.CHECK: "The check of the repository",
+    Run.PRUNE: "The removal of old data",
+    Run.COPY: "The second copy",
+    Run.ADOPT: "The adoption of the repository",
 }
 _DONE = {
     Run.COMEBACK: ("The application is back", "It was started on the restored data, and it answers."),
@@ -61,6 +65,10 @@ _DONE = {
     Run.BROWSE: ("The folder was read", "It opens at once from now on."),
     Run.DOWNLOAD: ("The download is ready", "It is whole; it is kept for some hours."),
     Run.LOG: ("The log is in the repository", "It was read back before it left the console's spool."),
+    Run.CHECK: ("What was checked is whole", "Every file that was read is what was stored."),
+    Run.PRUNE: ("Old data was removed", "Only what no restore point needs any more; the log says what."),
+    Run.COPY: ("The second copy is complete", "Every restore point that it keeps was copied and read back."),
+    Run.ADOPT: ("The repository was adopted", "Its snapshots are restore points now."),
 }
 _NOT_DONE = {
     Run.BACKUP: "This run made no restore point. Those that exist are untouched and can be restored.",
@@ -77,6 +85,10 @@ _NOT_DONE = {
     Run.BROWSE: "The restore point itself is untouched.",
     Run.DOWNLOAD: "Nothing is offered: a part of a file is never passed off as the whole.",
     Run.LOG: "The log is still in the console's spool: nothing is lost, and it is stored by the next run.",
+    Run.CHECK: "It could not be done to its end, which says nothing about what it did not read.",
+    Run.PRUNE: "Every restore point that was kept is untouched; the next run goes on where this one stopped.",
+    Run.COPY: "The restore points themselves are untouched; the next run copies what is missing.",
+    Run.ADOPT: "Nothing was written into the repository.",
 }
 
 _REFUTED = {
@@ -88,6 +100,10 @@ _REFUTED = {
         "The restore point is not whole",
         "It was looked into, in its repository: the evidence says what is wrong.",
     ),
+    Run.CHECK: (
+        "The repository is damaged",
+        "Restore points that need what is damaged are marked; the page of the repository says how to repair.",
+    ),
 }
 
 
@@ -98,7 +114,7 @@ def make_report(run: Run, point_count: int) -> Report | None:
         return None
     tone, icon = _LOOKS[state]
     if not state.is_good:
-        if run.error_code == DrillRefuted.code:
+        if run.error_code in (DrillRefuted.code, RepositoryDamaged.code):
             return Report(tone, icon, *_REFUTED[run.kind])
         meaning = _NOT_DONE[run.kind]
         if run.kind == Run.RESTORE:
