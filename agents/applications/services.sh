@@ -3,7 +3,7 @@
 # Stopping services and starting them again. The shell of services.py; $hold is the directory of this hold alone.
 # Files there: ran (what ran, a name a line, each written before its stop), alone (what of it starts without what it
 #   requires or wants: the others of it that ran are started one by one), stood (what did not run), stopping (the one
-#   whose stop is not known to have ended), over (an undo ran: nothing is stopped any more),
+#   whose stop is not known to have ended), stopper (who stops it now), over (an undo ran: nothing is stopped any more),
 #   busy (the process that works here now), start.<n> (who starts a service), started.<n> (how that ended)
 # A hold, its release and its undo may meet, and each may be killed anywhere:
 # 1. one works at a time (busy), and who was killed does not keep the next one waiting;
@@ -181,14 +181,32 @@ service_stop_one() {
   service_was_clean "$1"
 }
 
-service_stop() { # descriptors of other holds are not for what works on; who reads stderr would wait for its end
+service_stop() { # a process of its own: it may outlive this one, and then the next one waits for it
+  service_ask_stop "$1" &
+  stopper=$!
+  printf '%s\n' "$stopper" >"$hold/stopper"
+  wait "$stopper"
+  stop_ended=$?
+  head -c 2000 -- "$hold/stop.err" >&2
+  return "$stop_ended"
+}
+
+service_ask_stop() { # descriptors of other holds are not for what works on; who reads stderr would wait for its end
   case $1 in
     container:*) docker stop -- "${1#container:}" >/dev/null ;;
     *) if [ -d /run/systemd/system ]; then systemctl stop -- "$1"; else service_init "$1" stop >/dev/null; fi ;;
   esac 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- </dev/null 2>"$hold/stop.err"
-  stop_ended=$?
-  head -c 2000 -- "$hold/stop.err" >&2
-  return "$stop_ended"
+}
+
+# Who stopped a service was killed, its init script goes on: what that does last (it removes the pid file) would hit
+# the service that was started again. 10 s at most: a stop that hangs is stopped once more.
+service_await_stopper() {
+  { read -r stopper <"$hold/stopper"; } 2>/dev/null || return 0
+  stop_waited=0
+  while service_is_about "$stopper" "${hold%/*}" && [ "$stop_waited" -lt 100 ]; do
+    stop_waited=$((stop_waited + 1))
+    service_nap
+  done
 }
 
 service_was_clean() { # what had to be killed left its files as a power cut does
@@ -237,6 +255,7 @@ service_start_each() {
   start_status=0 start_order='' number=0
   while read -r service; do start_order="$service $start_order"; done <"$hold/ran"
   if { read -r service <"$hold/stopping"; } 2>/dev/null; then
+    service_await_stopper
     service_stop "$service" # it fails when it stands already
     rm -f -- "$hold/stopping"
   fi

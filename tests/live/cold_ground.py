@@ -54,9 +54,11 @@ case $1 in
     ;;
   stop)
     running || exit 0
-    pid=$(cat "$pidfile")
+    pid=$(cat "$pidfile") late=
+    mv "$state/late" "$state/late.$$" 2>/dev/null && late=yes
     kill "$pid"
     while alive "$pid"; do sleep 0.02; done
+    [ -z "$late" ] || sleep 2
     rm -f "$pidfile"
     ;;
   status) running || exit 3 ;;

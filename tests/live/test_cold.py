@@ -222,16 +222,18 @@ def test_whatever_dies_the_service_runs_again_in_time(
 def test_a_part_of_the_run_that_is_killed_in_the_middle_of_the_stop_leaves_a_running_service(
     console: Console, ledger: Ledger, victim: str
 ) -> None:
-    """The runner, or the very script that stops the service: the init script goes on without it."""
+    """The runner, or the very script that stops the service: the init script goes on without it, and is late
+    to remove the pid file."""
     (ledger.state / "slow").write_text("3")
+    (ledger.state / "late").touch()
     worker = ColdWorkerThread(console, request_for(ledger))
     wait_until(lambda: "stop" in ledger.calls, timeout_s=60, what="the stop")
     (record,) = [each for run in leftovers(console) for each in Path(run).rglob(victim) if each.is_file()]
     os.kill(int(record.read_text().split()[0]), signal.SIGKILL)
     wait_until(lambda: "start" in ledger.calls[1:] and ledger.runs, timeout_s=60, what="the service")
     assert worker.failure() is not None
-    time.sleep(1)
-    assert ledger.runs and console.count_restore_points() == 0
+    time.sleep(3)
+    assert ledger.daemons == [ledger.pid] and console.count_restore_points() == 0
     wait_until(lambda: not leftovers(console), timeout_s=60, what="a clean device")
     assert ledger.runs
     assert_clean(console, ledger)
