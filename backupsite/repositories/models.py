@@ -128,6 +128,41 @@ class Repository(models.Model):
         return bool(self.restic_id)
 
 
+class ConsoleRepository(models.Model):
+    """Where the console keeps copies of its own database in a storage, as a restic repository of its own.
+
+    The keys that open the secrets in that database lie beside it, sealed with the recovery password, and
+    never in it. `next_at` is when to look again (and the right to: it is moved on before the work begins),
+    `mark` what the state of the console was at the newest copy. `problem` is why there is no newer one.
+    """
+
+    storage = models.OneToOneField(Storage, on_delete=models.PROTECT, related_name="console_repository")
+    sealed_password = models.BinaryField()
+    restic_id = models.CharField(max_length=64, blank=True)
+    next_at = models.DateTimeField(db_index=True)
+    mark = models.CharField(max_length=200, blank=True)
+    problem = models.TextField(blank=True)
+    problem_since = models.DateTimeField(null=True, blank=True)
+    used_bytes = models.BigIntegerField(default=0)
+    pruned_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+
+class ConsoleBackup(models.Model):
+    """One good copy of the console's database: checked, stored, read back."""
+
+    repository = models.ForeignKey(ConsoleRepository, on_delete=models.CASCADE, related_name="backups")
+    made_at = models.DateTimeField()
+    restic_id = models.CharField(max_length=64)
+    size_bytes = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["-made_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["repository", "restic_id"], name="repositories_own_once"),
+        ]
+
+
 class SpaceSample(models.Model):
     """How full a storage was on a day, and what one repository took of it: growth, and when it is full."""
 

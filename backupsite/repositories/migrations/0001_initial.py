@@ -145,6 +145,62 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="ConsoleRepository",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sealed_password", models.BinaryField()),
+                ("restic_id", models.CharField(blank=True, max_length=64)),
+                ("next_at", models.DateTimeField(db_index=True)),
+                ("mark", models.CharField(blank=True, max_length=200)),
+                ("problem", models.TextField(blank=True)),
+                ("problem_since", models.DateTimeField(blank=True, null=True)),
+                ("used_bytes", models.BigIntegerField(default=0)),
+                ("pruned_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "storage",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="console_repository",
+                        to="repositories.storage",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="ConsoleBackup",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                ("restic_id", models.CharField(max_length=64)),
+                ("size_bytes", models.BigIntegerField()),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="backups",
+                        to="repositories.consolerepository",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-made_at"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("repository", "restic_id"), name="repositories_own_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="SpaceSample",
             fields=[
                 (
