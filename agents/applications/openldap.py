@@ -72,13 +72,17 @@ ask_server() {
 each_server slapd slapd
 """
 )
+# LDIF has no end mark: one that was cut off between two entries looks whole. A comment is one: slapadd skips
+# it.
+END = "# the end: slapcat printed every entry"
 # The words: user, group, directory, number. As the server's user: as root it would leave files of root's.
-_PRINT = r"""
+_PRINT = rf"""
 set -- "$1" "$2" slapcat -F "$3" -n "$4" -g
 uid=$1 gid=$2
 shift 2
 [ "$uid" = 0 ] || set -- setpriv --reuid="$uid" --regid="$gid" --clear-groups -- "$@"
-exec "$@"
+"$@" || exit
+printf '%s\n' '{END}'
 """
 
 

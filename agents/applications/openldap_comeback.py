@@ -19,6 +19,7 @@ from agents.applications.comebacks import (
     refuse_method,
 )
 from agents.applications.keepers import Keeper
+from agents.applications.openldap import END
 from agents.applications.recipes import STREAM
 from agents.applications.stored import Stored
 from agents.commands import Command
@@ -26,12 +27,13 @@ from agents.facts import Instance
 
 _CONFIG = "config.ldif"
 # $1 name of the data directory, $2 owner, $3 its path, $4 the directory of the configuration, which says
-# which database lies there: slapadd works with a copy of it that names folders of ours.
+# which database lies there: slapadd works with a copy of it that names folders of ours. $5 the last line of a
+# stream.
 _MAKE = (
     AS_OWNER
     + r"""
 set -u
-name=$1 path=$3 config=$4
+name=$1 path=$3 config=$4 end=$5
 give_folder "$1" "$2" || exit 1
 command -v slapadd >/dev/null || { echo 'slapadd is not installed here: install slapd' >&2; exit 1; }
 [ -d "$config/cn=config" ] ||
@@ -58,6 +60,7 @@ case $number in '' | *[!0-9]*) echo "no database of its configuration lies in $p
 set -- raw/"$number"-*.ldif
 [ $# = 1 ] && [ -f "$1" ] || { echo "the restore point holds no stream of database $number" >&2; exit 1; }
 mv "$1" work/data.ldif || exit 1
+[ "$(tail -n 1 work/data.ldif)" = "$end" ] || { echo 'its stream was cut off: its end is missing' >&2; exit 1; }
 chown -R -h "$owner" work && chmod 0700 work/data || exit 1
 (as_owner_of work slapadd -q -F /mnt/config -n "$number" -l /mnt/data.ldif) >said 2>&1 ||
   { tail -n 3 said >&2; exit 1; }
@@ -97,7 +100,7 @@ class OpenLdapComeback(Comeback):
         user = f"{home.detail('uid')}:{home.detail('gid')}" if home.detail("uid") else home.owner
         for number, path in enumerate(directories):
             fetches += [Fetch(number, part, f"/{part.part}", is_raw=True) for part in streams]
-            words = (name_of(path), user, path, stored.instance)
+            words = (name_of(path), user, path, stored.instance, END)
             label = f"{home.label}: make the database in {path} of its stream"
             preparations.append(Preparation(number, label, _MAKE, words))
         seats = tuple(Seat(path) for path in directories)

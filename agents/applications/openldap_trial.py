@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.applications.openldap import END
 from agents.applications.recipes import STREAM
 from agents.applications.stored import Stored
 from agents.applications.trials import (
@@ -36,14 +37,14 @@ class OpenLdapTrial(TrialMaker):
         stored.part("config.ldif" if is_stream else "")
         place = "stream" if is_stream else f"{TREE}{stored.instance}"
         asked = answers(questions, [f"check_tools; answer {quote(each.database)}" for each in questions])
-        read = "take_streams" if is_stream else "read_copy"
+        read = call("take_streams", END) if is_stream else "read_copy"
         steps = (
-            Step("configuration", call("configure", place), is_needed=True),
+            Step("configuration", call("configure", place, END), is_needed=True),
             Step("entries", f"{call('check_tools')}{read}", timeout_s=DAY_S, is_needed=True),
             Step("slapadd", f"{call('check_tools')}load", timeout_s=DAY_S, is_needed=True),
             Step("start", f"{call('check_tools')}start", is_needed=True),
         )
-        notes = [UNSEEN.format("LDIF has" if is_stream else "LMDB has")]
-        if is_stream:
-            notes.append("LDIF has no end mark: entries that were never in it are not missed")
-        return Trial((*steps, *asked.steps), (shell_file(__file__), *asked.files), 4.0, tuple(notes))
+        files = (shell_file(__file__), *asked.files)
+        return Trial(
+            (*steps, *asked.steps), files, 4.0, (UNSEEN.format("LDIF has" if is_stream else "LMDB has"),)
+        )

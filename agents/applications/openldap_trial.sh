@@ -68,9 +68,15 @@ print_config() { # yes: the directories of the copy, else ours
   done </drill/suffixes
 }
 
-configure() { # what it was: "stream", or the directory of the configuration
+require_end() { # given a stream and its last line
+  [ "$(tail -n 1 -- "$1")" = "$2" ] || fail "${1##*/} was cut off: its end is missing"
+}
+
+configure() { # what it was: "stream", or the directory of the configuration; the last line of a stream
   check_tools
-  if [ "$1" = stream ]; then write_ours </drill/tree/config.ldif || exit 1
+  if [ "$1" = stream ]; then
+    require_end /drill/tree/config.ldif "$2"
+    write_ours </drill/tree/config.ldif || exit 1
   else gather "$1" >/drill/gathered || exit 1; write_ours </drill/gathered || exit 1; fi
   while read -r _; do number=$((${number:-0} + 1)); mkdir -p "/drill/db/$number"; done </drill/suffixes
   mkdir -p "$ours" "$copy" /drill/socket
@@ -89,12 +95,13 @@ read_copy() { # the databases as they were restored
   echo 'every entry could be read'
 }
 
-take_streams() { # each file is called by the number that its database had
+take_streams() { # given their last line; each file is called by the number that its database had
   number=0
   while read -r old _; do
     number=$((number + 1))
     for file in /drill/tree/"$old"-*.ldif; do [ ! -f "$file" ] || mv -- "$file" "/drill/$number.ldif"; done
     [ -s "/drill/$number.ldif" ] || fail "the stream of the database $old is missing or empty"
+    require_end "/drill/$number.ldif" "$1"
   done </drill/suffixes
   echo "$number files"
 }

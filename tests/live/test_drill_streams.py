@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 _DATABASE = "database postgres.dump"
 CASES = [
-    Case("openldap", "stream", "slapadd", "slapadd", "entries"),
+    Case("openldap", "stream", "entries", "slapadd", "entries"),
     Case("postgresql", "stream", "unpack", "files", "unpack"),
     Case("postgresql", "dump", _DATABASE, _DATABASE, _DATABASE),
     Case("mariadb", "stream", "prepare", "prepare", "prepare"),
