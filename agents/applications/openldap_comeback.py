@@ -60,7 +60,8 @@ case $number in '' | *[!0-9]*) echo "no database of its configuration lies in $p
 set -- raw/"$number"-*.ldif
 [ $# = 1 ] && [ -f "$1" ] || { echo "the restore point holds no stream of database $number" >&2; exit 1; }
 mv "$1" work/data.ldif || exit 1
-[ "$(tail -n 1 work/data.ldif)" = "$end" ] || { echo 'its stream was cut off: its end is missing' >&2; exit 1; }
+[ "$(tail -n 1 work/data.ldif)" = "$end" ] ||
+  { echo 'its stream was cut off: its end is missing' >&2; exit 1; }
 chown -R -h "$owner" work && chmod 0700 work/data || exit 1
 (as_owner_of work slapadd -q -F /mnt/config -n "$number" -l /mnt/data.ldif) >said 2>&1 ||
   { tail -n 3 said >&2; exit 1; }
