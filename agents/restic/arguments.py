@@ -163,6 +163,18 @@ def create(restic: Restic) -> Command:
     return restic.command("init", "--json", "--repository-version", "2")
 
 
+def forget(restic: Restic, snapshot_ids: Sequence[str]) -> Command:
+    """Return what removes these restore points and no other ones; their data stays until `prune`."""
+    if not snapshot_ids:
+        raise ValueError("to forget nothing would be to forget by policy")
+    return restic.command("forget", "--", *map(_checked_id, snapshot_ids))
+
+
+def prune(restic: Restic) -> Command:
+    """Return what gives the space back that no restore point uses."""
+    return restic.command("prune")
+
+
 def unlock(restic: Restic) -> Command:
     """Return what removes stale locks: of a dead program of this machine, or older than 30 minutes."""
     return restic.command("unlock")

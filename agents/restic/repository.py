@@ -178,6 +178,16 @@ class Repository:
         self._judged(arguments.unlock(self._reading))
         self._judged(arguments.repair_index(self._writing), timeout_s=6 * 3600)
 
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """Remove these restore points. Raise an AgentError when restic fails, also when one is not there.
+
+        Words of a command line have an end: at most some thousands at a time."""
+        self._judged(arguments.forget(self._writing, snapshot_ids), timeout_s=3600)
+
+    def prune(self) -> None:
+        """Give back the space that no restore point uses. Raise an AgentError when restic fails."""
+        self._judged(arguments.prune(self._writing), timeout_s=24 * 3600)
+
     def check(self, *, read_data: bool = False, part: tuple[int, int] | None = None) -> None:
         """Check the repository; with `read_data` or `part` = (n, of) the content of the packs too.
 
