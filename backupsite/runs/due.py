@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Greatest
 from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.pausing import leave_out_paused
 from backupsite.policies.schedule import Schedule
 from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
 from backupsite.runs import bell, requests
@@ -99,7 +100,8 @@ class DueRow(NamedTuple):
 def _read_due(now: datetime, is_window: bool) -> list[DueRow]:
     column = _column(is_window)
     due = (
-        PolicyDevice.objects.filter(**{f"{column}__lte": now}, policy__is_enabled=True)
+        leave_out_paused(PolicyDevice.objects.filter(policy__is_enabled=True, device__retired_at=None), now)
+        .filter(**{f"{column}__lte": now})
         .select_for_update(of=("self",), skip_locked=True)
         .order_by(column)
         .values_list("pk", "policy_id", "device_id", "device__uuid", column)
@@ -183,7 +185,8 @@ def _tell_late(
 ) -> int:
     asked = Greatest(F("assigned_at"), Value(asked_at)) if asked_at is not None else F("assigned_at")
     late = (
-        PolicyDevice.objects.filter(policy=policy, **{told.told_at: None})
+        leave_out_paused(PolicyDevice.objects.filter(policy=policy, device__retired_at=None), now)
+        .filter(**{told.told_at: None})
         .annotate(since=Coalesce(F(told.succeeded_at), asked))
         .filter(since__lt=now - target)
         .select_related("device")[:BATCH]
