@@ -193,13 +193,25 @@ def _read_cron(expression: str, moment: datetime, zone: ZoneInfo) -> Iterator[da
     if len(expression.split()) != 5:
         raise ValueError("Write five fields, like 30 2 * * 1-5.")
     try:
-        times = CronSim(" ".join(expression.split()), moment.astimezone(zone))
+        times = CronSim(_say_what_repeats(expression.split()), moment.astimezone(zone))
         first = next(times)
     except CronSimError:
         raise ValueError("This is not a cron expression; write five fields, like 30 2 * * 1-5.") from None
     except StopIteration:
         raise ValueError("This cron expression never comes true.") from None
     return _cron_times(first, times, moment)
+
+
+def _say_what_repeats(fields: list[str]) -> str:
+    """Return the expression so that hours of the day are hours of the clock on the wall: of a time that comes
+    twice the first, of one that the clocks skip the moment after it. Only a schedule of every hour runs in
+    the doubled hour too. CronSim, as cron does, takes any field with a star for the latter."""
+    minutes, hours, *days = fields
+    if hours in ("*", "*/1", "0-23", "0-23/1"):
+        hours = "*"
+    else:
+        minutes, hours = minutes.replace("*", "0-59"), hours.replace("*", "0-23")
+    return " ".join((minutes, hours, *days))
 
 
 def _cron_times(first: datetime, times: Iterator[datetime], moment: datetime) -> Iterator[datetime]:
