@@ -1,0 +1,101 @@
+"""Policies of the database as documents, and documents stored in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet
+
+from backupsite.fleet.devices import Actor
+from backupsite.fleet.models import Device, Tag
+from backupsite.policies.document import FIELD_NAMES, Hours, PolicyState, make_plain
+from backupsite.policies.models import BlockedHours, Policy, PolicyDevice, Source
+from backupsite.policies.saving import plan_next
+from backupsite.policies.writing import save_policy
+
+SOURCE_NAMES = (
+    "path", "application", "instance", "excludes", "method", "command", "services", "mode",
+    "if_hot_impossible", "keeps_log", "is_optional", "accepted_problems", "group", "longest_freeze_ms",
+    "longest_downtime_s",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A policy of the database and what was decided about it."""
+
+    policy: Policy
+    state: PolicyState
+
+
+def read_stored(policies: QuerySet[Policy]) -> list[Stored]:
+    """Given policies, return each with its state. Runs five queries."""
+    by_name = (
+        PolicyDevice.objects.filter(is_by_name=True).select_related("device").only("policy", "device__name")
+    )
+    listed = policies.prefetch_related(
+        "sources", "tags", "blocked_hours", Prefetch("assignments", by_name, to_attr="named")
+    )
+    return [Stored(policy, _state_of(policy)) for policy in listed]
+
+
+def _state_of(policy: Policy) -> PolicyState:
+    named: list[PolicyDevice] = getattr(policy, "named", [])
+    return PolicyState(
+        policy.name,
+        {name: getattr(policy, name) for name in FIELD_NAMES},
+        tuple(each.device.name for each in named),
+        tuple(tag.name for tag in policy.tags.all()),
+        tuple(Hours(each.weekdays, each.begins, each.ends) for each in policy.blocked_hours.all()),
+        tuple(_fields_of(source) for source in policy.sources.all()),
+    )
+
+
+def _fields_of(source: Source) -> Mapping[str, object]:
+    return {name: getattr(source, name) for name in SOURCE_NAMES}
+
+
+@transaction.atomic
+def store_states(
+    actor: Actor, states: Iterable[PolicyState], stored: Mapping[str, Stored], now: datetime
+) -> list[Policy]:
+    """Given checked states, and what is there by name in small letters, store those that differ and return
+    them. Nothing is written of what says the same: no row, no audit event. Other policies
+    stay."""
+    changed = []
+    for state in states:
+        present = stored.get(state.name.lower())
+        if present is None or make_plain(present.state) != make_plain(state):
+            changed.append(_store(actor, present.policy if present is not None else None, state, now))
+    return changed
+
+
+def _store(actor: Actor, policy: Policy | None, state: PolicyState, now: datetime) -> Policy:
+    devices = list(Device.objects.filter(name__in=state.devices))
+    fields = {"name": state.name, **state.fields}
+    saved = save_policy(actor, policy, fields, devices, state.sources, now)
+    _store_tags(saved, state.tags)
+    _store_hours(saved, state.blocked)
+    plan_next(saved, now)
+    return saved
+
+
+def _store_tags(policy: Policy, names: Iterable[str]) -> None:
+    policy.tags.set([Tag.objects.get_or_create(name=name)[0] for name in names])
+
+
+def _store_hours(policy: Policy, wanted: Iterable[Hours]) -> None:
+    left = set(wanted)
+    for row in policy.blocked_hours.all():
+        hours = Hours(row.weekdays, row.begins, row.ends)
+        if hours in left:
+            left.remove(hours)
+        else:
+            row.delete()
+    BlockedHours.objects.bulk_create(
+        BlockedHours(policy=policy, weekdays=each.weekdays, begins=each.begins, ends=each.ends)
+        for each in sorted(left)
+    )
