@@ -5,3 +5,10 @@ class ConsoleConfig(AppConfig):
     name = "backupsite.console"
     label = "console"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from backupsite.console import own_backup
+        from backupsite.runs import chores, tick
+
+        chores.register(own_backup.CHORE, own_backup.back_up_where_due)
+        tick.add_step(own_backup.look)

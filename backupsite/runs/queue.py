@@ -1,23 +1,21 @@
-"""The way of a run's id to a worker. With `worker.py` the only module that knows RQ.
+"""The bell of the workers. With `worker.py` the only module that knows RQ.
 
-A job is a wake-up and nothing else: it carries the id of a run, the claim in the database decides, a lost or
-doubled job does no harm. What lies in Redis is not trusted: whoever can write there must not be able to name
-a function, a callback or a URL that a worker then uses.
+A job is a wake-up and nothing else: who is woken takes the run whose turn it is by the database (`dispatch.py`),
+a lost or doubled job does no harm. What lies in Redis is not trusted: whoever can write there must not be able
+to name a function, a callback or a URL that a worker then uses.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 from django_rq.queues import DjangoRQ
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -28,19 +26,18 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from backupsite.runs import kinds
-from backupsite.runs.models import Run
-from backupsite.runs.states import State
 
 log = logging.getLogger(__name__)
 
 RUN = "run"
 NOTICES = "notices"
 AFTERWORK = "afterwork"
+CHORE = "chore"
 INTERACTIVE: kinds.QueueName = "interactive"
 BULK: kinds.QueueName = "bulk"
 NAMES = (INTERACTIVE, BULK)
-# More waiting jobs than this are pointless: the database knows the others, the sweep brings them in time.
-LONGEST = 1000
+# More wake-ups than workers that sleep are of no use: who has worked looks for more by itself.
+MOST_WAKES = 100
 # Longer than a worker blocks for a job (45 s); redis-py gives up after 5 s by default.
 WORKER_WAIT_S = 70
 
@@ -134,35 +131,42 @@ def find_queue(name: str) -> RunQueue:
     return RunQueue(name, connection=_client(settings.REDIS_URL))
 
 
-def enqueue_on_commit(run: Run) -> None:
-    """Wake a worker for this run on commit. Never raises: the sweep repeats what is lost."""
-    transaction.on_commit(lambda: enqueue([run]), robust=True)
+def wake_on_commit(kind: str) -> None:
+    """Wake a worker for a run of this kind on commit. Never raises: the sweep repeats what is lost."""
+    transaction.on_commit(lambda: wake(queue_of(kind)), robust=True)
 
 
-def enqueue(runs: Iterable[Run]) -> int:
-    """Wake a worker for each of these queued runs; return how many. Without Redis: 0, and a warning."""
-    count = 0
-    for name, ids in _by_queue(runs).items():
-        queue = find_queue(name)
-        try:
-            with queue.connection.pipeline() as pipeline:
-                for run_id in ids:
-                    job_id = f"{run_id.hex}-{secrets.token_hex(4)}"
-                    queue.push(RUN, str(run_id), job_id=job_id, pipeline=pipeline)
-                pipeline.execute()
-        except RedisError as error:
-            log.warning("Redis does not answer, %d runs wait in the database: %s", len(ids), error)
-            continue
-        Run.objects.filter(pk__in=ids, state=State.QUEUED).update(enqueued_at=timezone.now())
-        count += len(ids)
+def wake(name: str, count: int = 1) -> int:
+    """Wake up to `count` workers of a queue; return how many. Without Redis: 0, and a warning."""
+    queue = find_queue(name)
+    try:
+        with queue.connection.pipeline() as pipeline:
+            for _ in range(count):
+                job_id = f"{RUN}-{secrets.token_hex(12)}"
+                queue.push(RUN, name, job_id=job_id, pipeline=pipeline)
+            pipeline.execute()
+    except RedisError as error:
+        log.warning("Redis does not answer, runs wait in the database: %s", error)
+        return 0
     return count
 
 
-def _by_queue(runs: Iterable[Run]) -> dict[str, list[uuid.UUID]]:
-    ids: dict[str, list[uuid.UUID]] = {}
-    for run in runs:
-        ids.setdefault(queue_of(run.kind), []).append(run.pk)
-    return ids
+def wake_up_to(name: str, count: int) -> int:
+    """Have no fewer than `count` wake-ups lie in a queue, up to what is of use; return how many were added.
+
+    Without Redis: 0, and a warning."""
+    try:
+        missing = min(count, MOST_WAKES) - _count_wakes(name)
+    except RedisError as error:
+        log.warning("Redis does not answer, runs wait in the database: %s", error)
+        return 0
+    return wake(name, missing) if missing > 0 else 0
+
+
+def _count_wakes(name: str) -> int:
+    queue: Any = find_queue(name)
+    prefix = f"{RUN}-".encode()
+    return sum(entry.startswith(prefix) for entry in queue.connection.lrange(queue.key, 0, -1))
 
 
 def queue_of(kind: str) -> kinds.QueueName:
@@ -173,16 +177,12 @@ def queue_of(kind: str) -> kinds.QueueName:
         return BULK
 
 
-def list_waiting(name: str) -> set[uuid.UUID]:
-    """Return the runs that have a job waiting in this queue. Raise RedisError."""
-    found = set()
-    queue: Any = find_queue(name)
-    for raw in queue.connection.lrange(queue.key, 0, -1):
-        try:
-            found.add(uuid.UUID(hex=raw.partition(b"-")[0].decode("ascii")))
-        except ValueError:
-            continue
-    return found
+def find_name(name: str) -> kinds.QueueName:
+    """Given a word of Redis, return it as a queue's name. Raise ValueError when it is none."""
+    for known in NAMES:
+        if name == known:
+            return known
+    raise ValueError(f"No queue is called {name[:80]!r}.")
 
 
 def enqueue_notices() -> None:
@@ -200,3 +200,11 @@ def enqueue_afterwork(device_id: int) -> None:
     job_id = f"{AFTERWORK}-{device_id}"
     if queue.connection.lpos(queue.key, job_id) is None:
         queue.push(AFTERWORK, str(device_id), job_id=job_id)
+
+
+def enqueue_chore(name: str) -> None:
+    """Have a worker do a chore of the console. One such job of it waits at a time. Raise RedisError."""
+    queue = find_queue(BULK)
+    job_id = f"{CHORE}-{name}"
+    if queue.connection.lpos(queue.key, job_id) is None:
+        queue.push(CHORE, name, job_id=job_id)

@@ -22,7 +22,6 @@ from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from types import FrameType, MappingProxyType
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.db import connections
 from redis.exceptions import RedisError
@@ -36,7 +35,7 @@ from rq.worker_registration import clean_worker_registry
 
 from backupsite.alerts import notices
 from backupsite.processes import die_with_parent
-from backupsite.runs import afterwork, execute, lease, queue
+from backupsite.runs import afterwork, chores, execute, lease, queue
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +55,10 @@ class WorkerJob(queue.RunJob):
 
     functions: ClassVar[Mapping[str, Callable[..., None]]] = MappingProxyType(
         {
-            queue.RUN: afterwork.execute_run,
+            queue.RUN: afterwork.execute_next,
             queue.NOTICES: send_notices,
             queue.AFTERWORK: afterwork.execute_afterwork,
+            queue.CHORE: chores.execute_chore,
         }
     )
 
@@ -199,9 +199,7 @@ class RunWorker(Worker):
         with contextlib.suppress(ProcessLookupError, TypeError):
             os.killpg(retpid, signal.SIGKILL)
         try:
-            lease.expire(UUID(hex=str(job.id).partition("-")[0]), lease.name_worker(retpid))
-        except ValueError:
-            return
+            lease.expire(lease.name_worker(retpid))
         finally:
             connections.close_all()
 
