@@ -8,7 +8,7 @@ from collections.abc import Container
 from django.utils.text import slugify
 
 # Addresses of pages under /devices/ and /policies/ that no device and no policy may take.
-RESERVED_SLUGS = frozenset({"new", "preview"})
+RESERVED_SLUGS = frozenset({"export", "import", "new", "preview"})
 
 
 def clean_name(text: str, *, longest: int = 64) -> str:

@@ -330,4 +330,4 @@ def test_a_change_is_said_in_words() -> None:
         "source /etc, mode: hot → leave out",
     )
     assert not compare(before, before, 1).is_change
-    assert Source.OUT == after.sources[0]["mode"]
+    assert after.sources[0]["mode"] == Source.OUT

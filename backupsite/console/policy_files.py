@@ -1,0 +1,107 @@
+"""A policy file on its way into the database: what is there, what it would change, and storing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from backupsite.fleet.devices import Actor
+from backupsite.fleet.models import Device
+from backupsite.fleet.names import clean_name
+from backupsite.policies.document import PolicyState, make_plain
+from backupsite.policies.document_changes import Change, compare
+from backupsite.policies.document_reading import Known, Reading, read_policies
+from backupsite.policies.document_rows import Stored, read_stored, store_states
+from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.recovery.stored import lock, restate
+
+LONGEST_TAG = 40
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file against what is there now. `changes` counts only when the reading has no problems."""
+
+    reading: Reading
+    stored: dict[str, Stored]
+    changes: tuple[Change, ...]
+
+    @property
+    def is_right(self) -> bool:
+        return not self.reading.problems
+
+    @property
+    def wanted(self) -> list[Change]:
+        """The policies that would be made or changed."""
+        return [change for change in self.changes if change.is_change]
+
+    @property
+    def same_count(self) -> int:
+        return len(self.changes) - len(self.wanted)
+
+    @property
+    def digest(self) -> str:
+        """What stands on the page, so that nothing else is done when the button is pressed."""
+        return repr(self.changes)
+
+
+def compare_file(data: bytes) -> Comparison:
+    """Given a file, return what it says and what it would change. Runs six queries and one for each policy
+    that changes."""
+    stored = {each.state.name.lower(): each for each in read_stored(Policy.objects.all())}
+    known = Known(
+        lambda name: stored[name].state if name in stored else None,
+        frozenset(Device.objects.values_list("name", flat=True)),
+        lambda tag: clean_name(tag, longest=LONGEST_TAG),
+    )
+    reading = read_policies(data, known)
+    if reading.problems:
+        return Comparison(reading, stored, ())
+    changes = tuple(_compare(stored.get(state.name.lower()), state) for state in reading.states)
+    return Comparison(reading, stored, changes)
+
+
+def _compare(present: Stored | None, state: PolicyState) -> Change:
+    before = present.state if present is not None else None
+    if before is not None and make_plain(before) == make_plain(state):
+        return Change(state.name, False, (), 0)
+    return compare(before, state, select_devices(state).count())
+
+
+def select_devices(state: PolicyState) -> QuerySet[Device]:
+    """Return the devices of a policy: by name, and by its tags."""
+    by_name = Device.objects.filter(name__in=state.devices).values("pk")
+    by_tags = Device.objects.filter(retired_at=None)
+    if state.fields["needs_all_tags"]:
+        for tag in state.tags:
+            by_tags = by_tags.filter(tags__name=tag)
+    else:
+        by_tags = by_tags.filter(tags__name__in=state.tags)
+    if not state.tags:
+        return Device.objects.filter(pk__in=by_name)
+    return Device.objects.filter(pk__in=by_name) | Device.objects.filter(pk__in=by_tags.values("pk"))
+
+
+def apply_comparison(actor: Actor, comparison: Comparison, now: datetime) -> list[Policy]:
+    """Store what differs and say anew how the devices stand that are concerned. All of it or nothing."""
+    names = {change.name for change in comparison.wanted}
+    states = [state for state in comparison.reading.states if state.name in names]
+    with transaction.atomic():
+        before = _devices_of(each.policy.pk for each in comparison.stored.values() if _is_meant(each, names))
+        lock(before)
+        saved = store_states(actor, states, comparison.stored, now)
+        restate(sorted({*before, *_devices_of(policy.pk for policy in saved)}))
+    return saved
+
+
+def _is_meant(stored: Stored, names: Iterable[str]) -> bool:
+    return stored.state.name.lower() in {name.lower() for name in names}
+
+
+def _devices_of(policies: Iterable[int]) -> list[int]:
+    rows = PolicyDevice.objects.filter(policy__in=list(policies))
+    return sorted(set(rows.values_list("device_id", flat=True)))
