@@ -207,10 +207,17 @@ class LocalReader:
         self._fd = fd
         self.size = size
 
+    def expect(self, end: int) -> None:
+        """A disk gives what is asked for, whatever was said before."""
+
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`. Raise StoreFailed when the disk does not give them."""
         with _told():
             return os.pread(self._fd, length, offset)
+
+    def forget_cached(self) -> None:
+        """Have the next reads come from the disk, not from what memory still holds of the file."""
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close it. May be called twice."""

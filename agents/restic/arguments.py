@@ -158,9 +158,11 @@ def check(restic: Restic, *, read_data: bool = False, part: tuple[int, int] | No
     return restic.command("check", *words)
 
 
-def create(restic: Restic) -> Command:
-    """Return what creates a repository."""
-    return restic.command("init", "--json", "--repository-version", "2")
+def create(restic: Restic, *, as_other: bool = False) -> Command:
+    """Return what creates a repository; `as_other`: one that cuts files into the same pieces as that of
+    `from_variables`, so that what is copied is found again there."""
+    same = ["--copy-chunker-params"] if as_other else []
+    return restic.command("init", "--json", "--repository-version", "2", *same)
 
 
 def forget(restic: Restic, snapshot_ids: Sequence[str]) -> Command:
@@ -170,9 +172,55 @@ def forget(restic: Restic, snapshot_ids: Sequence[str]) -> Command:
     return restic.command("forget", "--", *map(_checked_id, snapshot_ids))
 
 
-def prune(restic: Restic) -> Command:
-    """Return what gives the space back that no restore point uses."""
-    return restic.command("prune")
+def prune(restic: Restic, *, most_repacked_bytes: int | None = None) -> Command:
+    """Return what gives the space back that no restore point uses; of what is used in part, at most so many
+    bytes are written anew."""
+    limit = [] if most_repacked_bytes is None else ["--max-repack-size", str(most_repacked_bytes)]
+    return restic.command("prune", *limit)
+
+
+def copy(restic: Restic, snapshot_ids: Sequence[str], *, limits: Limits | None = None) -> Command:
+    """Return what copies these restore points, and no other ones, from the repository of `from_variables`."""
+    if not snapshot_ids:
+        raise ValueError("to copy nothing would be to copy all")
+    return restic.command("copy", *_limits(limits or Limits()), "--", *map(_checked_id, snapshot_ids))
+
+
+def from_variables(repository_url: str, password_file: str) -> Mapping[str, str | Secret]:
+    """Return the variables that name the repository which is copied from: restic takes this second password
+    from a file, never from the environment."""
+    return {"RESTIC_FROM_REPOSITORY": repository_url, "RESTIC_FROM_PASSWORD_FILE": password_file}
+
+
+def check_structure(restic: Restic) -> Command:
+    """Return a check of how the repository hangs together, with its errors as JSON lines on stderr."""
+    return restic.command("check", "--json")
+
+
+def measure(restic: Restic, snapshot_id: str) -> Command:
+    """Return what reads every folder of a restore point, and fails when one cannot be read or needs a piece
+    that no index knows. `ls` crashes on some of those."""
+    return restic.command("stats", "--json", "--mode", "raw-data", "--", _checked_id(snapshot_id))
+
+
+def list_indexes(restic: Restic) -> Command:
+    """Return what prints the names of all indexes."""
+    return restic.command("list", "--quiet", "index")
+
+
+def cat_index(restic: Restic, name: str) -> Command:
+    """Return what prints one index as JSON: packs and the pieces in them."""
+    return restic.command("cat", "index", "--", _checked_id(name))
+
+
+def find_pieces(restic: Restic, piece_ids: Sequence[str]) -> Command:
+    """Return what prints, as JSON, each file of a restore point that needs one of these pieces."""
+    return restic.command("find", "--json", "--blob", "--", *map(_checked_id, piece_ids))
+
+
+def repair_packs(restic: Restic, names: Sequence[str]) -> Command:
+    """Return what takes the pieces that are whole out of packs, and removes these packs."""
+    return restic.command("repair", "packs", "--", *map(_checked_id, names))
 
 
 def unlock(restic: Restic) -> Command:

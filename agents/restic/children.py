@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import IO
 
 from agents.commands import Command, Result, Secret, to_bytes
@@ -27,6 +27,8 @@ class PrintedTooMuch(ProtocolBroken):
 
 
 Variables = Mapping[str, str | Secret]
+# Told of what a child printed since it was told last, several times a second; what it raises ends the child.
+Watch = Callable[[bytes], None]
 
 
 def run(
@@ -35,8 +37,11 @@ def run(
     *,
     timeout_s: float,
     limit_bytes: int = 64 * 1024 * 1024,
+    watch: Watch | None = None,
+    tail_bytes: int = 4000,
 ) -> Result:
-    """Run restic to its end and return how it ended; the status is not judged.
+    """Run restic to its end and return how it ended; the status is not judged. Of what it says on stderr the
+    last `tail_bytes` are kept.
 
     Raise ResticFailed when it takes too long, PrintedTooMuch when it prints more than `limit_bytes`.
     """
@@ -44,20 +49,26 @@ def run(
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = _start(command, variables, stdout=stdout, stderr=stderr)
         try:
-            status = _wait(child, stdout, began + timeout_s, limit_bytes)
+            status = _wait(child, stdout, began + timeout_s, limit_bytes, watch)
         except subprocess.TimeoutExpired as error:
             raise ResticFailed(f"restic took more than {timeout_s:.0f} seconds") from error
         finally:
             _end(child)
         stdout.seek(0)
         seconds = time.monotonic() - began
-        return Result(command, _shell_status(status), stdout.read(), _tail(stderr), seconds)
+        return Result(command, _shell_status(status), stdout.read(), _tail(stderr, tail_bytes), seconds)
 
 
-def _wait(child: subprocess.Popen[bytes], stdout: IO[bytes], deadline: float, limit_bytes: int) -> int:
+def _wait(
+    child: subprocess.Popen[bytes],
+    stdout: IO[bytes],
+    deadline: float,
+    limit_bytes: int,
+    watch: Watch | None = None,
+) -> int:
     """Return the child's status. What a device stored decides how much restic prints: it must not fill our
     disk until the child ends. Raise TimeoutExpired at the deadline, PrintedTooMuch over the limit."""
-    pause_s = 0.005
+    pause_s, told = 0.005, 0
     while True:
         left_s = deadline - time.monotonic()
         try:
@@ -68,6 +79,10 @@ def _wait(child: subprocess.Popen[bytes], stdout: IO[bytes], deadline: float, li
             status, pause_s = None, min(pause_s * 2, 0.25)
         if os.fstat(stdout.fileno()).st_size > limit_bytes:
             raise PrintedTooMuch(f"restic printed more than {limit_bytes} bytes")
+        if watch is not None:
+            said = os.pread(stdout.fileno(), limit_bytes, told)
+            told += len(said)
+            watch(said)
         if status is not None:
             return status
 
@@ -125,7 +140,7 @@ def _shell_status(status: int) -> int:
     return 128 - status if status < 0 else status
 
 
-def _tail(file: IO[bytes]) -> bytes:
+def _tail(file: IO[bytes], tail_bytes: int = 4000) -> bytes:
     end = file.seek(0, 2)
-    file.seek(max(0, end - 4000))
+    file.seek(max(0, end - tail_bytes))
     return file.read()

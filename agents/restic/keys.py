@@ -131,10 +131,17 @@ def open_master_key(repository: Path, password: Secret) -> MasterKey:
         contents = sorted((file.read_bytes() for file in (repository / "keys").iterdir()), key=_cost_of)
     except OSError as error:
         raise RepositoryBroken("the repository's keys cannot be read", detail=str(error)) from error
+    damaged: RepositoryBroken | None = None
     for content in contents:
-        master = open_key(content, password)
+        try:
+            master = open_key(content, password)
+        except RepositoryBroken as error:  # another one may be whole
+            damaged = error
+            continue
         if master is not None:
             return master
+    if damaged is not None:
+        raise damaged
     raise RepositoryBroken(
         "the password that the console keeps does not open the repository",
         remedy="Check that the directory holds the repository of this device.",

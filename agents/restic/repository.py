@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -178,6 +178,11 @@ class Repository:
         self._judged(arguments.unlock(self._reading))
         self._judged(arguments.repair_index(self._writing), timeout_s=6 * 3600)
 
+    def unlock(self) -> None:
+        """Remove the locks of our own dead programs, and those not renewed for half an hour. Who works
+        keeps his."""
+        self._judged(arguments.unlock(self._reading))
+
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Remove these restore points. Raise an AgentError when restic fails, also when one is not there.
 
@@ -197,6 +202,32 @@ class Repository:
         if result.status == 1:
             raise RepositoryBroken("the check of the repository found errors", detail=result.tail)
         judge(result.status, result.tail)
+
+    def call(
+        self,
+        make: Callable[[Restic], Command],
+        *,
+        writes: bool = False,
+        timeout_s: float = _READ_TIMEOUT_S,
+        watch: children.Watch | None = None,
+        variables: children.Variables | None = None,
+        tail_bytes: int = 4000,
+    ) -> Result:
+        """Run restic with what `make` makes of it, and return how it ended; the status is not judged. Without
+        `writes` it takes no lock. `watch` is told what it prints, and may end it by raising."""
+        restic = self._writing if writes else self._reading
+        return children.run(
+            make(restic),
+            {**self._variables, **(variables or {})},
+            timeout_s=timeout_s,
+            watch=watch,
+            tail_bytes=tail_bytes,
+        )
+
+    def stream(self, make: Callable[[Restic], Command]) -> Generator[bytes, None, None]:
+        """Run restic without a lock and return what it prints, piece by piece. Closing the iterator kills
+        it. Raise ResticFailed at the end when it failed."""
+        return children.stream(make(self._reading), self._variables)
 
     def _judged(self, command: Command, *, timeout_s: float = _READ_TIMEOUT_S) -> Result:
         result = self._run(command, timeout_s=timeout_s)
