@@ -35,8 +35,15 @@ def rewrite_program(directory: str, change: Callable[[str], str]) -> None:
     new.replace(file)
 
 
+# How long a run's console may be silent where silence is not what is tested: on a machine that does much else
+# a test's threads wait for seconds, and the device would heal itself meanwhile.
+PATIENT_S = 60
+
+
 @contextmanager
-def open_run(shell: str, console_id: str, told: list[Event], *, silence_s: int) -> Iterator[Runner]:
+def open_run(
+    shell: str, console_id: str, told: list[Event], *, silence_s: int = PATIENT_S
+) -> Iterator[Runner]:
     """A run under this shell, which tells into `told`. Its directory is gone after it."""
     run_id = f"r{time.monotonic_ns():x}"
     runner = Runner(

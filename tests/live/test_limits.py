@@ -21,7 +21,7 @@ from agents.runner import Runner, SupervisedProgram
 from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
 from tests.live.hearing import read_all
-from tests.live.shells import SHELLS, ShellSession, rewrite_program
+from tests.live.shells import PATIENT_S, SHELLS, ShellSession, rewrite_program
 
 CONSOLE = f"w{os.getpid()}"
 ONLY_MEMORY = Limits(None, None, None, 128 * MIB, None, None)
@@ -44,7 +44,7 @@ def open_runner(live_ground: None, shell: str) -> Iterator[Open]:
                 console_id=CONSOLE,
                 run_id=f"r{time.monotonic_ns():x}",
                 tell=(lambda event: None) if told is None else told.append,
-                silence_s=3,
+                silence_s=PATIENT_S,
                 heartbeat_s=0.5,
             )
         )

@@ -131,7 +131,7 @@ def place(request: pytest.FixtureRequest, device: Device) -> Iterator[Place]:
         console_id=CONSOLE,
         run_id=f"r{time.monotonic_ns():x}",
         tell=lambda event: None,
-        silence_s=4,
+        silence_s=10,
         heartbeat_s=0.5,
     )
     try:
@@ -264,7 +264,7 @@ def test_a_silent_console_leaves_nothing_held(place: Place) -> None:
     place.runner.owe("hold-0", Command.of("/bin/sh", "-c", start))
     place.runner.run(Command.of("kill", "-STOP", str(place.writer.process.pid)))
     place.runner._ended.set()  # heartbeats end: a console that hangs
-    wait_until(place.writer.writes, what="the reaper", timeout_s=30)
+    wait_until(place.writer.writes, what="the reaper", timeout_s=60)
 
 
 def test_a_service_that_is_down_is_told_although_something_else_failed_before(place: Place) -> None:

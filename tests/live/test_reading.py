@@ -50,7 +50,7 @@ def told() -> list[Event]:
 @pytest.fixture
 def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]:
     disk_root()
-    with open_run(shell, CONSOLE, told, silence_s=10) as runner:
+    with open_run(shell, CONSOLE, told) as runner:
         yield runner
     assert groups_of(runner) == []
 

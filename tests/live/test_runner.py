@@ -29,7 +29,7 @@ from agents.runner.bootstrap import make_bootstrap, render_program
 from tests.backupsite.serve.processes import is_running
 from tests.live.ground import wait_until
 from tests.live.hearing import read_all
-from tests.live.shells import ShellSession
+from tests.live.shells import PATIENT_S, ShellSession
 
 CONSOLE = f"u{os.getpid()}"
 NASTY = b"nul \0 newline\n\n percent %d backslash \\0101 quote ' bytes \xff\xfe end\n"
@@ -45,12 +45,17 @@ def shell(request: pytest.FixtureRequest) -> str:
 def open_runner(live_ground: None, shell: str) -> Iterator[Open]:
     opened: list[Runner] = []
 
-    def make(console_id: str = CONSOLE, run_id: str = "", told: list[Event] | None = None) -> Runner:
+    def make(
+        console_id: str = CONSOLE,
+        run_id: str = "",
+        told: list[Event] | None = None,
+        silence_s: int = PATIENT_S,
+    ) -> Runner:
         run_id = run_id or f"r{time.monotonic_ns():x}"
         tell = (lambda event: None) if told is None else told.append
         session = ShellSession(shell)
         runner = Runner(
-            session, console_id=console_id, run_id=run_id, tell=tell, silence_s=3, heartbeat_s=0.5
+            session, console_id=console_id, run_id=run_id, tell=tell, silence_s=silence_s, heartbeat_s=0.5
         )
         opened.append(runner)
         return runner
@@ -132,7 +137,9 @@ def test_a_step_that_takes_too_long_is_ended(open_runner: Open) -> None:
 
 
 def test_a_busy_runner_keeps_its_deadline(open_runner: Open) -> None:
-    assert open_runner().run(Command.of("sleep", "5")).status == 0  # longer than the silence it allows
+    assert (
+        open_runner(silence_s=3).run(Command.of("sleep", "5")).status == 0
+    )  # longer than the silence it allows
 
 
 def test_a_secret_is_only_in_a_file_of_root(open_runner: Open) -> None:

@@ -15,15 +15,21 @@ from agents.runner import Bind, Runner
 from tests.backupsite.serve.processes import is_running
 from tests.live.ground import Device, wait_until
 from tests.live.hearing import read_all
+from tests.live.shells import PATIENT_S
 
 CONSOLE = f"s{os.getpid()}"
 
 
-def open_runner(device: Device, user: str = "root") -> Runner:
+def open_runner(device: Device, user: str = "root", silence_s: int = PATIENT_S) -> Runner:
     session = device.connect(user)
     run_id = f"r{time.monotonic_ns():x}"
     return Runner(
-        session, console_id=CONSOLE, run_id=run_id, tell=lambda event: None, silence_s=3, heartbeat_s=0.5
+        session,
+        console_id=CONSOLE,
+        run_id=run_id,
+        tell=lambda event: None,
+        silence_s=silence_s,
+        heartbeat_s=0.5,
     )
 
 
@@ -58,7 +64,7 @@ def test_closing_the_way_ends_a_program(make_device: Callable[..., Device], is_r
 
 
 def test_a_cut_network_heals_the_device_and_is_told(device: Device, tmp_path: Path) -> None:
-    runner = open_runner(device)
+    runner = open_runner(device, silence_s=5)
     thawed = tmp_path / "thawed"
     runner.owe("thaw", Command.of("touch", str(thawed)))
     program = runner.start(Command.of("sh", "-c", "echo $$; exec sleep 60"), environment={})

@@ -46,7 +46,7 @@ def told() -> list[Event]:
 
 @pytest.fixture
 def runner(live_ground: None, shell: str, told: list[Event]) -> Iterator[Runner]:
-    with open_run(shell, CONSOLE, told, silence_s=3) as runner:
+    with open_run(shell, CONSOLE, told) as runner:
         yield runner
 
 
