@@ -88,7 +88,7 @@ def test_when_it_does_not_start_the_old_data_is_back_and_its_server_runs(
     part = StoredPart(point.restic_id, "", point.paths, point.size_bytes)
     stored = Stored("mariadb", str(service.data), point.method, (part,), (str(service.data),))
     with pytest.raises(ComebackFailed) as caught:
-        bring_back(console, stored, None, service.daemon.name)
+        bring_back(console, stored, None, service.daemon.name, longest_start_s=20)
     assert "InnoDB" in caught.value.detail, "what the server itself says"
     service.wait()
     assert find_faults(service, least) == []
