@@ -7,9 +7,11 @@ from pathlib import Path
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from agents.errors import AgentError
+from backupsite.repositories.console_state import list_own_backups
 from backupsite.repositories.kit import write_directory
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 from backupsite.repositories.places import Space, measure_space
@@ -42,6 +44,7 @@ def repositories(request: HttpRequest) -> HttpResponse:
     context = {
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "repositories": rows,
+        "own_backups": list_own_backups(timezone.now()),
         "kit": RecoveryPassword.objects.order_by("id").last(),
     }
     return render(request, "repositories/repositories.html", context)
