@@ -6,8 +6,9 @@ import uuid
 
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
-from backupsite.fleet.models import Device
+from backupsite.fleet.models import Device, JumpHost, Tag
 from backupsite.policies.models import Policy
 from backupsite.runs.states import State
 
@@ -16,7 +17,8 @@ class Run(models.Model):
     """One piece of work on one device, with exactly one final state.
 
     `request` says what to do (ids and paths, no secrets); `lease_token` is the worker that may write;
-    `sequence` grows with every change that a page can show.
+    `sequence` grows with every change that a page can show. `place` is where a run stands among those that
+    wait: the earliest goes first (`places.py`).
     """
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
@@ -64,7 +66,7 @@ class Run(models.Model):
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     phase = models.CharField(max_length=12, blank=True)
     queued_at = models.DateTimeField()
-    enqueued_at = models.DateTimeField(null=True, blank=True)
+    place = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
@@ -102,6 +104,7 @@ class Run(models.Model):
                 name="runs_longest_freeze",
             ),
             models.Index(fields=["ended_at"], name="runs_ended"),
+            models.Index(fields=["place", "number"], condition=models.Q(state="queued"), name="runs_waiting"),
         ]
         constraints = [
             # Two runs never work on one device at once: the database says so, not the code.
@@ -246,6 +249,35 @@ class RunCheck(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["run", "name"], name="runs_check_once")]
+
+
+class Outage(models.Model):
+    """A site, what is behind a jump host, or the whole fleet (neither is named) does not answer.
+
+    Until `ended_at` its runs wait, but for one now and then that tries whether it is back: the next one not
+    before `next_try_at`. `device_count` is how many had not answered when it was found.
+    """
+
+    scope = models.CharField(max_length=40)  # "fleet", or which site or jump host: one outage of each lasts
+    site = models.ForeignKey(Tag, null=True, blank=True, on_delete=models.CASCADE, related_name="outages")
+    jump_host = models.ForeignKey(
+        JumpHost, null=True, blank=True, on_delete=models.CASCADE, related_name="outages"
+    )
+    since = models.DateTimeField()
+    device_count = models.PositiveIntegerField()
+    next_try_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-since"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(site=None) | models.Q(jump_host=None), name="runs_outage_of_one"
+            ),
+            models.UniqueConstraint(
+                fields=["scope"], condition=models.Q(ended_at=None), name="runs_outage_once"
+            ),
+        ]
 
 
 class Counter(models.Model):
