@@ -21,7 +21,8 @@ from agents.errors import AgentError
 from backupsite import __version__, engine
 from backupsite.accounts.models import AuditEvent
 from backupsite.accounts.tabs import settings_tabs
-from backupsite.runs import queue, tick
+from backupsite.runs import dispatch, queue, tick
+from backupsite.runs.kinds import QueueName
 from backupsite.runs.models import TickLease
 from backupsite.web.status import Status
 
@@ -70,12 +71,12 @@ def _read_queues() -> list[Part]:
         return [Part("Queue", _SILENT, text)]
 
 
-def _read_worker(client: Any, name: str) -> Part:
+def _read_worker(client: Any, name: QueueName) -> Part:
     """Given a queue's name, return whether a worker takes from it (RQ's own registry)."""
     seen = [_read_heartbeat(client, key) for key in client.smembers(f"rq:workers:{name}")]
     now = timezone.now()
     alive = [at for at in seen if at is not None and now - at < SILENT]
-    waiting = len(queue.list_waiting(name))
+    waiting = dispatch.list_waiting(name).count()
     text = f"{len(alive)} alive, {waiting} waiting."
     if not alive:
         return Part(f"Workers, {name}", _SILENT, f"{text} Look at the output of script/server.")

@@ -25,9 +25,10 @@ def add_step(step: Step) -> None:
         _steps.append(step)
 
 
-def execute_run(run_id: str) -> None:
-    """Do the work of a run as `execute.execute_run` does, then what comes after it."""
-    run = execute.execute_run(run_id)
+def execute_next(name: str) -> None:
+    """Do the work of the run of this queue whose turn it is as `execute.execute_next` does, then what comes
+    after it."""
+    run = execute.execute_next(name)
     if run is not None:
         _do(run.device, run)
 

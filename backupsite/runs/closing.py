@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,7 +24,8 @@ from backupsite.runs.texts import make_storable
 
 log = logging.getLogger(__name__)
 
-# How long before the next attempt, by the number of the one that failed. There is none after the last.
+# How long before the next attempt at least, by the number of the one that failed. There is none after the
+# last. Up to as much again is added, other for each run: a thousand that failed together come back apart.
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5))
 # A lost worker's device heals itself within 20 s of silence; the retry comes after that.
 LOST_WAIT = timedelta(seconds=25)
@@ -170,8 +172,13 @@ def find_wait(run: Run, outcome: Outcome) -> timedelta | None:
         before = run.retry_of
         return None if before is not None and before.state == State.LOST else LOST_WAIT
     if outcome.state == State.FAILED and outcome.is_retryable:
-        return BACK_OFF[run.attempt - 1]
+        return BACK_OFF[run.attempt - 1] * (1 + _share_of(run))
     return None
+
+
+def _share_of(run: Run) -> float:
+    """Return a number from 0 to 1 that is always the same for a run, and spread evenly over all of them."""
+    return int.from_bytes(hashlib.sha256(run.pk.bytes).digest()[:4]) / 2**32
 
 
 def tell_failure(run: Run) -> None:

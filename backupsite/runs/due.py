@@ -15,7 +15,7 @@ from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.pausing import leave_out_paused
-from backupsite.policies.schedule import Schedule
+from backupsite.policies.planning import Planner
 from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
 from backupsite.runs import bell, requests
 from backupsite.runs.models import Run
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 # Bounds one tick to about a second. More at once (after a long stop) is more than workers can take anyway.
 MOST_A_TICK = 4000
-SCHEDULE = "schedule"
+SCHEDULE = requests.SCHEDULE
 
 
 def start_due(now: datetime) -> int:
@@ -49,8 +49,9 @@ def start_due(now: datetime) -> int:
 class Planned(NamedTuple):
     """When a policy is next due, by its schedule or in its cold window, and what its runs take then."""
 
-    schedule: Schedule | None
+    planner: Planner | None
     window: Window
+    policy: Policy
 
 
 def _start_batch(
@@ -61,27 +62,30 @@ def _start_batch(
         numbers = requests.lock_numbers()
         rows = _read_due(now, is_window)
         wanted = {row.policy for row in rows if (row.policy, is_window) not in schedules}
-        for policy in Policy.objects.filter(pk__in=wanted).prefetch_related("sources"):
+        for policy in Policy.objects.filter(pk__in=wanted).prefetch_related("sources", "blocked_hours"):
             schedules[policy.pk, is_window] = _plan(policy, is_window)
         planned = [schedules[row.policy, is_window] for row in rows]
         won = [
-            (row, each.window)
+            (row, each)
             for row, each in zip(rows, planned, strict=True)
-            if _claim(row, each.schedule, now, is_window) and not _is_over(row, each.window, now)
+            if _claim(row, each.planner, now, is_window) and not _is_over(row, each, now)
         ]
-        made = _make_runs(won, now, numbers)
+        made = _make_runs(won, now, numbers, is_window)
     return len(rows), made
 
 
 def _plan(policy: Policy, is_window: bool) -> Planned:
     if is_window:
-        return Planned(Schedule.of_window(policy), COLD)
+        return Planned(Planner.of_window(policy), COLD, policy)
     own = own_window(policy.sources.all(), has_window=policy.cold_is_enabled)
-    return Planned(Schedule.of(policy), own or HOT)
+    return Planned(Planner.of(policy), own or HOT, policy)
 
 
-def _is_over(row: DueRow, window: Window, now: datetime) -> bool:
-    is_over = window == COLD and row.due is not None and row.due < now - WINDOW_LASTS
+def _is_over(row: DueRow, planned: Planned, now: datetime) -> bool:
+    """Return whether nothing starts now: these hours are blocked, or its cold window is over."""
+    if planned.planner is not None and planned.planner.blocked.is_blocked(now):
+        return True
+    is_over = planned.window == COLD and row.due is not None and row.due < now - WINDOW_LASTS
     if is_over:
         log.warning("The cold window of device %d by policy %d was missed.", row.device, row.policy)
     return is_over
@@ -95,16 +99,20 @@ class DueRow(NamedTuple):
     device: int
     device_uuid: UUID
     due: datetime | None
+    good_at: datetime | None
+    size_bytes: int | None
 
 
 def _read_due(now: datetime, is_window: bool) -> list[DueRow]:
     column = _column(is_window)
+    good_at = "cold_succeeded_at" if is_window else "succeeded_at"
+    size = "device__repository__used_bytes"
     due = (
         leave_out_paused(PolicyDevice.objects.filter(policy__is_enabled=True, device__retired_at=None), now)
         .filter(**{f"{column}__lte": now})
         .select_for_update(of=("self",), skip_locked=True)
         .order_by(column)
-        .values_list("pk", "policy_id", "device_id", "device__uuid", column)
+        .values_list("pk", "policy_id", "device_id", "device__uuid", column, good_at, size)
     )
     return [DueRow(*values) for values in due[:BATCH]]
 
@@ -113,7 +121,7 @@ def _column(is_window: bool) -> str:
     return "next_cold_due" if is_window else "next_due"
 
 
-def _claim(row: DueRow, schedule: Schedule | None, now: datetime, is_window: bool) -> bool:
+def _claim(row: DueRow, planner: Planner | None, now: datetime, is_window: bool) -> bool:
     """Move what was due from what was read to what comes next. Return False when it was not that any more.
 
     Plain SQL: 10,000 of these through the query builder take longer than a tick may.
@@ -122,32 +130,42 @@ def _claim(row: DueRow, schedule: Schedule | None, now: datetime, is_window: boo
     table, column = PolicyDevice._meta.db_table, _column(is_window)
     statement = f"UPDATE {table} SET {column} = %s WHERE id = %s AND {column} = %s"  # noqa: S608 (our names)
     # The window may have been taken off since it was planned: then it is not due again.
-    upcoming = schedule.next_after(now, spread_by=str(row.device_uuid)) if schedule is not None else None
+    due, key = row.due or now, str(row.device_uuid)
+    upcoming = planner.follow(due, now, spread_by=key) if planner is not None else None
     with connection.cursor() as cursor:
         cursor.execute(statement, [adapt(upcoming), row.pk, adapt(row.due)])
         return bool(cursor.rowcount == 1)
 
 
-def _make_runs(rows: list[tuple[DueRow, Window]], now: datetime, numbers: requests.Numbers) -> int:
+def _make_runs(
+    rows: list[tuple[DueRow, Planned]], now: datetime, numbers: requests.Numbers, is_window: bool
+) -> int:
     """Make the runs of claimed rows, except where the same one is active: a hot run that works stands for the
     next hot one, never for a cold one. The sweep of the same tick wakes workers."""
     active = Run.objects.filter(
         kind=Run.BACKUP, state__in=requests.ACTIVE, device__in=[row.device for row, _ in rows]
     ).values_list("device_id", "policy_id", "request")
     same = {(device, policy, request.get("window", HOT)) for device, policy, request in active}
-    free = [(row, window) for row, window in rows if (row.device, row.policy, window) not in same]
+    free = [(row, each) for row, each in rows if (row.device, row.policy, each.window) not in same]
     first = numbers.take(len(free))
     Run.objects.bulk_create(
         Run(
-            number=first + place,
+            number=first + position,
             kind=Run.BACKUP,
             device_id=row.device,
             policy_id=row.policy,
-            request={"window": window},
-            requested_by=SCHEDULE,
+            request={"window": each.window},
+            requested_by=requests.SCHEDULE,
             queued_at=now,
+            place=requests.place_of_backup(
+                each.policy,
+                now,
+                is_window=is_window,
+                good_at=row.good_at,
+                size_bytes=row.size_bytes,
+            ),
         )
-        for place, (row, window) in enumerate(free)
+        for position, (row, each) in enumerate(free)
     )
     if free:
         transaction.on_commit(lambda: bell.publish([bell.FLEET], {"type": "hint", "id": "", "seq": first}))

@@ -1,4 +1,4 @@
-"""Runs one run in a work horse: lease, work, one final state."""
+"""Runs one run in a work horse: lease, work, one final state; then whoever waited for its end is woken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 
 from agents.errors import AgentError, Cancelled, LeaseLost
-from backupsite.runs import bell, kinds
+from backupsite.runs import bell, dispatch, kinds, queue
 from backupsite.runs.closing import STOPPED, Outcome, close, outcome_of, outcome_of_bug
 from backupsite.runs.lease import LEASE, RENEW_S, Lease, take
 from backupsite.runs.models import Run
@@ -25,14 +25,34 @@ log = logging.getLogger(__name__)
 AWAY = (OperationalError, InterfaceError)
 
 
+def execute_next(name: str) -> Run | None:
+    """Given a queue, do the work of the run whose turn it is and close it; then wake those who may go on now.
+    Return it, or None when there is none that may run.
+
+    Raise ValueError when there is no such queue: the name comes from Redis. What the database raises passes.
+    """
+    lease = dispatch.take_next(queue.find_name(name))
+    if lease is None:
+        return None
+    run = _execute(lease)
+    try:
+        dispatch.wake_others()
+    except AWAY as error:
+        log.warning("The database refuses to say who is next, the tick asks again: %s", error)
+    return run
+
+
 def execute_run(run_id: str) -> Run | None:
-    """Given the id of a queued run, do its work and close it. Return it, or None when it is not to be had.
+    """Given the id of a queued run, do its work and close it, whoever's turn it is. Return it, or None when
+    it is not to be had.
 
     Raise nothing but what the database raises: every other end of the work is a state of the run.
     """
     lease = take(uuid.UUID(run_id))
-    if lease is None:
-        return None
+    return None if lease is None else _execute(lease)
+
+
+def _execute(lease: Lease) -> Run:
     run = Run.objects.select_related("device", "policy").get(pk=lease.run_id)
     bell.ring(run.pk, run.device.uuid, run.sequence)
     recorder = Recorder(run, lease)

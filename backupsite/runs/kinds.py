@@ -91,3 +91,8 @@ def find(name: str) -> Kind:
         return _kinds[name]
     except KeyError:
         raise LookupError(f"No kind of run is called {name!r}.") from None
+
+
+def names_in(queue: QueueName) -> list[str]:
+    """Return the kinds of run that workers of this queue do."""
+    return [name for name, kind in _kinds.items() if kind.queue == queue]

@@ -1,13 +1,12 @@
 """A worker's right to a run: taken, renewed and asked for. The database decides who holds it.
 
-1. `take` makes the run RUNNING by a conditional UPDATE under a fresh token.
+1. `claim` makes the run RUNNING by a conditional UPDATE under a fresh token.
 2. `renew` moves lease_until while the row still carries the token and reads the cancel column.
 3. Who writes for the run names the token in its WHERE; when no row matches, another one decided meanwhile.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
@@ -26,11 +25,8 @@ from backupsite.policies.windows import COLD
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
-log = logging.getLogger(__name__)
-
 LEASE = timedelta(seconds=30)
 RENEW_S = 5.0
-BUSY_WAIT = timedelta(seconds=10)
 
 
 class Lease:
@@ -89,19 +85,19 @@ def name_worker(pid: int) -> str:
 
 
 def take(run_id: uuid.UUID) -> Lease | None:
-    """Claim a queued run for this process. Return None when it is not to be had: it is not queued any more,
-    its time has not come, or another run works on its device or goes before it (then it is put back for a
-    while)."""
+    """Claim this run for this process, whoever's turn it is. Return None when it is not queued, its time has
+    not come, or the database lets no other run work where it would."""
+    waiting = Run.objects.filter(Q(not_before=None) | Q(not_before__lte=timezone.now()), pk=run_id)
+    return claim(waiting.exclude(waits_for_cold(timezone.now())), run_id)
+
+
+def claim(waiting: QuerySet[Run], run_id: uuid.UUID) -> Lease | None:
+    """Make a run of `waiting` this process's own when it is still queued. Return None when it is not."""
     token = secrets.token_hex(16)
     started, now = time.monotonic(), timezone.now()
-    waiting = Run.objects.filter(pk=run_id, state=State.QUEUED)
-    ready = waiting.filter(Q(not_before=None) | Q(not_before__lte=now))
-    if _waits_for_cold(ready, now):
-        waiting.update(not_before=now + BUSY_WAIT, enqueued_at=None)
-        return None
     try:
         with transaction.atomic():
-            taken = ready.update(
+            taken = waiting.filter(pk=run_id, state=State.QUEUED).update(
                 state=State.RUNNING,
                 lease_token=token,
                 lease_until=now + LEASE,
@@ -111,23 +107,22 @@ def take(run_id: uuid.UUID) -> Lease | None:
             )
     except IntegrityError:
         # The unique constraints of the table: one running run a device, one drill on the console's machine.
-        waiting.update(not_before=now + BUSY_WAIT, enqueued_at=None)
-        log.info("Run %s waits: another run works where it would.", run_id)
         return None
     return Lease(run_id, token, started + LEASE.total_seconds()) if taken else None
 
 
-def _waits_for_cold(ready: QuerySet[Run], now: datetime) -> bool:
-    """Return whether a cold backup that was due before is still queued for the same device and policy: its
-    window is short, the hot one can wait. A cold one that waits for its retry lets others go first."""
+def waits_for_cold(now: datetime) -> Q:
+    """Return which backups wait because a cold one that was asked for before is still queued for the same
+    device and policy: its window is short, the hot one can wait. A cold one that waits for its retry lets
+    others go first."""
     cold = Run.objects.filter(
-        Q(not_before=None) | Q(not_before__lte=now + BUSY_WAIT),
+        Q(not_before=None) | Q(not_before__lte=now),
         kind=Run.BACKUP, state=State.QUEUED, request__window=COLD, retry_of=None,
         device=OuterRef("device"), policy=OuterRef("policy"), number__lt=OuterRef("number"),
     )  # fmt: skip
-    return ready.filter(Exists(cold), kind=Run.BACKUP).exists()
+    return Q(Exists(cold), kind=Run.BACKUP)
 
 
-def expire(run_id: uuid.UUID, worker: str) -> None:
+def expire(worker: str) -> None:
     """Let the lease of a worker end now because its process is known to be dead. The sweep does the rest."""
-    Run.objects.filter(pk=run_id, state=State.RUNNING, worker=worker).update(lease_until=timezone.now())
+    Run.objects.filter(state=State.RUNNING, worker=worker).update(lease_until=timezone.now())

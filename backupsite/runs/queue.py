@@ -1,8 +1,8 @@
 """The bell of the workers. With `worker.py` the only module that knows RQ.
 
-A job is a wake-up and nothing else: who is woken takes the run whose turn it is by the database (`dispatch.py`),
-a lost or doubled job does no harm. What lies in Redis is not trusted: whoever can write there must not be able
-to name a function, a callback or a URL that a worker then uses.
+A job is a wake-up and nothing else: who is woken takes the run whose turn it is by the database
+(`dispatch.py`), a lost or doubled job does no harm. What lies in Redis is not trusted: whoever can write
+there must not be able to name a function, a callback or a URL that a worker then uses.
 """
 
 from __future__ import annotations

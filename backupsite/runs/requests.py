@@ -10,12 +10,16 @@ from django.db.models import F
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
-from backupsite.policies.models import Policy
-from backupsite.runs import bell, kinds, queue
+from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.windows import COLD
+from backupsite.repositories.models import Repository
+from backupsite.runs import bell, kinds, places, queue
 from backupsite.runs.models import Counter, Run
 from backupsite.runs.states import State
 
 NUMBERS = "run"
+# Who asked for a run when nobody did.
+SCHEDULE = "schedule"
 ACTIVE = (State.QUEUED, State.RUNNING)
 
 
@@ -38,6 +42,8 @@ def request_run(
         active = same.filter(state__in=ACTIVE).first()
         if active is not None:
             return active
+        now = timezone.now()
+        place = find_place(kind, device, policy, request, requested_by, not_before or now)
         run = Run.objects.create(
             number=number.take(),
             kind=kind,
@@ -48,12 +54,50 @@ def request_run(
             retry_of=retry_of,
             attempt=1 if retry_of is None else retry_of.attempt + 1,
             not_before=not_before,
-            queued_at=timezone.now(),
+            queued_at=now,
+            place=place,
         )
         if not_before is None:
-            queue.enqueue_on_commit(run)
+            queue.wake_on_commit(kind)
         bell.ring_on_commit(run)
     return run
+
+
+def find_place(
+    kind: str,
+    device: Device,
+    policy: Policy | None,
+    request: dict[str, Any],
+    requested_by: str,
+    asked_at: datetime,
+) -> datetime:
+    """Given what is asked for, return its place among what waits. Interactive work has a queue of its own,
+    in which who comes first goes first. Runs two queries for a backup of the schedule, else none."""
+    if queue.queue_of(kind) == queue.INTERACTIVE:
+        return asked_at
+    if requested_by != SCHEDULE:
+        return places.place_asked(asked_at)
+    if kind != Run.BACKUP or policy is None:
+        return places.place_other(asked_at, priority=places.FIRST if kind == Run.LOG else places.LAST)
+    assigned = PolicyDevice.objects.filter(policy=policy, device=device).first()
+    size = Repository.objects.filter(device=device).values_list("used_bytes", flat=True).first()
+    is_window = policy.cold_is_enabled and request.get("window") == COLD
+    good_at = None if assigned is None else assigned.cold_succeeded_at if is_window else assigned.succeeded_at
+    return place_of_backup(policy, asked_at, is_window=is_window, good_at=good_at, size_bytes=size)
+
+
+def place_of_backup(
+    policy: Policy, asked_at: datetime, *, is_window: bool, good_at: datetime | None, size_bytes: int | None
+) -> datetime:
+    """Given a backup by the schedule or in the cold window, and when the newest good one of it started,
+    return its place. Without any the device misses its target already. The window is short: it goes first."""
+    target = policy.cold_rpo if is_window else policy.rpo
+    return places.place_backup(
+        asked_at,
+        priority=places.FIRST if is_window else policy.priority,
+        wanted_by=asked_at if good_at is None else good_at + target,
+        size_bytes=size_bytes or None,
+    )
 
 
 class Numbers:

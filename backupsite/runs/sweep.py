@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
-from redis.exceptions import RedisError
+from django.db.models import Count
 
 from agents.errors import LeaseLost
-from backupsite.runs import queue
+from backupsite.runs import dispatch
 from backupsite.runs.closing import LOST, close
 from backupsite.runs.models import Run, RunImpact, RunSample, TickLease
 from backupsite.runs.states import State
@@ -17,8 +16,6 @@ from backupsite.runs.thinning import thin
 
 log = logging.getLogger(__name__)
 
-# A run that was enqueued this recently may be on its way from the queue to its lease.
-ON_ITS_WAY = timedelta(seconds=15)
 THIN_AFTER = timedelta(days=7)
 THIN = "thin"
 OLD_SAMPLES = 60
@@ -43,33 +40,8 @@ def end_lost(now: datetime) -> int:
 
 
 def wake_queued(now: datetime) -> int:
-    """Enqueue the queued runs that have no job, oldest first, up to what a queue should hold.
-
-    They were put back, or their time has come, or Redis lost their job. Return how many.
-    """
-    on_its_way = Q(enqueued_at__gt=now - ON_ITS_WAY)
-    is_time = Q(not_before=None) | Q(not_before__lte=now)
-    queued = list(
-        Run.objects.filter(is_time, state=State.QUEUED)
-        .exclude(on_its_way)
-        .order_by("number")
-        .only("pk", "kind")[: 20 * queue.LONGEST]
-    )
-    if not queued:
-        return 0
-    try:
-        waiting = {name: queue.list_waiting(name) for name in queue.NAMES}
-    except RedisError as error:
-        log.warning("Redis does not answer, %d runs wait in the database: %s", len(queued), error)
-        return 0
-    missing = []
-    room = {name: queue.LONGEST - len(ids) for name, ids in waiting.items()}
-    for run in queued:
-        name = queue.queue_of(run.kind)
-        if run.pk not in waiting[name] and room[name] > 0:
-            room[name] -= 1
-            missing.append(run)
-    return queue.enqueue(missing)
+    """Wake workers for the queued runs that may work now. Return how many were woken."""
+    return dispatch.wake_ready(now)
 
 
 def thin_old(now: datetime) -> None:

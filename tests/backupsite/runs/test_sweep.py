@@ -49,18 +49,18 @@ def test_a_lost_restore_is_not_repeated(device: Device) -> None:
     assert Run.objects.count() == 1
 
 
-def test_queued_runs_without_a_job_get_one(device: Device, valkey: Valkey) -> None:
-    run = make_run(device)
+def count_wakes(valkey: Valkey, name: str = "bulk") -> int:
+    return int(valkey.client().llen(f"rq:queue:{name}"))
+
+
+def test_queued_runs_without_a_wake_up_get_one(device: Device, valkey: Valkey) -> None:
+    make_run(device)
     now = timezone.now()
     assert sweep.wake_queued(now) == 1
-    assert queue.list_waiting("bulk") == {run.pk}
-    run.refresh_from_db()
-    assert run.enqueued_at is not None
-    later = now + timedelta(minutes=1)
-    assert sweep.wake_queued(later) == 0, "it has a job"
+    assert sweep.wake_queued(now) == 0, "one lies there"
     valkey.client().flushall()
-    assert sweep.wake_queued(now) == 0, "it may be on its way to a worker"
-    assert sweep.wake_queued(later) == 1
+    assert sweep.wake_queued(now) == 1
+    assert count_wakes(valkey) == 1
 
 
 def test_a_run_is_not_woken_before_its_time(device: Device, valkey: Valkey) -> None:
@@ -70,19 +70,25 @@ def test_a_run_is_not_woken_before_its_time(device: Device, valkey: Valkey) -> N
     assert sweep.wake_queued(timezone.now() + timedelta(minutes=2)) == 1
 
 
-def test_a_queue_is_not_filled_without_end_and_the_oldest_go_first(
-    valkey: Valkey, db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "LONGEST", 3)
-    runs = [make_run(Device.objects.create(name=f"d{n}", slug=f"d{n}")) for n in range(5)]
-    assert sweep.wake_queued(timezone.now()) == 3
-    assert queue.list_waiting("bulk") == {run.pk for run in runs[:3]}
+def test_what_may_not_work_wakes_nobody(device: Device, valkey: Valkey) -> None:
+    take(make_run(device).pk)
+    make_run(device, "probe")
+    assert sweep.wake_queued(timezone.now()) == 0
+
+
+def test_a_queue_is_not_filled_without_end(valkey: Valkey, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "MOST_WAKES", 3)
+    for n in range(5):
+        make_run(Device.objects.create(name=f"d{n}", slug=f"d{n}"))
+    make_run(Device.objects.get(name="d0"), "probe")
+    assert sweep.wake_queued(timezone.now()) == 4
+    assert (count_wakes(valkey), count_wakes(valkey, "interactive")) == (3, 1)
 
 
 def test_without_redis_runs_wait_in_the_database(device: Device) -> None:
     make_run(device)
     assert sweep.wake_queued(timezone.now()) == 0
-    assert Run.objects.get().enqueued_at is None
+    assert Run.objects.get().state == State.QUEUED
 
 
 def test_strange_entries_of_the_queue_do_not_stop_the_sweep(device: Device, valkey: Valkey) -> None:

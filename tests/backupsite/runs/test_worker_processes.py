@@ -179,10 +179,6 @@ def test_redis_may_forget_everything_while_runs_wait_and_work(ground: Ground) ->
     ground.wait_for(working, "running")
     waiting = ground.request("backup", {}, device="two")
     ground.valkey.client().flushall()
-    ground.python(
-        "from backupsite.runs.models import Run\n"
-        f"Run.objects.filter(number={waiting}).update(enqueued_at='2026-01-01T00:00Z')"
-    )
     ground.tick()
     ground.python(
         "from backupsite.runs.models import Run\nfrom backupsite.runs.requests import cancel_run\n"
@@ -198,7 +194,6 @@ def test_a_run_ends_well_though_redis_is_gone_and_the_next_one_starts_when_it_is
     ground.wait_for(first, "running")
     ground.valkey.stop()
     second = ground.request("backup", {}, device="two")
-    assert ground.look(second)["enqueued_at"] is None
     ground.python(
         "from backupsite.runs.models import Run\nfrom backupsite.runs.requests import cancel_run\n"
         f"cancel_run(Run.objects.get(number={first}), by='ada')"

@@ -1,0 +1,97 @@
+"""Whose turn it is: a worker that wakes up takes the first run, by its place, that may work now.
+
+1. One worker at a time looks and claims (a lock in the database): limits hold exactly, not about.
+2. What may not work now is left out by the same query, it is not put back: nothing is asked again and again.
+3. Whoever ends a run wakes another worker when there is more to do; the tick wakes who waits for a time.
+
+Limits hold back what nobody waits for. Interactive work waits for its device alone, and counts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from backupsite.fleet.models import Device
+from backupsite.repositories.models import Repository
+from backupsite.runs import kinds, queue
+from backupsite.runs.lease import Lease, claim, waits_for_cold
+from backupsite.runs.models import Counter, Run
+from backupsite.runs.standing import ALONE_ON_DEVICE, Standing, read_standing
+from backupsite.runs.states import State
+
+TURN = "turn"
+
+
+def take_next(name: kinds.QueueName) -> Lease | None:
+    """Claim the run of this queue whose turn it is for this process. Return None when none may work now."""
+    with transaction.atomic():
+        _lock_turn()
+        now = timezone.now()
+        standing = read_standing()
+        ready = list_ready(name, standing, now)
+        run_id = ready.order_by("place", "number").values_list("pk", flat=True).first()
+        return None if run_id is None else claim(Run.objects.all(), run_id)
+
+
+def wake_others() -> None:
+    """Wake a worker of each queue in which a run may work now and no wake-up lies. Never raises for Redis."""
+    now, standing = timezone.now(), read_standing()
+    for name in queue.NAMES:
+        if list_ready(name, standing, now).exists():
+            queue.wake_up_to(name, 1)
+
+
+def wake_ready(now: datetime) -> int:
+    """Wake as many workers of each queue as there are runs that may work now; return how many. Their time has
+    come, or Redis lost their wake-up."""
+    standing = read_standing()
+    count = 0
+    for name in queue.NAMES:
+        ready = list_ready(name, standing, now)[: queue.MOST_WAKES].count()
+        count += queue.wake_up_to(name, ready) if ready else 0
+    return count
+
+
+def list_waiting(name: kinds.QueueName) -> QuerySet[Run]:
+    """Return the queued runs of a queue. An unknown kind is bulk's, where it ends errored."""
+    waiting = Run.objects.filter(state=State.QUEUED)
+    interactive = kinds.names_in(queue.INTERACTIVE)
+    if name == queue.INTERACTIVE:
+        return waiting.filter(kind__in=interactive)
+    return waiting.exclude(kind__in=interactive)
+
+
+def list_ready(name: kinds.QueueName, standing: Standing, now: datetime) -> QuerySet[Run]:
+    """Return the queued runs of a queue that may work now."""
+    ready = list_waiting(name).filter(Q(not_before=None) | Q(not_before__lte=now))
+    if standing.busy:
+        ready = ready.exclude(kind__in=ALONE_ON_DEVICE, device__in=list(standing.busy))
+    if standing.has_drill:
+        ready = ready.exclude(kind=Run.DRILL)
+    if name == queue.INTERACTIVE:
+        return ready
+    return _leave_out_full(ready, standing).exclude(waits_for_cold(now))
+
+
+def _leave_out_full(ready: QuerySet[Run], standing: Standing) -> QuerySet[Run]:
+    if standing.full_storages:
+        full = Q(storage__in=list(standing.full_storages))
+        second = Q(second_copy__storage__in=list(standing.full_storages))
+        ready = ready.exclude(
+            device__in=Repository.objects.filter(full, device__isnull=False).values("device")
+        )
+        ready = ready.exclude(kind=Run.COPY, device__in=Repository.objects.filter(second).values("device"))
+    if standing.full_sites:
+        tagged = Device.tags.through.objects.filter(tag__in=list(standing.full_sites))
+        ready = ready.exclude(device__in=tagged.values("device_id"))
+    return ready
+
+
+def _lock_turn() -> None:
+    """Until the transaction ends nobody else takes a run. Those of SQLite exclude each other anyway."""
+    Counter.objects.get_or_create(name=TURN)
+    Counter.objects.select_for_update().get(name=TURN)
