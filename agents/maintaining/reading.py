@@ -91,7 +91,7 @@ class ReadingPass:
             else:
                 self.is_whole = True
         finally:
-            self._record.save()
+            self._save()
         self._show(total, len(turns))
         return self._report(sizes, int(now()))
 
@@ -147,7 +147,14 @@ class ReadingPass:
             self._show(total, files)
         if now - self._saved >= _SAVE_EVERY_S:
             self._saved = now
+            self._save()
+
+    def _save(self) -> None:
+        """Keep what was read. On a full disk the check goes on: the next pass only reads it again."""
+        try:
             self._record.save()
+        except OSError as error:
+            self._tell(Said(f"What was read could not be written down: {error.strerror}.", Level.WARNING))
 
     def _show(self, total: int, files: int) -> None:
         self._tell(Moved(self.read_bytes, self.read_files, 0, len(self.findings), total, files))

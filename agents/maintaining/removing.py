@@ -7,10 +7,11 @@ last. What was half done is done by the next run; the lock of a dead restic is r
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from agents.commands import Result, to_text
-from agents.errors import RepositoryFull
+from agents.errors import RepositoryFull, ResticFailed
 from agents.events import Level, Said, Tell
 from agents.maintaining.words import Upkeeper
 from agents.restic import arguments
@@ -35,7 +36,8 @@ def forget(repository: Repository, snapshot_ids: Sequence[str], *, tell: Tell, c
     for start in range(0, len(wanted), _BATCH):
         control.raise_if_stopped()
         batch = wanted[start : start + _BATCH]
-        repository.forget(batch)
+        with _told_of_space():
+            repository.forget(batch)
         for each in batch:
             tell(Said(f"The snapshot {each} was removed from the repository."))
 
@@ -49,13 +51,23 @@ def give_back(repository: Repository, *, moves_data: bool, tell: Tell, control: 
     if result.status != 0 and moves_data and _NO_SPACE.search(result.stderr):
         tell(Said("There is no room to write packs anew: only those that nobody needs go.", Level.WARNING))
         result = _prune(repository, 0, tell, control)
-    if result.status != 0 and _NO_SPACE.search(result.stderr):
+    with _told_of_space():
+        judge(result.status, result.tail)
+
+
+@contextmanager
+def _told_of_space() -> Iterator[None]:
+    """Say what it is when restic had no room even for its lock or its index."""
+    try:
+        yield
+    except ResticFailed as error:
+        if not _NO_SPACE.search(error.detail.encode()):
+            raise
         raise RepositoryFull(
             "There is no space left where the repository is kept, and giving some back needs a little.",
-            remedy="Make some room there for the new index, a thousandth of the repository or less.",
-            detail=result.tail,
-        )
-    judge(result.status, result.tail)
+            remedy="Make some room there: some megabytes for restic's lock and the new index.",
+            detail=error.detail,
+        ) from error
 
 
 def _prune(repository: Repository, most_repacked: int, tell: Tell, control: Upkeeper) -> Result:
