@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from backupsite.fleet.models import Device, Tag
 from backupsite.policies.windows import FAIL, LIVE, MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
+from backupsite.repositories.models import Storage
 
 
 class Policy(models.Model):
@@ -20,7 +21,8 @@ class Policy(models.Model):
     also, copied there. `spread_minutes` None: what the schedule proposes. `when_blocked` says what a run does
     when a blocked hour begins. `keep_*` are how many restore points stay, by the newest of each hour, day,
     week, month and year; nothing younger than `keep_min` is removed, everything older than `keep_max` may be.
-    `rest` is how long a removed restore point can be had back.
+    `rest` is how long a removed restore point can be had back. `copy_storage` is where second copies of its
+    restore points go; there they stay for `copy_keep`, without it for as long as they are kept at all.
     """
 
     MANUAL, EVERY, DAILY, WEEKLY, CRON = "manual", "every", "daily", "weekly", "cron"
@@ -69,6 +71,10 @@ class Policy(models.Model):
     keep_min = models.DurationField(default=timedelta(days=2))
     keep_max = models.DurationField(null=True, blank=True)
     rest = models.DurationField(default=timedelta(days=7))
+    copy_storage = models.ForeignKey(
+        Storage, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    copy_keep = models.DurationField(null=True, blank=True)
     impact = models.CharField(max_length=8, choices=IMPACTS, default=GENTLE)
     upload_mb_s = models.PositiveIntegerField(null=True, blank=True)  # None: as much as the line takes
     cold_is_enabled = models.BooleanField(default=False)

@@ -81,7 +81,8 @@ class Repository(models.Model):
 
     `structure_checked_at` is when its index and trees were last checked, `read_at` when the last part of the
     rotation that reads all its data was, `damage` what was found and is not mended, `pruned_at` when space
-    was last given back.
+    was last given back. `reading` is the fields of the last agents.maintaining.words.ReadingReport;
+    `copied_at`, of a second copy, when nothing was missing from it.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -102,6 +103,8 @@ class Repository(models.Model):
     damage = models.TextField(blank=True)
     damaged_at = models.DateTimeField(null=True, blank=True)
     pruned_at = models.DateTimeField(null=True, blank=True)
+    reading = models.JSONField(default=dict, blank=True)
+    copied_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "repositories"

@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("fleet", "0001_initial"),
+        ("repositories", "0001_initial"),
     ]
 
     operations = [
@@ -76,6 +77,7 @@ class Migration(migrations.Migration):
                 ("keep_min", models.DurationField(default=datetime.timedelta(days=2))),
                 ("keep_max", models.DurationField(blank=True, null=True)),
                 ("rest", models.DurationField(default=datetime.timedelta(days=7))),
+                ("copy_keep", models.DurationField(blank=True, null=True)),
                 (
                     "impact",
                     models.CharField(
@@ -104,6 +106,16 @@ class Migration(migrations.Migration):
                 ("cold_rpo", models.DurationField(default=datetime.timedelta(days=8))),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("changed_at", models.DateTimeField(auto_now=True)),
+                (
+                    "copy_storage",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="repositories.storage",
+                    ),
+                ),
                 ("tags", models.ManyToManyField(blank=True, related_name="policies", to="fleet.tag")),
             ],
             options={

@@ -111,6 +111,8 @@ class Migration(migrations.Migration):
                 ("damage", models.TextField(blank=True)),
                 ("damaged_at", models.DateTimeField(blank=True, null=True)),
                 ("pruned_at", models.DateTimeField(blank=True, null=True)),
+                ("reading", models.JSONField(blank=True, default=dict)),
+                ("copied_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "copy_of",
                     models.OneToOneField(

@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                ("subject", models.CharField(blank=True, max_length=200)),
                 ("name", models.CharField(max_length=32)),
                 ("before", models.FloatField(null=True)),
                 ("mean", models.FloatField(null=True)),
@@ -422,7 +423,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(
-                condition=models.Q(("state", "queued")), fields=["place", "number"], name="runs_waiting"
+                condition=models.Q(("ended_at__isnull", True)),
+                fields=["state", "place", "number"],
+                name="runs_waiting",
             ),
         ),
         migrations.AddConstraint(
@@ -465,7 +468,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="runfigure",
-            constraint=models.UniqueConstraint(fields=("run", "name"), name="runs_figure_once"),
+            constraint=models.UniqueConstraint(fields=("run", "subject", "name"), name="runs_figure_once"),
         ),
         migrations.AddConstraint(
             model_name="runline",
