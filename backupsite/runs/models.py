@@ -104,7 +104,12 @@ class Run(models.Model):
                 name="runs_longest_freeze",
             ),
             models.Index(fields=["ended_at"], name="runs_ended"),
-            models.Index(fields=["place", "number"], condition=models.Q(state="queued"), name="runs_waiting"),
+            # Of what has not ended: a few of the million, and in order.
+            models.Index(
+                fields=["state", "place", "number"],
+                condition=models.Q(ended_at__isnull=True),
+                name="runs_waiting",
+            ),
         ]
         constraints = [
             # Two runs never work on one device at once: the database says so, not the code.
@@ -211,9 +216,11 @@ class RunImpact(models.Model):
 
 
 class RunFigure(models.Model):
-    """A line of the impact receipt (events.Felt): a quantity before, on average and at worst."""
+    """A line of the impact receipt (events.Felt): a quantity before, on average and at worst; with a `subject`
+    what that application counted of its own work."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="figures")
+    subject = models.CharField(max_length=200, blank=True)
     name = models.CharField(max_length=32)
     before = models.FloatField(null=True)
     mean = models.FloatField(null=True)
@@ -221,7 +228,7 @@ class RunFigure(models.Model):
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["run", "name"], name="runs_figure_once")]
+        constraints = [models.UniqueConstraint(fields=["run", "subject", "name"], name="runs_figure_once")]
 
 
 class RunPause(models.Model):
