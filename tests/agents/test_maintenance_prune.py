@@ -106,7 +106,7 @@ def test_on_a_full_disk_nothing_is_lost(made: Ground, small_disk: Path) -> None:
         remove(ground, ground.first, ground.both)
     assert ground.check(ids=frozenset({ground.last})).findings == ()
     (small_disk / "fill").unlink()
-    remove(ground)
+    remove(ground, ground.first, ground.both)
     assert measure(ground.place) < 305_000
 
 
