@@ -58,7 +58,7 @@ def wake_ready(now: datetime) -> int:
 
 def list_waiting(name: kinds.QueueName) -> QuerySet[Run]:
     """Return the queued runs of a queue. An unknown kind is bulk's, where it ends errored."""
-    waiting = Run.objects.filter(state=State.QUEUED)
+    waiting = Run.objects.filter(state=State.QUEUED, ended_at=None)
     interactive = kinds.names_in(queue.INTERACTIVE)
     if name == queue.INTERACTIVE:
         return waiting.filter(kind__in=interactive)

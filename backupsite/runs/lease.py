@@ -17,7 +17,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agents.errors import Cancelled, LeaseLost
@@ -115,9 +116,10 @@ def waits_for_cold(now: datetime) -> Q:
     """Return which backups wait because a cold one that was asked for before is still queued for the same
     device and policy: its window is short, the hot one can wait. A cold one that waits for its retry lets
     others go first."""
-    cold = Run.objects.filter(
+    # As an expression no index is taken for it: those of the device are few, those that wait may be many.
+    cold = Run.objects.annotate(its_state=Coalesce("state", Value(""))).filter(
         Q(not_before=None) | Q(not_before__lte=now),
-        kind=Run.BACKUP, state=State.QUEUED, request__window=COLD, retry_of=None,
+        kind=Run.BACKUP, its_state=State.QUEUED, request__window=COLD, retry_of=None,
         device=OuterRef("device"), policy=OuterRef("policy"), number__lt=OuterRef("number"),
     )  # fmt: skip
     return Q(Exists(cold), kind=Run.BACKUP)

@@ -14,7 +14,7 @@ from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.repositories.models import Storage
 from backupsite.runs import due
 from backupsite.runs.closing import Outcome, close
-from backupsite.runs.dispatch import take_next
+from backupsite.runs.dispatch import list_ready, take_next
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
 from backupsite.runs.standing import read_standing
@@ -181,6 +181,13 @@ def test_ten_thousand_that_may_not_work_cost_the_same_queries() -> None:
     assert len(queries) <= 16, [query["sql"] for query in queries]
 
 
+def test_what_waits_is_found_by_its_index() -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL decides by how much there is
+        plan = list_ready("bulk", read_standing(), timezone.now()).order_by("place", "number")[:1].explain()
+        assert "runs_waiting" in plan and "TEMP B-TREE" not in plan, plan
+        assert "runs_device_newest (device_id=? AND number<?)" in plan, plan
+
+
 @pytest.mark.slow
 def test_eight_workers_at_once_keep_the_limits(ground: Ground) -> None:
     ground.python(
@@ -193,7 +200,7 @@ def test_eight_workers_at_once_keep_the_limits(ground: Ground) -> None:
     )
     race(
         ground,
-        "from backupsite.runs.dispatch import take_next\n"
+        "from backupsite.runs.dispatch import list_ready, take_next\n"
         "from django.db import connection; connection.ensure_connection()",
         "print('took', take_next('bulk') is not None)",
     )
