@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from backupsite.policies.models import Policy, PolicyDevice
-from backupsite.policies.schedule import Schedule
+from backupsite.policies.planning import Planner
 from backupsite.policies.windows import needs_window, own_window
 
 
@@ -16,10 +16,10 @@ def plan_next(policy: Policy, now: datetime) -> None:
     """Set when each device of a policy is next due, by its schedule and in its cold window. Call it in the
     transaction that saved the policy, its sources or its devices. Writes only rows that change; what is due
     already stays due. Raise ValueError for a schedule that `Schedule.check` refuses."""
-    own, cold = _find_schedules(policy)
-    for schedule in (own, cold):
-        if schedule is not None:
-            schedule.check()
+    own, cold = _find_planners(policy)
+    for planner in (own, cold):
+        if planner is not None:
+            planner.schedule.check()
     changed = []
     rows = PolicyDevice.objects.filter(policy=policy)
     for row, device, due, cold_due in rows.values_list("pk", "device__uuid", "next_due", "next_cold_due"):
@@ -29,21 +29,21 @@ def plan_next(policy: Policy, now: datetime) -> None:
     _write(changed)
 
 
-def _find_schedules(policy: Policy) -> tuple[Schedule | None, Schedule | None]:
-    """Return the schedules that start something: none of a paused policy, no window that nothing needs."""
+def _find_planners(policy: Policy) -> tuple[Planner | None, Planner | None]:
+    """Return the plans that start something: none of a paused policy, no window that nothing needs."""
     sources = list(policy.sources.all())
     if not policy.is_enabled:
         return None, None
     # Everything may be left out; before the first source is stored nobody has decided that.
     is_idle = bool(sources) and own_window(sources, has_window=policy.cold_is_enabled) is None
     has_window = any(needs_window(source) for source in sources)
-    return None if is_idle else Schedule.of(policy), Schedule.of_window(policy) if has_window else None
+    return None if is_idle else Planner.of(policy), Planner.of_window(policy) if has_window else None
 
 
 def _plan(
-    schedule: Schedule | None, device: UUID, planned: datetime | None, now: datetime
+    planner: Planner | None, device: UUID, planned: datetime | None, now: datetime
 ) -> datetime | None:
-    upcoming = schedule.next_after(now, spread_by=str(device)) if schedule is not None else None
+    upcoming = planner.next_after(now, spread_by=str(device)) if planner is not None else None
     return planned if upcoming is not None and planned is not None and planned <= now else upcoming
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MANUAL, EVERY, DAILY, WEEKLY, CRON = "manual", "every", "daily", "weekly", "cron"
 SHORTEST_MINUTES, LONGEST_MINUTES = 5, 7 * 24 * 60
+# A longer spread would move runs into another day than the one that was chosen.
+LONGEST_SPREAD = 12 * 60
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 # The back-off before a second attempt (backupsite/runs/closing.py).
 RETRY_WAIT = timedelta(minutes=1)
@@ -37,6 +39,7 @@ class Schedule:
     weekday: int | None = None
     cron: str = ""
     time_zone: str = "UTC"
+    spread_minutes: int | None = None  # None: what the kind proposes
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
@@ -48,6 +51,7 @@ class Schedule:
             weekday=policy.weekday,
             cron=policy.cron,
             time_zone=policy.time_zone,
+            spread_minutes=policy.spread_minutes,
         )
 
     @classmethod
@@ -61,6 +65,7 @@ class Schedule:
             weekday=policy.cold_weekday,
             cron=policy.cold_cron,
             time_zone=policy.time_zone,
+            spread_minutes=policy.spread_minutes,
         )
 
     def check(self) -> None:
@@ -74,12 +79,17 @@ class Schedule:
             raise ValueError("Choose a day of the week.")
         if self.kind == CRON:
             _read_cron(self.cron, datetime(2026, 1, 1, tzinfo=UTC), zone)
+        if self.spread_minutes is not None and not 0 <= self.spread_minutes <= LONGEST_SPREAD:
+            raise ValueError(f"Spread the starts over at most {LONGEST_SPREAD // 60} hours.")
         if self.kind not in (MANUAL, EVERY, DAILY, WEEKLY, CRON):
             raise ValueError("Choose when backups are made.")
 
     @property
     def spread(self) -> timedelta:
         """The longest time between the schedule's time and a device's own start."""
+        if self.spread_minutes is not None:
+            spread = timedelta(minutes=self.spread_minutes)
+            return min(spread, timedelta(minutes=self.every_minutes)) if self.kind == EVERY else spread
         if self.kind == EVERY:
             return min(timedelta(minutes=self.every_minutes), timedelta(hours=1))
         if self.kind in (DAILY, WEEKLY):
