@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from agents.applications import read_instances
 from agents.errors import CommandFailed, ConnectionLost, DeviceHealed, RepositoryBroken
 from agents.events import Level, Phase, Said, Tell
-from agents.facts import DeviceFacts, read_facts
+from agents.facts import DeviceFacts, Instance, read_facts
 from agents.flow import Control, OpenSession, phase
 from agents.following import Follower
 from agents.gateway import Rights
@@ -29,6 +29,7 @@ from agents.restic.binary import Binary
 from agents.restic.repository import Repository
 from agents.runner import Limits, Runner
 from agents.scratch import drop_scratch, make_scratch, scratch_path
+from agents.served import Served
 from agents.session import Session
 from agents.snapshots import providers
 from agents.snapshots.contract import Taken
@@ -45,7 +46,8 @@ _MOST_LEFTOVERS = 20
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
     """What to back up. `device_name` becomes restic's host name. `known` are the last good restore points:
-    what can be proven to be unchanged is not read again. `expected_files`: how many files the repository
+    what can be proven to be unchanged is not read again. `seen` are applications as the backup before saw
+    them, to tell what they usually do. `expected_files`: how many files the repository
     holds, as far as known, since restic needs memory for each."""
 
     console_id: str
@@ -57,6 +59,7 @@ class BackupRequest:
     is_local: bool = False
     limits: Limits = Limits()  # noqa: RUF009 - frozen, shared safely
     known: tuple[KnownPoint, ...] = ()
+    seen: tuple[Instance, ...] = ()
     expected_files: int = 0
 
 
@@ -92,6 +95,7 @@ def back_up(
         work = _Work(request, session, runner, tell, control)
         with phase(tell, Phase.CHECK):
             facts, plan = work.check()
+            served = Served(facts, plan, request.seen)
             unchanged = work.find_unchanged(plan, facts)
             plan = plan.without(point.source for point in unchanged)
             if not plan.sources:
@@ -105,6 +109,7 @@ def back_up(
         watcher.begin()
         with phase(tell, Phase.TRANSFER):
             points = work.transfer(plan, facts, snapshots, repository, restic)
+            served.tell(runner, tell)
         with phase(tell, Phase.VERIFY):
             for point in points:
                 _read_back(repository, point, request.run_id, tell)

@@ -130,12 +130,16 @@ class Impact:
 @dataclass(frozen=True, slots=True)
 class Felt:
     """A line of the impact receipt: one quantity of `Impact`, in the minute before the work, on average and
-    at worst during it. None where nobody measured it."""
+    at worst during it. None where nobody measured it.
+
+    With a `subject` it is what that application counted itself ("PostgreSQL 15/main"; the names are
+    `applications.work`): `before` is then since the backup before."""
 
     name: str
     before: float | None
     mean: float | None
     worst: float | None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

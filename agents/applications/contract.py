@@ -4,7 +4,7 @@ goes."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 from agents.applications.recipes import Ground, Offer, Patience, Quiesce, Recipe
@@ -55,6 +55,11 @@ class Application(ABC):
     def recipe(self, instance: Instance, method: str, patience: Patience, scratch: str) -> Recipe:
         """Given one of the methods that `offers` returned, return how it goes. Raise PlanRefused when the
         method is not one of this application."""
+
+    def work(self, earlier: Instance, later: Instance) -> Mapping[str, float]:
+        """Given an instance as two looks saw it, return what it did in between: the names are those of
+        `applications.work`. Nothing where the application does not tell, or nobody can know."""
+        return {}
 
     def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
         """Return how a cold backup goes: the service is stopped around the snapshot (or the copy) of its

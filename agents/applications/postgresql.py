@@ -3,7 +3,7 @@ lie, else a dump of every database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from agents.applications.contract import Application
@@ -19,6 +19,7 @@ from agents.applications.postgresql_ways import (
     make_file_copy,
 )
 from agents.applications.recipes import DUMP, SNAPSHOT, STREAM, Ground, Offer, Patience, Recipe
+from agents.applications.work import TRANSACTION_MS, TRANSACTIONS_S, find_rise, find_seconds
 from agents.commands import Command
 from agents.errors import PlanRefused
 from agents.events import Consistency
@@ -86,6 +87,18 @@ class PostgreSql(Application):
             streams = make_dumps(instance)
             return Recipe(DUMP, Consistency.APPLICATION, streams=streams, notes=_notes_of_dump(instance))
         raise PlanRefused(f"PostgreSQL is not backed up by {method!r}")
+
+    def work(self, earlier: Instance, later: Instance) -> Mapping[str, float]:
+        seconds = find_seconds(earlier, later, clock="counted_at", started="started_at")
+        transactions = find_rise(earlier, later, "transactions")
+        if seconds is None or transactions is None:
+            return {}
+        # PostgreSQL 14 and later say for how long statements ran: not what idle transactions waited for.
+        active_ms = find_rise(earlier, later, "active_ms")
+        did = {TRANSACTIONS_S: transactions / seconds}
+        if active_ms is not None and transactions:
+            did[TRANSACTION_MS] = active_ms / transactions
+        return did
 
     def cold(self, instance: Instance, facts: DeviceFacts) -> Recipe:
         recipe = super().cold(instance, facts)

@@ -18,6 +18,8 @@ from agents.facts.mounts import is_within, mounts_below
 from agents.facts.wire import parse_number, split_fields
 
 APPLICATION = "postgresql"
+# What the server counts; `work` of the plug-in says what two counts mean.
+COUNTS = ("counted_at", "started_at", "transactions", "active_ms")
 _MOST_BYTES = 64 << 20
 _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.\\@-]{0,255}\$?")
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{0,255}")
@@ -188,6 +190,10 @@ def _details_of(cluster: _Cluster, answer: _Answer) -> Iterable[Detail]:
     for name in ("is_standby", "is_superuser", "may_checkpoint", "may_replicate"):
         yield Detail(name, "yes" if state.get(name) is True else "no")
     yield Detail("role", str(state.get("role"))[:255])
+    for name in COUNTS:
+        count = state.get(name)
+        if isinstance(count, int | float) and not isinstance(count, bool):
+            yield Detail(name, f"{count:.3f}")
     if answer.size_bytes is not None:
         yield Detail("size_bytes", str(answer.size_bytes))
     yield Detail("replication", answer.refusals.get("replication", "yes"))

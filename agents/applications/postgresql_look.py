@@ -23,7 +23,11 @@ select replace(json_build_object(
   'is_superuser', (select rolsuper from pg_roles where rolname = current_user),
   'may_checkpoint', exists (select from pg_roles where rolname = 'pg_checkpoint'
                             and pg_has_role(current_user, oid, 'usage')),
-  'may_replicate', (select rolsuper or rolreplication from pg_roles where rolname = current_user)
+  'may_replicate', (select rolsuper or rolreplication from pg_roles where rolname = current_user),
+  'counted_at', extract(epoch from clock_timestamp()),
+  'started_at', extract(epoch from pg_postmaster_start_time()),
+  'transactions', (select sum(xact_commit + xact_rollback) from pg_stat_database),
+  'active_ms', (select sum((row_to_json(each)->>'active_time')::float8) from pg_stat_database each)
 )::text, chr(10), ' ')
 """
 # Apart: it looks at every file of every database, and may not end in time.

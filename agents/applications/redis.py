@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agents.applications.contract import Application
@@ -20,6 +21,7 @@ from agents.applications.recipes import (
     Stream,
 )
 from agents.applications.redis_look import look_command
+from agents.applications.work import COMMANDS_S, FORK_MS, find_rise, find_seconds, read_count
 from agents.commands import Command, join
 from agents.errors import PlanRefused, ProtocolBroken
 from agents.events import Consistency
@@ -33,7 +35,7 @@ _LOGIN_REMEDY = (
 _KNOWN = (
     "role", "loading", "used_memory", "latest_fork_usec", "aof_enabled", "aof_last_write_status",
     "rdb_last_save_time", "rdb_last_bgsave_status", "cluster_enabled", "process_id", "appenddirname",
-    "auto-aof-rewrite-percentage",
+    "auto-aof-rewrite-percentage", "total_commands_processed", "uptime_in_seconds", "run_id",
 )  # fmt: skip
 
 # https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/, "Backing up AOF persistence": no
@@ -162,6 +164,16 @@ class Redis(Application):
             quiesce = _quiesce(instance, join(client), patience)
             return Recipe(SNAPSHOT, Consistency.APPLICATION, instance.places, quiesce=quiesce)
         raise PlanRefused(f"Redis is not backed up by {method!r}")
+
+    def work(self, earlier: Instance, later: Instance) -> Mapping[str, float]:
+        seconds = find_seconds(earlier, later, clock="uptime_in_seconds", started="run_id")
+        commands = find_rise(earlier, later, "total_commands_processed")
+        did = {COMMANDS_S: commands / seconds} if seconds is not None and commands is not None else {}
+        fork_us = read_count(later, "latest_fork_usec")
+        # It tells of the last one only: when the number is the same, there was none.
+        if fork_us and fork_us != read_count(earlier, "latest_fork_usec"):
+            did[FORK_MS] = fork_us / 1000
+        return did
 
 
 def _quiesce(instance: Instance, client: str, patience: Patience) -> Quiesce:

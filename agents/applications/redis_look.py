@@ -38,6 +38,7 @@ show_state() { # words of the client that reach it
       case $name in
         redis_version | valkey_version | role | process_id | loading | used_memory | latest_fork_usec | \
           aof_enabled | aof_rewrite_in_progress | aof_last_bgrewrite_status | aof_last_write_status | \
+          total_commands_processed | uptime_in_seconds | run_id | \
           rdb_last_save_time | rdb_last_bgsave_status | master_link_status | cluster_enabled)
           say said "$name" "$value" ''
           ;;

@@ -20,7 +20,7 @@ from backupsite.recovery.restores import may_undo
 from backupsite.recovery.undo_page import find_undo
 from backupsite.recovery.words import describe_restore, show_points
 from backupsite.runs.freezes import show_freezes
-from backupsite.runs.impact import describe_pauses, show_impact
+from backupsite.runs.impact import describe_pauses, show_impact, show_work
 from backupsite.runs.log import read_log, read_mark
 from backupsite.runs.looks import percent_done, run_status, run_title
 from backupsite.runs.models import Run, RunLine, RunPhase
@@ -92,7 +92,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
     """Return what changes while the run works, and what it made. Runs at most fourteen queries."""
     phases, samples = list(run.phases.all()), list(run.samples.all())
     freezes, pauses = list(run.freezes.all()), list(run.pauses.all())
-    impacts = list(run.impacts.all())
+    impacts, figures = list(run.impacts.all()), list(run.figures.all())
     points = list(RestorePoint.objects.filter(run=run))
     files = RunLine.objects.filter(run=run, kind=RunLine.FILE).order_by("sequence")
     state = State(run.state)
@@ -106,7 +106,8 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "percent": percent_done(run),
         "pace": make_pace(run, samples, phases, now),
         "throughput": draw_pace(run, samples, freezes, pauses),
-        "impact": show_impact(impacts, list(run.figures.all()), _transfer_start(phases)) if impacts else [],
+        "impact": show_impact(impacts, figures, _transfer_start(phases)) if impacts else [],
+        "work": show_work(figures),
         "pauses": describe_pauses(pauses),
         "phases": make_phases(run, phases, now),
         "freezes": show_freezes(freezes),

@@ -28,7 +28,7 @@ from backupsite.recovery.drill_due import note_backup
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
-from backupsite.recovery.seen import keep_instances
+from backupsite.recovery.seen import keep_instances, read_usual
 from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
@@ -61,6 +61,7 @@ class Backup:
             binary=console_restic(),
             is_local=run.device.is_local,
             known=known_points(run, timezone.now()),
+            seen=read_usual(run),
             expected_files=count_files(run.device),
             limits=limits_of(run.policy),
         )
@@ -189,7 +190,9 @@ def known_points(run: Run, now: datetime) -> tuple[KnownPoint, ...]:
     what did not change since is not read again. Runs one query.
 
     The data of each was read within the last days: longer no proof is believed."""
-    made = RestorePoint.objects.filter(device=run.device_id, policy=run.policy_id, part="", is_complete=True)
+    made = RestorePoint.objects.filter(
+        device=run.device_id, policy=run.policy_id, part="", is_complete=True, damage=""
+    )
     was_read = made.filter(
         repository=OuterRef("repository"), restic_id=OuterRef("restic_id"), is_unchanged=False,
         made_at__gt=now - PROVEN_FOR, made_at__lte=now,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 
 from agents.errors import ProtocolBroken
 from agents.facts import DeviceFacts, Instance, wire
 from backupsite.recovery.models import RestorePoint, SeenInstance
+from backupsite.runs.models import Run
+
+# More applications than this on one device have no figures of before.
+MOST_SEEN = 50
 
 
 def keep_instances(points: Collection[RestorePoint], facts: DeviceFacts) -> None:
@@ -19,6 +24,18 @@ def keep_instances(points: Collection[RestorePoint], facts: DeviceFacts) -> None
         for source, point in first.items()
         if source in seen
     )
+
+
+def read_usual(run: Run) -> tuple[Instance, ...]:
+    """Given a backup that begins, return its applications as the newest backup by the same policy saw them.
+    Runs one query."""
+    kept = SeenInstance.objects.filter(point__device=run.device_id, point__policy=run.policy_id)
+    newest: dict[str, Instance] = {}
+    for row in kept.order_by("-point__made_at").values_list("facts", flat=True)[:MOST_SEEN]:
+        with contextlib.suppress(ProtocolBroken):  # another version of this program wrote it
+            instance = wire.from_json(Instance, row)
+            newest.setdefault(instance.key, instance)
+    return tuple(newest.values())
 
 
 def read_instance(points: Collection[RestorePoint], facts: DeviceFacts | None) -> Instance | None:

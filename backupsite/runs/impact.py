@@ -57,7 +57,7 @@ def show_impact(
 
     The figures are of the whole run, the picture of what was kept of it; while it runs there are no
     figures."""
-    by_name = {figure.name: figure for figure in figures}
+    by_name = {figure.name: figure for figure in figures if not figure.subject}
     shown = []
     for kind in KINDS:
         values = [(impact.at, getattr(impact, kind.name)) for impact in impacts]
@@ -65,6 +65,40 @@ def show_impact(
         if known:
             shown.append(_show(kind, known, by_name.get(kind.name), began_at))
     return shown
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an application counted of its own work: its name, the quantity, during the run and since the
+    backup before."""
+
+    subject: str
+    title: str
+    mean: str
+    before: str
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f} a second" if value >= 10 else f"{value:.1f} a second"
+
+
+# agents.applications.work has the names.
+WORKS = (
+    Kind("transactions_s", "Transactions", _rate),
+    Kind("transaction_ms", "Time of a transaction", format_milliseconds),
+    Kind("commands_s", "Commands", _rate),
+    Kind("fork_ms", "Last fork", format_milliseconds),
+)
+
+
+def show_work(figures: Sequence[RunFigure]) -> list[Work]:
+    """Given the figures of a run, return those that its applications told. Pure."""
+    by_name = {kind.name: kind for kind in WORKS}
+    told = [(figure, by_name[figure.name]) for figure in figures if figure.subject and figure.name in by_name]
+    return [
+        Work(figure.subject, kind.title, _words(kind, figure.mean), _words(kind, figure.before))
+        for figure, kind in told
+    ]
 
 
 def _show(

@@ -216,8 +216,8 @@ class RunImpact(models.Model):
 
 
 class RunFigure(models.Model):
-    """A line of the impact receipt (events.Felt): a quantity before, on average and at worst; with a `subject`
-    what that application counted of its own work."""
+    """A line of the impact receipt (events.Felt): a quantity before, on average and at worst; with a
+    `subject` what that application counted of its own work."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="figures")
     subject = models.CharField(max_length=200, blank=True)
@@ -262,7 +262,7 @@ class Outage(models.Model):
     """A site, what is behind a jump host, or the whole fleet (neither is named) does not answer.
 
     Until `ended_at` its runs wait, but for one now and then that tries whether it is back: the next one not
-    before `next_try_at`. `device_count` is how many had not answered when it was found.
+    before `next_try_at`. `device_count` is how many had failed when it was found.
     """
 
     scope = models.CharField(max_length=40)  # "fleet", or which site or jump host: one outage of each lasts
@@ -272,6 +272,7 @@ class Outage(models.Model):
     )
     since = models.DateTimeField()
     device_count = models.PositiveIntegerField()
+    tried_at = models.DateTimeField(null=True, blank=True)
     next_try_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 

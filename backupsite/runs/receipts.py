@@ -30,7 +30,7 @@ class ReceiptBook:
         self._freezes: list[RunFreeze] = []
         self._impacts: list[RunImpact] = []
         self._pauses: list[RunPause] = []
-        self._figures: dict[str, RunFigure] = {}
+        self._figures: dict[tuple[str, str], RunFigure] = {}
 
     def freeze(self, froze: events.Froze, now: datetime) -> None:
         if self._counts["freezes"] >= MOST_FREEZES:
@@ -75,9 +75,9 @@ class ReceiptBook:
         self._pauses.append(RunPause(run=self._run, at=now, seconds=throttled.seconds, reason=reason))
 
     def figure(self, felt: events.Felt) -> None:
-        name = make_storable(felt.name, 32)
-        self._figures[name] = RunFigure(
-            run=self._run, name=name, before=felt.before, mean=felt.mean, worst=felt.worst
+        name, subject = make_storable(felt.name, 32), make_storable(felt.subject, 200)
+        self._figures[subject, name] = RunFigure(
+            run=self._run, subject=subject, name=name, before=felt.before, mean=felt.mean, worst=felt.worst
         )
 
     def take(self) -> list[Any]:
@@ -91,7 +91,7 @@ class ReceiptBook:
         self._freezes = [row for row in rows if isinstance(row, RunFreeze)] + self._freezes
         self._impacts = [row for row in rows if isinstance(row, RunImpact)] + self._impacts
         self._pauses = [row for row in rows if isinstance(row, RunPause)] + self._pauses
-        old = {row.name: row for row in rows if isinstance(row, RunFigure)}
+        old = {(row.subject, row.name): row for row in rows if isinstance(row, RunFigure)}
         self._figures = old | self._figures
 
     def store(self, rows: list[Any]) -> None:
@@ -101,7 +101,7 @@ class ReceiptBook:
         RunFigure.objects.bulk_create(
             [row for row in rows if isinstance(row, RunFigure)],
             update_conflicts=True,
-            unique_fields=["run", "name"],
+            unique_fields=["run", "subject", "name"],
             update_fields=["before", "mean", "worst"],
         )
         impacts = [row for row in rows if isinstance(row, RunImpact)]

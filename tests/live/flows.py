@@ -19,6 +19,7 @@ from typing import Protocol
 from agents.backup import BackupOutcome, BackupRequest, KnownPoint, back_up
 from agents.commands import Secret
 from agents.events import Event, FileProblem, Said
+from agents.facts import Instance
 from agents.flow import Control, Unstoppable
 from agents.plan import SourceRequest
 from agents.plan.requests import Fallback
@@ -83,6 +84,7 @@ class Console:
         excludes: Sequence[str] = (),
         control: Control | None = None,
         known: tuple[KnownPoint, ...] = (),
+        seen: tuple[Instance, ...] = (),
     ) -> BackupOutcome:
         accepts: Fallback = "accept-live" if fallback == "accept-live" else "fail"
         sources = tuple(
@@ -100,6 +102,7 @@ class Console:
             self.binary,
             is_local=self.is_local,
             known=known,
+            seen=seen,
         )
         return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 

@@ -6,17 +6,19 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.applications import postgresql_ways
+from agents import served
+from agents.applications import postgresql_ways, work
 from agents.applications.postgresql_ways import make_connection, make_file_name
 from agents.backup import BackupOutcome
 from agents.errors import ResticFailed
-from agents.events import Consistency, Froze
+from agents.events import Consistency, Felt, Froze
 from agents.plan import SourceRequest
 from agents.storing import Point
 from tests.live.flows import Console, assert_device_is_clean
@@ -104,6 +106,28 @@ def test_hot_snapshots_in_a_row_each_start_whole_and_no_writer_notices(
         f"\nfreeze of {BACKUPS} snapshots: median {frozen[len(frozen) // 2]:.1f} ms, most {frozen[-1]:.1f} ms"
     )
     assert_device_is_clean(console)
+
+
+def test_what_the_server_did_meanwhile_is_told_beside_what_it_usually_does(
+    console: Console, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "LEAST_S", 0.0)
+    monkeypatch.setattr(work, "LEAST_S", 0.1)
+    with load(cluster):
+        earlier = console.back_up(source(cluster)).facts.instances
+        assert {felt.before for felt in told_by(console)} == {None}
+        time.sleep(3)  # the server tells its counts once a second
+        console.events.clear()
+        console.back_up(source(cluster), seen=earlier)
+    told = {felt.name: felt for felt in told_by(console)}
+    assert set(told) >= {work.TRANSACTIONS_S}
+    rate = told[work.TRANSACTIONS_S]
+    assert rate.before is not None and rate.before > 0
+    assert rate.subject.startswith("PostgreSQL ")
+
+
+def told_by(console: Console) -> list[Felt]:
+    return [event for event in console.events if isinstance(event, Felt) and event.subject]
 
 
 def test_a_stream_of_the_whole_cluster_starts_whole(console: Console, cluster: Cluster, place: Path) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from agents import served
 from agents.applications import redis as plugin
+from agents.applications import work
 from agents.backup import BackupOutcome
 from agents.errors import AgentError, QuiesceFailed, ResticFailed
-from agents.events import Consistency, Froze
+from agents.events import Consistency, Felt, Froze
 from agents.plan import HotImpossible, SourceRequest
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, command, wait_until
@@ -61,6 +63,19 @@ def restored(console: Console, outcome: BackupOutcome, name: str) -> Iterator[Pa
         yield folder
     finally:
         subprocess.run(["rm", "-rf", str(target)], check=True)
+
+
+def test_the_fork_of_a_stream_is_told(
+    console: Console, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "LEAST_S", 0.0)
+    monkeypatch.setattr(work, "LEAST_S", 0.5)
+    with writers(server):
+        time.sleep(1.5)
+        console.back_up(request_for(server, "stream"))
+    told = {event.name: event for event in console.events if isinstance(event, Felt) and event.subject}
+    fork = told[work.FORK_MS]
+    assert fork.mean is not None and fork.mean > 0 and fork.subject.startswith("Redis ")
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from django.utils import timezone
 from agents.events import Felt, Froze, FrozenStep, Impact, Throttled
 from backupsite.fleet.models import Device
 from backupsite.runs import receipts
+from backupsite.runs.impact import show_work
 from backupsite.runs.lease import Lease, take
 from backupsite.runs.models import Run, RunFigure, RunFreeze, RunImpact, RunPause
 from backupsite.runs.progress import Recorder
 from backupsite.runs.receipts import ReceiptBook
 from backupsite.runs.requests import request_run
 
+NBSP = "\N{NO-BREAK SPACE}"
 IMPACT = Impact(1.0, 1.0, False, 0.2, None, 0.1, None, 0.5, 1.0, 0.0, 0.0, 5.0, None, None)
 
 
@@ -44,6 +46,23 @@ def test_receipts_become_rows(lease: Lease) -> None:
     recorder(Felt("cpu", 0.1, 0.4, 0.9))
     recorder.flush()
     assert RunFigure.objects.get().mean == 0.4
+
+
+def test_what_an_application_counted_is_a_figure_of_its_own(lease: Lease) -> None:
+    recorder = Recorder(Run.objects.get(), lease)
+    recorder(Felt("transactions_s", None, 99.0, None, "PostgreSQL 15/main"))
+    recorder(Felt("transactions_s", 120.0, 100.0, None, "PostgreSQL 15/main"))
+    recorder(Felt("transactions_s", 5.0, 6.25, None, "PostgreSQL 15/<b>"))
+    recorder(Felt("unknown", 5.0, 6.25, None, "PostgreSQL 15/main"))
+    recorder(Felt("fork_ms", None, 23.0, None, "Redis 6379"))
+    recorder(Felt("cpu", 0.1, 0.3, 0.9))
+    recorder.flush()
+    shown = show_work(list(RunFigure.objects.all()))
+    assert [(each.subject, each.title, each.mean, each.before) for each in shown] == [
+        ("PostgreSQL 15/main", "Transactions", "100 a second", "120 a second"),
+        ("PostgreSQL 15/<b>", "Transactions", "6.2 a second", "5.0 a second"),
+        ("Redis 6379", "Last fork", f"23{NBSP}ms", "not known"),
+    ]
 
 
 def test_what_was_taken_back_comes_before_what_came_since(lease: Lease) -> None:
