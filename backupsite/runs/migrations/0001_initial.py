@@ -358,6 +358,7 @@ class Migration(migrations.Migration):
                 ("scope", models.CharField(max_length=40)),
                 ("since", models.DateTimeField()),
                 ("device_count", models.PositiveIntegerField()),
+                ("tried_at", models.DateTimeField(blank=True, null=True)),
                 ("next_try_at", models.DateTimeField()),
                 ("ended_at", models.DateTimeField(blank=True, null=True)),
                 (
