@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 from backupsite.console import (
+    device_import_page,
     device_list,
     device_page,
     device_removal,
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("backupsite.console.setup_urls")),
     path("", fleet_page.fleet, name="fleet"),
     path("devices/", device_list.devices, name="devices"),
+    path("devices/import/", device_import_page.devices_import, name="devices-import"),
     path("devices/<slug:slug>/", device_page.device, name="device"),
     path("devices/<slug:slug>/connect/", enrolment.device_connect, name="device-connect"),
     path("devices/<slug:slug>/scan/", enrolment.device_scan, name="device-scan"),

@@ -122,8 +122,8 @@ def test_a_hundred_thousand_rows_are_too_many_and_known_to_be(
 
 
 PARTS = """
-[web]|[a:children]|[a:vars]|Host x*|Host y|ProxyJump|=|'|"|web|:|  |ansible_host=|{|}|- 
-name,address|,|;|[1:3]
+[web]|[a:children]|[a:vars]|Host x*|Host y|ProxyJump|=|'|"|web|:|  |ansible_host=|{|}
+- |name,address|,|;|[1:3]
 %h|-o|all:
 """
 words = st.sampled_from([*PARTS.replace("\n", "|").split("|"), "\n", "\t", "\x1b", "\x85", "é"])

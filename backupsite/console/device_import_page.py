@@ -1,0 +1,154 @@
+"""Devices by the hundred: what becomes of each device of a file is shown, then they are made."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core import signing
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from backupsite.console.device_imports import MOST_STARTED, DevicePlan, import_devices, plan_import
+from backupsite.fleet.devices import actor_of
+from backupsite.fleet.imports.checking import NEW, PRESENT, REFUSED
+from backupsite.web.choices import Choice
+
+SALT = "devices.file"
+MOST_BYTES = 8 * 1024 * 1024
+MOST_CARRIED = 2_000_000
+MOST_NOTES = 50
+KINDS = [
+    ("ansible", Choice("Ansible inventory", "INI or YAML. Groups become tags. group_vars are not followed.")),
+    (
+        "ssh_config",
+        Choice("ssh_config", "A device for each Host without wildcards. Include is not followed."),
+    ),
+    ("csv", Choice("CSV list", "With a first line: name,address,port,user,tags,jump host.")),
+]
+CHANGED = "Devices were changed by somebody meanwhile. Look at what the file would do now."
+_ORDER = {REFUSED: 0, NEW: 1, PRESENT: 2}
+
+
+class DeviceFileForm(forms.Form):
+    """A file of devices, and the keys that are known of them."""
+
+    kind = forms.ChoiceField(choices=KINDS, initial="ansible", label="What it is", widget=forms.RadioSelect)
+    file = forms.FileField(required=False, label="The file")
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        label="Or its text",
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "mono"}),
+    )
+    known_hosts = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=2_000_000,
+        label="Their host keys",
+        help_text="Lines of known_hosts, hashed names too. A key that stands here counts as compared by you. "
+        "The others wait until their fingerprint is compared.",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "mono"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        file = self.cleaned_data.get("file")
+        if file is not None and file.size > MOST_BYTES:
+            self.add_error("file", f"The file is larger than {MOST_BYTES // 1024**2} MiB. Send it in parts.")
+        elif file is None and not self.cleaned_data.get("text") and not self.errors:
+            self.add_error("file", "Choose a file, or paste its text.")
+        return self.cleaned_data
+
+    @property
+    def content(self) -> bytes:
+        """The file as bytes. Only after is_valid()."""
+        file = self.cleaned_data["file"]
+        return bytes(file.read()) if file is not None else str(self.cleaned_data["text"]).encode()
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def devices_import(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _show(request, DeviceFileForm())
+    if "carried" in request.POST:
+        return _apply(request)
+    form = DeviceFileForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _show(request, form, status=422)
+    kind, known = form.cleaned_data["kind"], form.cleaned_data["known_hosts"]
+    content = form.content
+    plan = plan_import(kind, content, known)
+    if plan.errors:
+        return _show(request, form, plan, status=422)
+    said = {"kind": kind, "text": content.decode("utf-8-sig"), "known_hosts": known, "digest": _digest(plan)}
+    carried = signing.dumps(said, salt=SALT, compress=True)
+    if len(carried) > MOST_CARRIED:
+        form.add_error("file", "Too large for a page. Send it in parts.")
+        return _show(request, form, status=422)
+    return _show(request, form, plan, carried=carried)
+
+
+def _apply(request: HttpRequest) -> HttpResponse:
+    """Do what was shown: all of it, or with "good" without what was refused."""
+    try:
+        said = signing.loads(request.POST["carried"], salt=SALT)
+        kind, known, content = str(said["kind"]), str(said["known_hosts"]), str(said["text"]).encode()
+    except (signing.BadSignature, KeyError, TypeError):
+        messages.warning(request, "This page is too old. Send the file again.")
+        return redirect("devices-import")
+    try:
+        with transaction.atomic():
+            plan = plan_import(kind, content, known)
+            if _digest(plan) == said["digest"]:
+                return _import(request, plan)
+    except IntegrityError:
+        plan = plan_import(kind, content, known)
+    messages.warning(request, CHANGED)
+    fresh = signing.dumps({**said, "digest": _digest(plan)}, salt=SALT, compress=True)
+    return _show(request, DeviceFileForm(initial={"kind": kind}), plan, carried=fresh)
+
+
+def _import(request: HttpRequest, plan: DevicePlan) -> HttpResponse:
+    if plan.refused and request.POST.get("which") != "good":
+        messages.warning(
+            request, "Nothing was added: some devices are refused. Mend the file, or take the rest."
+        )
+        return redirect("devices-import")
+    made = import_devices(actor_of(request), plan)
+    text = f"{len(made)} devices were added."
+    if len(made) > MOST_STARTED:
+        text += f" The first {MOST_STARTED} are looked at now; check the others when these are done."
+    messages.success(request, text)
+    return redirect("devices")
+
+
+def _digest(plan: DevicePlan) -> str:
+    return hashlib.sha256(repr(plan.candidates).encode()).hexdigest()
+
+
+def _show(
+    request: HttpRequest,
+    form: DeviceFileForm,
+    plan: DevicePlan | None = None,
+    *,
+    carried: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "form": form,
+        "plan": plan,
+        "carried": carried,
+        "crumbs": [("Devices", reverse("devices")), ("Import", "")],
+    }
+    if plan is not None:
+        context["candidates"] = sorted(plan.candidates, key=lambda each: (_ORDER[each.fate], each.line))
+        context["notes"] = plan.notes[:MOST_NOTES]
+        context["hidden_notes"] = max(0, len(plan.notes) - MOST_NOTES)
+        context["key_notes"] = plan.key_notes[:MOST_NOTES]
+        context["hidden_key_notes"] = max(0, len(plan.key_notes) - MOST_NOTES)
+    return render(request, "console/device_import.html", context, status=status)
