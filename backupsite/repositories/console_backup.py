@@ -98,11 +98,12 @@ def back_up(row: ConsoleRepository, mark: str) -> ConsoleBackup:
     write_keys(storage, recovery)
     now = timezone.now()
     with _staging(row) as folder, open_repository(path, password, console_restic()) as engine:
+        # Before the copy: it has to say by itself in which repository it lies.
+        _note_id(row, engine)
         files = copy_console(folder)
         size = sum(file.stat().st_size for file in files)
         restic_id = engine.store([str(file) for file in files], host=HOST, tags=[TAG])
         engine.read_back(restic_id)
-        _note_id(row, engine)
     made = row.backups.create(made_at=now, restic_id=restic_id, size_bytes=size)
     ConsoleRepository.objects.filter(pk=row.pk).update(
         mark=mark, problem="", problem_since=None, next_at=now + SOONEST

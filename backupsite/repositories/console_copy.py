@@ -37,6 +37,12 @@ class CopyFailed(AgentError):
     code = "console-copy-failed"
 
 
+class TooNew(CopyFailed):
+    """The copy is of a newer version of Hotfleet than this one."""
+
+    code = "console-too-new"
+
+
 @dataclass(frozen=True)
 class About:
     """What lies beside a copy: who made it. `format` grows when an older console could not read it."""
@@ -64,14 +70,14 @@ def copy_console(folder: Path) -> list[Path]:
 
 
 def parse_about(text: str) -> About:
-    """Given the text of `console.json`, return it. Raise CopyFailed when it is damaged or too new for us."""
+    """Given the text of `console.json`, return it. Raise CopyFailed when it is damaged, TooNew."""
     try:
         record = json.loads(text)
         about = About(int(record["format"]), *(str(record[name]) for name in list(About.__annotations__)[1:]))
     except (ValueError, KeyError, TypeError) as error:
         raise CopyFailed("The copy of the console does not say what it is.", detail=str(error)) from error
     if about.format > FORMAT or about.engine not in NAMES:
-        raise CopyFailed(
+        raise TooNew(
             f"The console was of a newer version ({about.version}) than this one ({__version__}).",
             remedy="Recover it with that version of Hotfleet or a newer one.",
         )
