@@ -15,6 +15,7 @@ from backupsite.console import (
     policy_file_pages,
     policy_pages,
     policy_removal,
+    recovered,
     run_page,
 )
 
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("devices/<slug:slug>/check/", enrolment.device_check, name="device-check"),
     path("devices/<slug:slug>/hostkey/", enrolment.device_hostkey, name="device-hostkey"),
     path("devices/<slug:slug>/delete/", device_removal.device_delete, name="device-delete"),
+    path("recovered/", recovered.confirm_recovery, name="confirm-recovery"),
     path("repositories/console/", own_backup_page.console_backup, name="console-backup"),
     path("runs/<int:number>/", run_page.run, name="run"),
     path("policies/preview/", policy_pages.policy_preview, name="policy-preview"),
