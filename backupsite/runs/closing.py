@@ -17,7 +17,7 @@ from agents.errors import AgentError, Cancelled, LeaseLost, ServiceDown
 from backupsite.alerts import notices
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.windows import COLD, own_window
-from backupsite.runs import bell, kinds, requests
+from backupsite.runs import bell, breaker, kinds, requests
 from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
@@ -143,7 +143,9 @@ def _remedy_for(run: Run, outcome: Outcome) -> str:
 
 def request_retry(run: Run, outcome: Outcome) -> Run | None:
     """Given a run that has just ended, ask for another attempt if that can help. Return it, or None."""
-    wait = find_wait(run, outcome)
+    # An outage that lasts is no fault of this run: it does not use up an attempt.
+    is_waited_for = breaker.is_waited_for(run)
+    wait = BACK_OFF[0] if is_waited_for else find_wait(run, outcome)
     if wait is None:
         return None
     try:
@@ -159,6 +161,7 @@ def request_retry(run: Run, outcome: Outcome) -> Run | None:
         request=run.request,
         requested_by=run.requested_by,
         retry_of=run,
+        attempt=run.attempt + (0 if is_waited_for else 1),
         not_before=timezone.now() + wait,
     )
 

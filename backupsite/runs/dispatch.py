@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from backupsite.fleet.models import Device
 from backupsite.repositories.models import Repository
-from backupsite.runs import kinds, queue
+from backupsite.runs import kinds, outages, queue
 from backupsite.runs.lease import Lease, claim, waits_for_cold
 from backupsite.runs.models import Counter, Run
 from backupsite.runs.standing import ALONE_ON_DEVICE, Standing, read_standing
@@ -32,16 +32,19 @@ def take_next(name: kinds.QueueName) -> Lease | None:
         _lock_turn()
         now = timezone.now()
         standing = read_standing()
-        ready = list_ready(name, standing, now)
-        run_id = ready.order_by("place", "number").values_list("pk", flat=True).first()
-        return None if run_id is None else claim(Run.objects.all(), run_id)
+        run = _find_try(name, standing, now)
+        if run is not None:
+            outages.note_try(run, standing.outages, now)
+        else:
+            run = list_ready(name, standing, now).order_by("place", "number").only("pk").first()
+        return None if run is None else claim(Run.objects.all(), run.pk)
 
 
 def wake_others() -> None:
     """Wake a worker of each queue in which a run may work now and no wake-up lies. Never raises for Redis."""
     now, standing = timezone.now(), read_standing()
     for name in queue.NAMES:
-        if list_ready(name, standing, now).exists():
+        if list_ready(name, standing, now).exists() or _find_try(name, standing, now) is not None:
             queue.wake_up_to(name, 1)
 
 
@@ -52,6 +55,7 @@ def wake_ready(now: datetime) -> int:
     count = 0
     for name in queue.NAMES:
         ready = list_ready(name, standing, now)[: queue.MOST_WAKES].count()
+        ready += _find_try(name, standing, now) is not None
         count += queue.wake_up_to(name, ready) if ready else 0
     return count
 
@@ -65,8 +69,22 @@ def list_waiting(name: kinds.QueueName) -> QuerySet[Run]:
     return waiting.exclude(kind__in=interactive)
 
 
+def _find_try(name: kinds.QueueName, standing: Standing, now: datetime) -> Run | None:
+    if name == queue.INTERACTIVE or not standing.outages:
+        return None
+    return outages.find_try(_list_undisturbed(name, standing, now), standing.outages, now)
+
+
 def list_ready(name: kinds.QueueName, standing: Standing, now: datetime) -> QuerySet[Run]:
     """Return the queued runs of a queue that may work now."""
+    ready = _list_undisturbed(name, standing, now)
+    if name == queue.INTERACTIVE or not standing.outages:
+        return ready
+    return ready.exclude(outages.held_by(standing.outages))
+
+
+def _list_undisturbed(name: kinds.QueueName, standing: Standing, now: datetime) -> QuerySet[Run]:
+    """The queued runs that may work now if every device answered."""
     ready = list_waiting(name).filter(Q(not_before=None) | Q(not_before__lte=now))
     if standing.busy:
         ready = ready.exclude(kind__in=ALONE_ON_DEVICE, device__in=list(standing.busy))

@@ -19,6 +19,7 @@ from backupsite.policies.planning import Planner
 from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
 from backupsite.runs import bell, requests
 from backupsite.runs.models import Run
+from backupsite.runs.outages import devices_of, list_open
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +205,7 @@ def _tell_late(
     asked = Greatest(F("assigned_at"), Value(asked_at)) if asked_at is not None else F("assigned_at")
     late = (
         leave_out_paused(PolicyDevice.objects.filter(policy=policy, device__retired_at=None), now)
+        .exclude(devices_of(list_open()))  # told once, for all of them
         .filter(**{told.told_at: None})
         .annotate(since=Coalesce(F(told.succeeded_at), asked))
         .filter(since__lt=now - target)

@@ -31,6 +31,7 @@ def request_run(
     request: dict[str, Any],
     requested_by: str,
     retry_of: Run | None = None,
+    attempt: int = 1,
     not_before: datetime | None = None,
 ) -> Run:
     """Make a run and wake a worker on commit. Return the active one that does the same when there is
@@ -52,7 +53,7 @@ def request_run(
             request=request,
             requested_by=requested_by,
             retry_of=retry_of,
-            attempt=1 if retry_of is None else retry_of.attempt + 1,
+            attempt=attempt,
             not_before=not_before,
             queued_at=now,
             place=place,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from backupsite.fleet.models import Device, Tag
 from backupsite.repositories.models import Storage
-from backupsite.runs.models import Run
+from backupsite.runs.models import Outage, Run
+from backupsite.runs.outages import list_open
 from backupsite.runs.states import State
 
 # The database lets one of these work on a device at a time.
@@ -28,12 +29,14 @@ class Full(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """`busy` is the number of the run that works on a device, by the device. `full_*` are by their ids."""
+    """`busy` is the number of the run that works on a device, by the device. `full_*` are by their ids;
+    `outages` are those that last."""
 
     busy: Mapping[int, int]
     has_drill: bool
     full_storages: Mapping[int, Full]
     full_sites: Mapping[int, Full]
+    outages: Sequence[Outage]
 
 
 class _Running(NamedTuple):
@@ -50,7 +53,7 @@ class _Running(NamedTuple):
 
 
 def read_standing() -> Standing:
-    """Return what works now and what is full by it. Runs three queries, one more when a site has a limit."""
+    """Return what works now and what is full by it. Runs four queries, one more when a site has a limit."""
     running = [
         _Running(*row)
         for row in Run.objects.filter(state=State.RUNNING)
@@ -68,6 +71,7 @@ def read_standing() -> Standing:
         has_drill=any(run.kind == Run.DRILL for run in running),
         full_storages=_find_full_storages(running),
         full_sites=_find_full_sites(running),
+        outages=list_open(),
     )
 
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from backupsite.alerts.models import Delivery
 from backupsite.processes import StopRequest
-from backupsite.runs import due, queue, sweep
+from backupsite.runs import breaker, due, queue, sweep
 from backupsite.runs.models import TickLease
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def send_notices(now: datetime) -> None:
 STEPS: list[Step] = [
     sweep.end_lost,
     due.start_due,
+    breaker.look,
     sweep.wake_queued,
     due.tell_overdue,
     send_notices,
