@@ -16,11 +16,12 @@ from backupsite.console.policy_found import find_more, list_instances
 from backupsite.console.policy_reading import read_preview
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
+from backupsite.policies.blocked_form import typed_blocked
 from backupsite.policies.forms import PolicyForm, initial_of
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.source_forms import BaseSourceFormSet, change_rows, make_source_forms, wanted_rows
-from backupsite.policies.windows import first_window, lacks_window, needs_window
+from backupsite.policies.windows import COLD, first_window, lacks_window, needs_window, own_window
 from backupsite.policies.writing import key_of, save_policy
 from backupsite.recovery.stored import lock, restate
 from backupsite.runs.models import Run
@@ -59,10 +60,12 @@ def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
         typed: dict[str, Any] = {name: request.POST.get(name) for name in PolicyForm.base_fields}
         typed["devices"] = request.POST.getlist("devices")
         typed["find"] = request.POST.get("find", "")
+        typed["blocked"] = typed_blocked(request.POST)
         return _show(request, edited, PolicyForm(initial=typed, policy=edited), make_source_forms(rows=rows))
     form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
     # Both are asked, so that every error is shown at once.
-    if form.is_valid() & sources.is_valid() and _has_its_window(form, sources):
+    is_valid = form.is_valid() & sources.is_valid()
+    if is_valid and _has_its_window(form, sources) and _has_cold_starts(form, sources):
         try:
             return _save(request, edited, form, sources)
         except IntegrityError:
@@ -94,6 +97,15 @@ def _has_its_window(form: PolicyForm, sources: BaseSourceFormSet) -> bool:
     return False
 
 
+def _has_cold_starts(form: PolicyForm, sources: BaseSourceFormSet) -> bool:
+    """Say at the field when blocked hours leave no time for what is copied cold."""
+    data, now = form.cleaned_data, timezone.now()
+    if data["cold_is_enabled"]:
+        return form.check_starts("cold_when", form.window(data["time_zone"]), now)
+    own = own_window([Source(**draft) for draft in sources.drafts], has_window=False)
+    return own != COLD or form.check_starts("when", form.schedule, now)
+
+
 def _save(
     request: HttpRequest, edited: Policy | None, form: PolicyForm, sources: BaseSourceFormSet
 ) -> HttpResponse:
@@ -107,10 +119,11 @@ def _save(
         "upload_mb_s": data["upload_mb_s"],
         **form.schedule_fields,
         **form.window_fields,
+        **form.blocked_fields,
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():
-        saved = _store(request, edited, fields, devices, sources)
+        saved = _store(request, edited, form, fields, devices, sources)
         user = request.user.get_username()
         window = first_window(saved.sources.all())
         runs = [
@@ -130,6 +143,7 @@ def _save(
 def _store(
     request: HttpRequest,
     edited: Policy | None,
+    form: PolicyForm,
     fields: dict[str, Any],
     devices: list[Device],
     sources: BaseSourceFormSet,
@@ -138,7 +152,8 @@ def _store(
     before = list(edited.assignments.values_list("device_id", flat=True)) if edited is not None else []
     touched = [*before, *(device.pk for device in devices)]
     lock(touched)
-    saved = save_policy(actor_of(request), edited, fields, devices, sources.drafts, timezone.now())
+    actor, rows = actor_of(request), form.blocked_rows
+    saved = save_policy(actor, edited, fields, devices, sources.drafts, timezone.now(), blocked=rows)
     restate(touched)
     return saved
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backupsite.console.policy_outcome import Outcome, Target, advise, expect, find_group_problem, merge
+from backupsite.policies.blocked import Blocked
 from backupsite.policies.models import Source
 from backupsite.policies.naming import name_source
+from backupsite.policies.planning import Planner
 from backupsite.policies.schedule import Schedule
+from backupsite.policies.upcoming import Upcoming, list_upcoming
 from backupsite.policies.windows import COLD, Window, is_taken_hot, lacks_window, needs_window, own_window
 from backupsite.policies.writing import key_of
 
@@ -23,11 +26,12 @@ class Pace:
     """A schedule in words, its next times, and which target it can keep. `achievable` None: by hand only."""
 
     sentence: str
-    times: Sequence[datetime]
+    times: Sequence[Upcoming]
     spread: timedelta
     rpo: timedelta | None
     gap: timedelta | None
     achievable: timedelta | None
+    blocked: Sequence[str] = ()
 
     @property
     def target(self) -> timedelta | None:
@@ -48,19 +52,20 @@ class Pace:
 
 
 def make_pace(
-    schedule: Schedule | None, rpo: timedelta | None, duration: timedelta, now: datetime
+    planner: Planner | None, rpo: timedelta | None, duration: timedelta, now: datetime
 ) -> Pace | None:
-    """Given a schedule as typed so far, return its pace; None when it is not known yet."""
-    if schedule is None:
+    """Given when runs start as typed so far, return its pace; None when it is not known yet."""
+    if planner is None:
         return None
     try:
         return Pace(
-            schedule.sentence(),
-            schedule.upcoming(now, SHOWN_TIMES),
-            schedule.spread,
+            planner.schedule.sentence(),
+            list_upcoming(planner, now, SHOWN_TIMES),
+            planner.schedule.spread,
             rpo,
-            schedule.longest_gap(now),
-            schedule.achievable_rpo(now, duration),
+            planner.longest_gap(now),
+            planner.achievable_rpo(now, duration),
+            planner.blocked.sentences(),
         )
     except ValueError:
         # Half typed; the field says so when it is saved.
@@ -124,6 +129,7 @@ class Typed:
     has_window: bool = False
     window: Schedule | None = None
     window_rpo: timedelta | None = None
+    blocked: Blocked = Blocked((), "UTC")  # noqa: RUF009 - frozen, shared safely
     usual_duration: timedelta | None = None
     targets: Sequence[Target] = field(default=())
 
@@ -141,14 +147,16 @@ def make_preview(typed: Typed, now: datetime) -> Preview:
     ]
     listed = list(sources.values())
     stops = [outcome.stops for row in rows for outcome in row.outcomes if outcome.stops]
+    takes = own_window(listed, has_window=typed.has_window)
+    own, window = _plan(typed, typed.schedule, takes), _plan(typed, typed.window, COLD)
     problems = [find_group_problem(listed, target) for target in typed.targets]
     return Preview(
         device_count=typed.device_count,
         rows=rows,
         is_enabled=typed.is_enabled,
-        own=make_pace(typed.schedule, typed.rpo, duration, now),
-        own_takes=own_window(listed, has_window=typed.has_window),
-        window=make_pace(typed.window, typed.window_rpo, duration, now) if typed.has_window else None,
+        own=make_pace(own, typed.rpo, duration, now),
+        own_takes=takes,
+        window=make_pace(window, typed.window_rpo, duration, now) if typed.has_window else None,
         lacks_window=not typed.has_window and lacks_window(listed),
         hot_names=[names[number] for number, source in sources.items() if is_taken_hot(source)],
         cold_names=[
@@ -162,6 +170,10 @@ def make_preview(typed: Typed, now: datetime) -> Preview:
         duration=duration,
         is_measured=typed.usual_duration is not None,
     )
+
+
+def _plan(typed: Typed, schedule: Schedule | None, takes: Window | None) -> Planner | None:
+    return Planner(schedule, typed.blocked, takes == COLD) if schedule is not None else None
 
 
 def _preview_source(number: int, name: str, source: Source, targets: Sequence[Target]) -> SourcePreview:

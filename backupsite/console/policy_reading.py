@@ -12,6 +12,8 @@ from agents.facts import DeviceFacts
 from backupsite.console.policy_preview import Preview, Typed, make_preview
 from backupsite.console.policy_targets import MOST_TARGETS, read_targets
 from backupsite.fleet.models import Device
+from backupsite.policies.blocked import Blocked
+from backupsite.policies.blocked_form import as_posted
 from backupsite.policies.forms import PolicyForm
 from backupsite.policies.models import Policy
 from backupsite.policies.source_form import DEFAULTS
@@ -47,6 +49,7 @@ def read_preview(
         rpo=data.get("rpo"),
         has_window=has_window,
         window=form.window(data["time_zone"]) if is_window_known else None,
+        blocked=form.blocked if "time_zone" in data else Blocked((), "UTC"),
         window_rpo=data.get("cold_rpo") or None,
         usual_duration=_usual_duration(edited),
         targets=targets,
@@ -73,6 +76,7 @@ def _as_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm
     rows = [{**DEFAULTS, **(row.initial or {})} for row in sources.forms]
     posted = {f"{PREFIX}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
     count = {f"{PREFIX}-TOTAL_FORMS": str(len(rows)), f"{PREFIX}-INITIAL_FORMS": "0"}
+    typed |= as_posted(form.initial.get("blocked", []))
     return PolicyForm(typed, policy=form.policy), SourceFormSet(posted | count, prefix=PREFIX)
 
 

@@ -9,6 +9,7 @@ from django import forms
 
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
+from backupsite.policies.blocked_form import BlockedForm, initial_blocked
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
@@ -29,7 +30,7 @@ MOST_LISTED = 500
 MOST_FOUND = 100
 
 
-class PolicyForm(WindowForm):
+class PolicyForm(WindowForm, BlockedForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
     name = forms.CharField(max_length=200, strip=False)
@@ -143,6 +144,7 @@ class PolicyForm(WindowForm):
             except ValueError as error:
                 self.add_error("cron" if data["when"] == Policy.CRON else "when", str(error))
         self.check_window()
+        self.check_blocked()
         return data
 
     @property
@@ -189,6 +191,7 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         "impact": policy.impact,
         "upload_mb_s": policy.upload_mb_s,
         **initial_window(policy),
+        **initial_blocked(policy),
     }
 
 

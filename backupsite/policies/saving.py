@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.blocked import Hours
+from backupsite.policies.models import BlockedHours, Policy, PolicyDevice
 from backupsite.policies.planning import Planner
 from backupsite.policies.windows import needs_window, own_window
+
+
+def store_blocked(policy: Policy, wanted: Iterable[Hours]) -> None:
+    """Make these the blocked hours of a policy. Rows that stay are kept; twice the same is one."""
+    left = {(row.weekdays, row.begins, row.ends) for row in wanted}
+    for row in BlockedHours.objects.filter(policy=policy):
+        hours = (row.weekdays, row.begins, row.ends)
+        if hours in left:
+            left.remove(hours)
+        else:
+            row.delete()
+    BlockedHours.objects.bulk_create(
+        BlockedHours(policy=policy, weekdays=weekdays, begins=begins, ends=ends)
+        for weekdays, begins, ends in sorted(left)
+    )
 
 
 def plan_next(policy: Policy, now: datetime) -> None:
@@ -40,9 +57,7 @@ def _find_planners(policy: Policy) -> tuple[Planner | None, Planner | None]:
     return None if is_idle else Planner.of(policy), Planner.of_window(policy) if has_window else None
 
 
-def _plan(
-    planner: Planner | None, device: UUID, planned: datetime | None, now: datetime
-) -> datetime | None:
+def _plan(planner: Planner | None, device: UUID, planned: datetime | None, now: datetime) -> datetime | None:
     upcoming = planner.next_after(now, spread_by=str(device)) if planner is not None else None
     return planned if upcoming is not None and planned is not None and planned <= now else upcoming
 

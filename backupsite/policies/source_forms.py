@@ -16,7 +16,7 @@ PREFIX = "sources"
 # A form may hold 1,000 fields, and its list of devices has up to 500.
 MOST_SOURCES = 30
 # The buttons that save nothing.
-BUTTONS = {"add_source", "add_found", "remove_source", "find_devices"}
+BUTTONS = {"add_source", "add_found", "remove_source", "find_devices", "add_blocked", "remove_blocked"}
 
 
 if TYPE_CHECKING:

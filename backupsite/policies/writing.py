@@ -12,8 +12,9 @@ from backupsite.accounts import audit
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import make_slug
+from backupsite.policies.blocked import Blocked, Hours
 from backupsite.policies.models import Policy, PolicyDevice, Source
-from backupsite.policies.saving import plan_next
+from backupsite.policies.saving import plan_next, store_blocked
 from backupsite.policies.schedule import Schedule
 
 
@@ -25,10 +26,13 @@ def save_policy(
     devices: Iterable[Device],
     sources: Iterable[Mapping[str, Any]],
     now: datetime,
+    *,
+    blocked: Iterable[Hours] | None = None,
 ) -> Policy:
     """Given checked values, create a policy, or change the one that is given, and plan its next runs.
 
-    Sources and devices that stay keep their rows. Raise IntegrityError when the name is taken.
+    Sources and devices that stay keep their rows; without `blocked` its blocked hours stay. Raise
+    IntegrityError when the name is taken.
     """
     is_new = policy is None
     if policy is None:
@@ -38,6 +42,8 @@ def save_policy(
     policy.save()
     _store_sources(policy, sources)
     _store_devices(policy, devices)
+    if blocked is not None:
+        store_blocked(policy, blocked)
     plan_next(policy, now)
     verb = "policy.add" if is_new else "policy.change"
     audit.record(actor.name, verb, policy.name, _describe(policy), address=actor.address)
@@ -89,6 +95,8 @@ def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[i
         "enabled": policy.is_enabled,
         "schedule": policy.schedule,
         "rpo_s": round(policy.rpo.total_seconds()),
+        "blocked_hours": Blocked.of(policy).sentences(),
+        "when_blocked": policy.when_blocked,
         "impact": policy.impact,
         "upload_mb_s": policy.upload_mb_s,
         "cold_window": window.sentence() if window is not None else "",
