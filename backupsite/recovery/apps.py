@@ -7,7 +7,7 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from backupsite.recovery import drill_due
+        from backupsite.recovery import drill_due, maintenance_due
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
@@ -16,6 +16,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.drills import Prove
         from backupsite.recovery.forecasts import Foresee
         from backupsite.recovery.index import catching_up
+        from backupsite.recovery.maintenance import Check
         from backupsite.recovery.restores import Restore
         from backupsite.recovery.stored import repair
         from backupsite.recovery.wal import notes, wishes
@@ -32,10 +33,12 @@ class RecoveryConfig(AppConfig):
             Foresee(),
             ComeBack(),
             StoreLog(),
+            Check(),
         ):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(drill_due.look)
+        tick.add_step(maintenance_due.look)
         tick.add_step(catching_up.look)
         tick.add_step(wishes.look)
         tick.add_step(notes.look)

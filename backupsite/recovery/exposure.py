@@ -1,9 +1,9 @@
 """How old the newest restore point of each required source is, against the target of its policy.
 
 A required source is a source of an enabled policy on a device of that policy, unless it is left out. Its
-newest restore point is one that the same policy made: another policy may have left files out. The streams of
-one source count as one: they are of one run, and incomplete when one of them is. A device stands as its worst
-source.
+newest restore point is one that the same policy made: another policy may have left files out. One whose data
+is damaged does not count. The streams of one source count as one: they are of one run, and incomplete when
+one of them is. A device stands as its worst source.
 
 What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
 window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
@@ -146,7 +146,7 @@ class Row(NamedTuple):
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
     """Given the server's time, return every required source, of some devices or of all. Runs one query."""
     newest = RestorePoint.objects.filter(
-        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key")
+        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage=""
     ).order_by("-made_at", "is_complete")
     cold = newest.filter(method__startswith="cold")
     rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False)

@@ -41,6 +41,7 @@ CONSISTENCIES: dict[str, tuple[Status, str]] = {
     ),
 }
 
+DAMAGED = Status("Damaged", "bad", "bad")
 DRILLED = {
     RestorePoint.PROVEN: Status("Proven by a drill", "good", "drill"),
     RestorePoint.SAMPLED: Status("Sampled, not drilled", "neutral", "search"),
@@ -71,6 +72,8 @@ class ShownPoint:
 
     @property
     def completeness(self) -> Status:
+        if self.point.damage:
+            return DAMAGED
         return (
             Status("Complete", "good", "good")
             if self.point.is_complete
