@@ -9,6 +9,7 @@ from django import forms
 
 from agents.applications import DUMP, SNAPSHOT, STREAM, applications
 from backupsite.policies import source_checks as checks
+from backupsite.policies.conflicts import leaves_out_all
 from backupsite.policies.durations import show_pause
 from backupsite.policies.models import Source
 from backupsite.policies.paths import check_excludes, check_path
@@ -162,6 +163,9 @@ class SourceForm(forms.Form):
             self.add_error(
                 "keeps_log", "A log continues a copy of the files, no dump. Choose another method, or no log."
             )
+        path, excludes = self.cleaned_data.get("path", ""), self.cleaned_data.get("excludes", "")
+        if path and (pattern := leaves_out_all(path, excludes)):
+            self.add_error("excludes", f"{pattern} leaves out everything in {path}.")
         return self.cleaned_data
 
     def _pointless(self) -> list[str]:

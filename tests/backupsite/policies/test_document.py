@@ -92,7 +92,7 @@ def sources(draw: Any, number: int) -> dict[str, Any]:
         "is_optional": draw(st.booleans()),
         "accepted_problems": draw(st.integers(0, 50)),
         "services": "nginx.service\ncontainer:web" if is_files and draw(st.booleans()) else "",
-        "excludes": "\n".join(each.strip() for each in draw(lines)) if is_files else "",
+        "excludes": "\n".join(f"x{each.strip()}" for each in draw(lines)) if is_files else "",
         "method": "" if is_files else draw(st.sampled_from(["", "dump"])),
         "group": draw(st.sampled_from(["", "no", "shop"])),
         "longest_freeze_ms": draw(st.integers(1, 10_000)),
@@ -225,6 +225,7 @@ def test_every_mistake_has_its_line_and_its_sentence(line: str, sentence: str) -
         ),
         ("{path: /etc/}", "This is in the policy already. Look at line 5."),
         ("{path: /srv, leave out: ['*']}", "“leave out”: * would leave out everything."),
+        ("{path: /srv, leave out: [/srv/*]}", "“leave out”: /srv/* leaves out everything in /srv."),
         ("{path: /srv, instance: x}", "“instance” does not belong to a source of this kind."),
         ("{application: oracle, instance: x}", "There is no application “oracle”; there are: "),
         (

@@ -32,6 +32,13 @@ def test_a_path_is_there_once() -> None:
     assert "This path is in the policy already." in forms.forms[1].errors["path"]
 
 
+def test_what_leaves_out_everything_is_refused_at_its_field() -> None:
+    data = posted("/srv/www")
+    data["sources-0-excludes"] = "*.tmp\r\n/srv/*"
+    (form,) = make_source_forms(data).forms
+    assert form.errors == {"excludes": ["/srv/* leaves out everything in /srv/www."]}
+
+
 def test_too_many_rows_are_refused() -> None:
     forms = make_source_forms(posted(*(f"/srv/{n}" for n in range(MOST_SOURCES + 10))))
     assert not forms.is_valid()
