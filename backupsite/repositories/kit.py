@@ -16,9 +16,10 @@ from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
 from django.utils import timezone
 
-from agents.commands import Secret, quote
+from agents.commands import Secret
 from backupsite import vault
-from backupsite.repositories.making import recovery_owner, repository_path
+from backupsite.repositories.kit_guide import write_guide, write_list
+from backupsite.repositories.making import recovery_owner
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 
 ENDING_LENGTH = 4
@@ -77,7 +78,6 @@ def confirm_kit(typed: str) -> bool:
 
 def write_kit(password: str, fingerprint: str) -> str:
     """Given the password, return the kit as plain text: it can be printed, and read on any machine."""
-    places = [storage.path for storage in Storage.objects.order_by("id")]
     now = timezone.now()
     return f"""HOTFLEET RECOVERY KIT {fingerprint}
 Made on {now:%Y-%m-%d} at {now:%H:%M} UTC by the console on {socket.gethostname()}.
@@ -90,36 +90,36 @@ It opens every repository of this console. Keep this page away from this machine
 in a password manager. Whoever holds it AND the repositories can read all backups. Hotfleet cannot show it
 again.
 
-RESTORE WITHOUT HOTFLEET
-
-1. Install restic 0.18 or newer (https://restic.net) on any Linux machine.
-2. Make the backups readable there: mount their disk. They lie in
-{"".join(f"       {place}" + chr(10) for place in places)}\
-   with one directory for each device.
-3. Put the password into a file. Type this, paste the password, press Enter and then Ctrl-D:
-       umask 077; cat > recovery-password
-4. See what there is. Each list names the device, the time and the folders:
-{"".join(f"       {_list_all(place)}" + chr(10) for place in places)}\
-5. Restore one restore point. DIRECTORY is the device's, ID stands in the list of step 4:
-       restic -r DIRECTORY --no-lock --password-file recovery-password restore ID --target /srv/restored
-   Only one folder of it: write ID:/the/folder instead of ID.
-6. Delete the file with the password: rm recovery-password
-"""
-
-
-def _list_all(place: str) -> str:
-    return (
-        f'for d in {quote(place)}/*-*-*-*-*; do echo "$d"; '
-        'restic -r "$d" --no-lock --password-file recovery-password snapshots; done'
-    )
+{write_guide(Storage.objects.order_by("id"))}"""
 
 
 def write_directory() -> str:
-    """Return the list of repositories with their commands, without any secret: to lay beside the kit."""
-    lines = ["Repositories of this Hotfleet console. The password is in the recovery kit.", ""]
-    for repository in Repository.objects.select_related("device", "storage").order_by("device__name"):
-        path = quote(str(repository_path(repository)))
-        options = f"restic -r {path} --no-lock --password-file recovery-password"
-        lines += [f"{repository.owner.name}", f"    {options} snapshots"]
-        lines += [f"    {options} restore ID --target /srv/restored", ""]
-    return "\n".join(lines) + "\n"
+    """Return guide and list of repositories as they are now, without any secret: to lay beside the kit."""
+    kit = RecoveryPassword.objects.filter(kit_confirmed_at__isnull=False).first()
+    now = timezone.now()
+    return f"""SHEET FOR THE HOTFLEET RECOVERY KIT {kit.fingerprint if kit is not None else ""}
+Made on {now:%Y-%m-%d} at {now:%H:%M} UTC by the console on {socket.gethostname()}. It holds no secret: the
+password stands in the kit itself.
+
+{write_guide(Storage.objects.order_by("id"))}
+{write_list()}"""
+
+
+def hand_out_sheet() -> str:
+    """Return `write_directory`, and note that somebody has it as of now."""
+    text = write_directory()
+    RecoveryPassword.objects.update(kit_downloaded_at=timezone.now())
+    return text
+
+
+def list_unprinted() -> list[str]:
+    """Return what is not on the newest sheet that somebody took: new places, new repositories.
+
+    Runs three queries."""
+    kit = RecoveryPassword.objects.filter(kit_confirmed_at__isnull=False).first()
+    if kit is None or kit.kit_downloaded_at is None:
+        return []
+    places = Storage.objects.filter(created_at__gt=kit.kit_downloaded_at).values_list("path", flat=True)
+    count = Repository.objects.filter(created_at__gt=kit.kit_downloaded_at).count()
+    words = [f"the place {place}" for place in places]
+    return words + ([f"{count} {'repository' if count == 1 else 'repositories'}"] if count else [])

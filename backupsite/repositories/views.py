@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from agents.errors import AgentError
 from backupsite.repositories.console_state import list_own_backups
-from backupsite.repositories.kit import write_directory
+from backupsite.repositories.kit import list_unprinted, write_directory
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 from backupsite.repositories.places import Space, measure_space
 from backupsite.repositories.storage import require_storage
@@ -45,6 +45,7 @@ def repositories(request: HttpRequest) -> HttpResponse:
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "repositories": rows,
         "own_backups": list_own_backups(timezone.now()),
+        "unprinted": list_unprinted(),
         "kit": RecoveryPassword.objects.order_by("id").last(),
     }
     return render(request, "repositories/repositories.html", context)

@@ -110,6 +110,17 @@ def test_the_commands_of_the_kit_restore_with_stock_restic(
     line = line.replace("DIRECTORY", str(opened.path)).replace(" ID ", f" {found[1]} ")
     shell(line.replace("/srv/restored", str(tmp_path / "restored")))
     assert (tmp_path / "restored" / str(tmp_path).lstrip("/") / "letter").read_text() == "dear diary"
+    password_file = f"--password-file {tmp_path}/recovery-password"
+    shell(
+        f"echo all of it | restic -r {opened.path} {password_file} backup --stdin --stdin-filename base.tar"
+    )
+    line = next(line.strip() for line in kit.splitlines() if " dump ID " in line)
+    newest = shell(f"restic -r {opened.path} {password_file} snapshots --latest 1 --path /base.tar")
+    found = re.search(r"^([0-9a-f]{8}) ", newest, re.M)
+    assert found is not None
+    line = line.replace("DIRECTORY", str(opened.path)).replace(" ID ", f" {found[1]} ")
+    shell(line.replace("FILE", "base.tar"))
+    assert (tmp_path / "base.tar").read_text() == "all of it\n"
 
 
 def test_the_list_of_repositories_holds_no_secret(storage: Storage, device: Device) -> None:

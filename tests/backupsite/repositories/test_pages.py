@@ -55,5 +55,5 @@ def test_its_number_of_queries_does_not_grow(
 ) -> None:
     for number in range(30):
         ensure_repository(Device.objects.create(slug=f"web-{number}", name=f"web-{number}"))
-    with django_assert_num_queries(6):  # session, person, storages, repositories, own copies, kit
+    with django_assert_num_queries(7):  # session, person, storages, repositories, own copies, kit, sheet
         operator.get("/repositories/")
