@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, IntegerField, Max, Sum, Value
+from django.db.models import Count, IntegerField, Max, Min, Sum, Value
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -33,6 +33,7 @@ from backupsite.recovery.stored import count_standings, with_standing
 from backupsite.recovery.wal.notes import list_late
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
+from backupsite.runs.outages import list_open
 from backupsite.runs.requests import ACTIVE
 from backupsite.runs.states import State
 from backupsite.web.charts import Day, Segment, draw_days, draw_legend, draw_segments
@@ -175,7 +176,8 @@ def _activity_context(now: datetime) -> dict[str, Any]:
     week = Run.objects.filter(freeze_ms__isnull=False, queued_at__gte=now - timedelta(days=7))
     return {
         "running": list(active.filter(state=State.RUNNING)[:MOST_RUNNING]),
-        "waiting_count": active.filter(state=State.QUEUED).count(),
+        "waiting": active.filter(state=State.QUEUED).aggregate(count=Count("pk"), oldest=Min("queued_at")),
+        "outages": list_open(),
         "upcoming": list(upcoming.order_by("at")[:MOST_NEXT]),
         "longest_freeze_ms": week.aggregate(longest=Max("freeze_ms"))["longest"],
     }

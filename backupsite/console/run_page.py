@@ -28,6 +28,7 @@ from backupsite.runs.pace import draw_pace, make_pace
 from backupsite.runs.phases import make_phases
 from backupsite.runs.report import make_report
 from backupsite.runs.states import State
+from backupsite.runs.waiting import explain_one
 from backupsite.web.visible import make_visible
 
 MOST_FILES = 100
@@ -103,6 +104,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "now": now,
         "is_over": state.is_final,
         "is_waiting": state == State.QUEUED,
+        "wait": explain_one(run, now),
         "percent": percent_done(run),
         "pace": make_pace(run, samples, phases, now),
         "throughput": draw_pace(run, samples, freezes, pauses),

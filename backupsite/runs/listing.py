@@ -8,11 +8,13 @@ from datetime import timedelta
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django.utils import timezone
 
 from backupsite.fleet.models import Device
 from backupsite.runs.looks import LOOKS, kind_icon, run_status
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
+from backupsite.runs.waiting import Wait, explain
 from backupsite.web.status import Status
 
 PAGE_SIZE = 50
@@ -33,6 +35,7 @@ class Row:
     """One line of the list."""
 
     run: Run
+    wait: Wait | None = None
 
     @property
     def status(self) -> Status:
@@ -109,7 +112,8 @@ def _narrow(found: QuerySet[Run], filters: Filters, device: Device | None) -> Qu
 
 
 def read_page(filters: Filters, device: Device | None, number: str | None) -> tuple[Page[Run], list[Row]]:
-    """Given what is wanted and a page's number as typed, return the page and its rows. Runs two queries."""
+    """Given what is wanted and a page's number as typed, return the page and its rows. Runs two queries,
+    some more when one of them waits."""
     found, count = find_runs(filters, device), count_runs(filters, device)
     if count <= FEW:
         # From the index that counted them. More than these are met soon enough on the way back from the
@@ -118,7 +122,8 @@ def read_page(filters: Filters, device: Device | None, number: str | None) -> tu
     pages = Paginator(found, PAGE_SIZE)
     pages.count = count
     page = pages.get_page(number)
-    return page, [Row(run) for run in page.object_list]
+    waits = explain(page.object_list, timezone.now())
+    return page, [Row(run, waits.get(run.pk)) for run in page.object_list]
 
 
 def make_chips(given: QueryDict, filters: Filters) -> tuple[list[Chip], list[Chip]]:
