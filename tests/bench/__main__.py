@@ -10,7 +10,10 @@ from pathlib import Path
 from tests.bench import report
 from tests.live.machine import missing_parts
 
-NAMES = ("full", "nochange", "overhead", "memory", "impact", "fleet", "million", "restore", "pages", "index")
+NAMES = (
+    "full", "nochange", "overhead", "memory", "impact", "fleet", "million", "restore", "pages", "index",
+    "dispatch",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -30,13 +30,14 @@ CONNECT = timedelta(seconds=15)
 @dataclass
 class Simulation:
     """`is_dark` says of a device's id and a moment whether it does not answer then. `ended` is what was done:
-    when, which device, and how it ended."""
+    when, which device, and how it ended; `good` the devices that were backed up."""
 
     now: datetime
     is_dark: Callable[[int, datetime], bool]
     workers: int = 4
     takes: timedelta = timedelta(seconds=20)
     ended: list[tuple[datetime, int, State]] = field(default_factory=list)
+    good: set[int] = field(default_factory=set)
     at_work: dict[int, tuple[Lease, int]] = field(default_factory=dict)
 
     @contextmanager
@@ -78,4 +79,6 @@ class Simulation:
         is_dark = lease.rows().filter(phase=Phase.CONNECT).exists()
         outcome = outcome_of(ConnectFailed("It does not answer.")) if is_dark else Outcome(State.SUCCEEDED)
         close(lease.rows(), outcome)
+        if outcome.state.is_good:
+            self.good.add(device)
         self.ended.append((self.now, device, outcome.state))

@@ -255,13 +255,9 @@ def simulate(dark: int, healthy: int) -> tuple[timedelta, Simulation]:
     silent = {device.pk for device in devices if device.name.startswith("dark")}
     simulation = Simulation(NOW, is_dark=lambda device, _: device in silent)
     with simulation.clock():
-        simulation.run_until(lambda: done(simulation) >= healthy, at_most=timedelta(hours=20))
-    assert done(simulation) == healthy
+        simulation.run_until(lambda: len(simulation.good) >= healthy, at_most=timedelta(hours=20))
+    assert len(simulation.good) == healthy
     return simulation.now - NOW, simulation
-
-
-def done(simulation: Simulation) -> int:
-    return sum(state == State.SUCCEEDED for _, _, state in simulation.ended)
 
 
 def test_a_dark_half_of_the_fleet_does_not_delay_the_other_by_more_than_twice() -> None:
@@ -284,11 +280,8 @@ def test_a_site_that_comes_back_is_found_and_nobody_of_it_is_forgotten() -> None
     back = NOW + timedelta(minutes=40)
     simulation = Simulation(NOW, is_dark=lambda _, now: now < back)
     with simulation.clock():
-        simulation.run_until(lambda: done(simulation) >= 30, at_most=timedelta(hours=4))
-    assert done(simulation) == 30
-    assert {device for _, device, state in simulation.ended if state == State.SUCCEEDED} == {
-        device.pk for device in site
-    }
+        simulation.run_until(lambda: len(simulation.good) >= 30, at_most=timedelta(hours=4))
+    assert simulation.good == {device.pk for device in site}
     assert not Run.objects.filter(state=State.QUEUED).exists()
     outage = Outage.objects.filter(site__isnull=False).get()
     assert outage.ended_at is not None and outage.ended_at - back < timedelta(minutes=7)
