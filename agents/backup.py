@@ -27,6 +27,7 @@ from agents.repositories import RepositoryPlace, open_door, open_place
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restic.repository import Repository
+from agents.resting import ANY_HOUR, Hours, Resting
 from agents.runner import Limits, Runner
 from agents.scratch import drop_scratch, make_scratch, scratch_path
 from agents.served import Served
@@ -61,6 +62,7 @@ class BackupRequest:
     known: tuple[KnownPoint, ...] = ()
     seen: tuple[Instance, ...] = ()
     expected_files: int = 0
+    hours: Hours = ANY_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ class _Work:
                 host=self._request.device_name,
                 tag=_tag_of(self._request.run_id),
                 limits=self._request.limits.for_files(self._request.expected_files),
+                resting=Resting(self._request.hours, self._runner, watch, self._tell),
             )
             points: list[Point] = []
             for number, source in enumerate(plan.sources):
@@ -258,6 +261,8 @@ class _Work:
         facts: DeviceFacts,
         snapshots: Sequence[Taken],
     ) -> list[Point]:
+        if store.resting is not None:
+            store.resting.wait()
         if source.streams:
             return [
                 store.store_stream(number * 1000 + at, source, stream)
@@ -275,6 +280,7 @@ class _Work:
         if source.quiesce.is_stop:
             store.warm(number, source, binds)
             store = replace(store, limits=store.limits.unpaused)  # a pause is downtime
+        store = replace(store, resting=None)
         with stopped(self._runner, [source.quiesce], 1000 + number, limit_ms, self._tell):
             return [store.store(number, source, binds)]
 

@@ -105,6 +105,12 @@ class DeviceBusy(AgentError):
     retryable = True
 
 
+class HoursBlocked(AgentError):
+    """The blocked hours of the policy began, and the run ends then. What was sent is kept."""
+
+    code = "blocked-hours"
+
+
 class FreezeTooLong(AgentError):
     """The application was held longer than the policy allows. It was resumed, the snapshot dropped."""
 

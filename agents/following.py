@@ -34,6 +34,10 @@ _END_S = 60.0
 _TAIL = 64 * 1024
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Followed:
     """What a restic on the device did."""
@@ -54,16 +58,19 @@ class Follower:
         self._gateway = gateway
         self._before = Moved(0, 0, 0, 0, 0, 0)
 
-    def follow(self, what: str, process: Process, stop: Callable[[], None]) -> Followed:
+    def follow(
+        self, what: str, process: Process, stop: Callable[[], None], rest: Callable[[], bool] | None = None
+    ) -> Followed:
         """Given a started restic (`what`: "backup" or "restore"), return what it did once it ended.
 
-        `stop` ends it on the device when the caller of the flow asks to stop. Raise the AgentError that says
+        `stop` ends it on the device when the caller of the flow asks to stop; `rest` is asked each second
+        whether it stands still, and may raise. Raise the AgentError that says
         why it failed; what the gateway refused comes before what restic made of it.
         """
         followed = Followed()
         decoder = Decoder(what)
         try:
-            self._read(process, decoder, followed)
+            self._read(process, decoder, followed, rest or _never)
             status = process.wait(timeout_s=_END_S)
         except AgentError:
             self._control.raise_if_stopped()
@@ -76,10 +83,12 @@ class Follower:
         self._judge(what, status, process.stderr_tail, followed)
         return followed
 
-    def _read(self, process: Process, decoder: Decoder, followed: Followed) -> None:
+    def _read(self, process: Process, decoder: Decoder, followed: Followed, rest: Callable[[], bool]) -> None:
         silent_s = 0.0
         while True:
             self._control.raise_if_stopped()
+            if rest():
+                silent_s = 0.0
             try:
                 data = process.read(timeout_s=_POLL_S)
             except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agents.applications import Stream
 from agents.binds import Bind
@@ -20,6 +21,7 @@ from agents.restic.arguments import Restic, exclude_lines, files_from_raw
 from agents.restic.messages import BackupSummary, only_summary
 from agents.restic.outcomes import Outcome
 from agents.restic.patterns import make_excluded
+from agents.resting import Resting
 from agents.runner import Limits, Runner, SupervisedProgram
 from agents.scratch import scratch_path
 from agents.snapshots import providers
@@ -101,6 +103,7 @@ class Store:
     host: str
     tag: str
     limits: Limits
+    resting: Resting | None = None  # None: what is stored now must not be interrupted
 
     def store(self, number: int, source: PlannedSource, binds: Sequence[Bind]) -> Point:
         """Store the files of a source as they are shown by `binds`; `number` is its own in this run."""
@@ -167,7 +170,8 @@ class Store:
             command, environment=environment, binds=binds, scratch=scratch, limits=self.limits
         )
         self._tell_note(program)
-        return self.follower.follow("backup", program, lambda: self.runner.stop(program)), paths_file
+        rest = self.resting.follow(program) if self.resting is not None else None
+        return self.follower.follow("backup", program, partial(self.runner.stop, program), rest), paths_file
 
     def _tell_note(self, program: SupervisedProgram) -> None:
         """The device may say that it cannot keep a limit; the backup goes on."""

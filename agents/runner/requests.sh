@@ -74,6 +74,21 @@ serve_stop() { # id, id of a group
   answer "$1" "$status"
 }
 
+serve_pause() { # id, id of a group, seconds: then the reaper lets it go, unless it is asked for again
+  status=1
+  now
+  if read_record "$dir/groups/$2" && printf '%s\n' $((now + $3)) >"$dir/paused" && : >"$dir/pausable.$2"; then
+    signal_group STOP "$pid" && status=0
+  fi
+  answer "$1" "$status"
+}
+
+serve_resume() { # id, id of a group
+  rm -f -- "$dir/paused"
+  read_record "$dir/groups/$2" && signal_group CONT "$pid"
+  answer "$1" 0
+}
+
 describe() {
   dir=$1 deadline=''
   is_over && condition=dead || condition=alive
@@ -144,6 +159,8 @@ serve() {
       settle) serve_settle "$id" "$first" ;;
       write) serve_write "$id" "$first" ;;
       stop) serve_stop "$id" "$first" ;;
+      pause) serve_pause "$id" "$first" "$second" ;;
+      resume) serve_resume "$id" "$first" ;;
       list) serve_list "$id" ;;
       heal) serve_heal "$id" ;;
       close) : >"$dir/healing" && serve_close "$id" ;;

@@ -201,6 +201,15 @@ class Runner:
         if answer.status:
             raise CommandFailed("a program on the device does not end; the device goes on trying")
 
+    def pause(self, program: SupervisedProgram, seconds: int) -> bool:
+        """Make a long program stand still. The device lets it go by itself after so many seconds, unless this
+        is asked for again. Return False when it has ended."""
+        return self._request("pause", program.number, seconds).status == 0
+
+    def resume(self, program: SupervisedProgram) -> None:
+        """Let a long program that stands still go on."""
+        self._request("resume", program.number)
+
     def list_runs(self) -> list[tuple[bool, str]]:
         """Return (is it alive, its directory) of every other run on the device, of any console."""
         answer = self._request("list")

@@ -27,6 +27,7 @@ from agents.probe import ProbeRequest, probe
 from agents.repositories import RepositoryPlace
 from agents.restic.binary import Binary, find_binary
 from agents.restic.repository import create, open_repository
+from agents.resting import ANY_HOUR, Hours
 from agents.restore import Conflict, Mode, RestoreOutcome, RestoreRequest, restore
 from agents.restoring.requests import GENTLE
 from agents.runner import Limits
@@ -85,6 +86,8 @@ class Console:
         control: Control | None = None,
         known: tuple[KnownPoint, ...] = (),
         seen: tuple[Instance, ...] = (),
+        hours: Hours = ANY_HOUR,
+        limits: Limits | None = None,
     ) -> BackupOutcome:
         accepts: Fallback = "accept-live" if fallback == "accept-live" else "fail"
         sources = tuple(
@@ -103,6 +106,8 @@ class Console:
             is_local=self.is_local,
             known=known,
             seen=seen,
+            hours=hours,
+            limits=limits or Limits(),
         )
         return back_up(request, self.open_session, tell=self.tell, control=control or Unstoppable())
 
