@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
@@ -57,6 +58,7 @@ def compare_file(data: bytes) -> Comparison:
         lambda name: stored[name].state if name in stored else None,
         frozenset(Device.objects.values_list("name", flat=True)),
         lambda tag: clean_name(tag, longest=LONGEST_TAG),
+        timezone.now(),
     )
     reading = read_policies(data, known)
     if reading.problems:

@@ -17,6 +17,7 @@ from backupsite.policies.document_values import (
     AUTOMATIC,
     DURATION,
     EVERY_DAY,
+    INTERVAL,
     KEPT,
     NONE,
     RATE,
@@ -59,7 +60,7 @@ FIELDS = (
         one_of({Policy.FINISH: "finish", Policy.PAUSE: "pause", Policy.STOP: "stop"}),
     ),
     Field("target", "rpo", TARGET),
-    Field("restore within", "rto", maybe(DURATION)),
+    Field("restore within", "rto", maybe(TARGET)),
     Field("impact", "impact", one_of({each: each for each, _ in Policy.IMPACTS})),
     Field("send at most", "upload_mb_s", maybe(RATE)),
 )
@@ -133,6 +134,11 @@ def make_default(name: str) -> PolicyState:
     return PolicyState(name, {field: getattr(blank, field) for field in FIELD_NAMES})
 
 
+def make_policy(state: PolicyState) -> Policy:
+    """Given a policy's state, return a row that is not stored, with its fields."""
+    return Policy(name=state.name, **state.fields)
+
+
 def make_plain(state: PolicyState) -> dict[str, Plain]:
     """Given a policy, return what stands in the file."""
     plain: dict[str, Plain] = {"name": state.name, "devices": sorted(state.devices)}
@@ -154,7 +160,7 @@ def _plain_fields(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[st
 def _plain_when(values: Mapping[str, Any], prefix: str) -> dict[str, Plain]:
     kind, at = values[f"{prefix}schedule"], values[f"{prefix}at_time"]
     if kind == EVERY:
-        return {"every": SPREAD.write(values["every_minutes"])}
+        return {"every": INTERVAL.write(values["every_minutes"])}
     if kind == DAILY:
         return {"daily": f"{at:%H:%M}"}
     if kind == WEEKLY:

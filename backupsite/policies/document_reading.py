@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from backupsite.fleet.names import clean_name
-from backupsite.policies.document import FIELD_NAMES, FIELDS, KEEP, TAG_RULES, WHEN, PolicyState, make_default
+from backupsite.policies.blocked import Blocked
+from backupsite.policies.document import (
+    FIELD_NAMES,
+    FIELDS,
+    KEEP,
+    TAG_RULES,
+    WHEN,
+    PolicyState,
+    make_default,
+    make_policy,
+)
 from backupsite.policies.document_parts import (
     MOST_SHOWN,
     REFUSED,
@@ -27,7 +38,9 @@ from backupsite.policies.document_values import Value
 from backupsite.policies.document_when import read_hours, read_when, read_window
 from backupsite.policies.models import Source
 from backupsite.policies.naming import name_source
-from backupsite.policies.windows import lacks_window, needs_window
+from backupsite.policies.planning import Planner
+from backupsite.policies.schedule import Schedule
+from backupsite.policies.windows import COLD, lacks_window, needs_window, own_window
 from backupsite.policies.writing import key_of
 from backupsite.web.yaml_tree import Items, Node, Problem, Text, Unreadable, read_text, read_tree
 
@@ -53,11 +66,12 @@ _NAME = Value(clean_name, str)
 @dataclass(frozen=True)
 class Known:
     """What is there already: `policy_of` gives a policy by its name in small letters, `devices` are names,
-    `check_tag` raises ValueError for a word that is none."""
+    `check_tag` raises ValueError for a word that is none, `now` is when the schedules begin."""
 
     policy_of: Callable[[str], PolicyState | None]
     devices: Collection[str]
     check_tag: Callable[[str], str]
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,7 @@ def _read_policy(node: Node, known: Known, seen: dict[str, int], report: Report)
     if is_new and not set(WHEN) & taken.keys():
         report.add(node.line, "A new policy needs to say when, like every: 1 h, or by hand: true.")
     _check_window(node, taken, state, report)
+    _check_starts(node, taken, state, known.now, report)
     return state
 
 
@@ -203,3 +218,18 @@ def _check_window(node: Node, taken: Taken, state: PolicyState, report: Report) 
     key = "cold window" if "cold window" in taken else "sources"
     line = taken[key][0].line if key in taken else node.line
     report.add(line, f"A “cold window” is needed for {names}.")
+
+
+def _check_starts(node: Node, taken: Taken, state: PolicyState, now: datetime, report: Report) -> None:
+    """The rules of the form: blocked hours leave some time free, and the time of cold copies too."""
+    policy = make_policy(state)
+    blocked = Blocked.make(state.blocked, policy.time_zone)
+    own = own_window([Source(**each) for each in state.sources], has_window=policy.cold_is_enabled)
+    schedule = Schedule.of_window(policy) or (Schedule.of(policy) if own == COLD else None)
+    try:
+        blocked.check()
+        if schedule is not None:
+            Planner(schedule, blocked, is_cold=True).check(now)
+    except ValueError as error:
+        keys = [key for key in ("blocked hours", "cold window") if key in taken]
+        report.add(taken[keys[0]][0].line if keys else node.line, str(error))

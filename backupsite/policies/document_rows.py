@@ -12,8 +12,7 @@ from django.db.models import Prefetch, QuerySet
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device, Tag
 from backupsite.policies.document import FIELD_NAMES, Hours, PolicyState, make_plain
-from backupsite.policies.models import BlockedHours, Policy, PolicyDevice, Source
-from backupsite.policies.saving import plan_next
+from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.policies.writing import save_policy
 
 SOURCE_NAMES = (
@@ -76,26 +75,10 @@ def store_states(
 def _store(actor: Actor, policy: Policy | None, state: PolicyState, now: datetime) -> Policy:
     devices = list(Device.objects.filter(name__in=state.devices))
     fields = {"name": state.name, **state.fields}
-    saved = save_policy(actor, policy, fields, devices, state.sources, now)
+    saved = save_policy(actor, policy, fields, devices, state.sources, now, blocked=state.blocked)
     _store_tags(saved, state.tags)
-    _store_hours(saved, state.blocked)
-    plan_next(saved, now)
     return saved
 
 
 def _store_tags(policy: Policy, names: Iterable[str]) -> None:
     policy.tags.set([Tag.objects.get_or_create(name=name)[0] for name in names])
-
-
-def _store_hours(policy: Policy, wanted: Iterable[Hours]) -> None:
-    left = set(wanted)
-    for row in policy.blocked_hours.all():
-        hours = Hours(row.weekdays, row.begins, row.ends)
-        if hours in left:
-            left.remove(hours)
-        else:
-            row.delete()
-    BlockedHours.objects.bulk_create(
-        BlockedHours(policy=policy, weekdays=each.weekdays, begins=each.begins, ends=each.ends)
-        for each in sorted(left)
-    )

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from backupsite.policies.durations import parse_duration, show_duration
-from backupsite.policies.schedule import WEEKDAYS, find_zone
+from backupsite.policies.schedule import LONGEST_SPREAD, WEEKDAYS, find_zone
 from backupsite.policies.window_form import read_target, read_time
 
 Plain = str | int | bool | list[Any] | dict[str, Any]
@@ -23,7 +23,6 @@ EVERY_DAY = "every day"
 ALL_DAYS = "0123456"
 MOST_KEPT = 10_000
 FASTEST_MB_S = 100_000
-LONGEST_SPREAD = timedelta(days=7)
 LONGEST = timedelta(days=36_600)
 
 
@@ -85,10 +84,15 @@ def _read_duration(text: str) -> timedelta:
 
 
 def _read_spread(text: str) -> int:
-    spread = parse_duration(text)
-    if spread > LONGEST_SPREAD:
-        raise ValueError("Spread runs over 7 days at most.")
-    return spread // timedelta(minutes=1)
+    minutes = parse_duration(text) // timedelta(minutes=1)
+    if minutes > LONGEST_SPREAD:
+        raise ValueError(f"At most {show_duration(timedelta(minutes=LONGEST_SPREAD))}.")
+    return minutes
+
+
+def _read_interval(text: str) -> int:
+    # The schedule says which ones it takes.
+    return parse_duration(text) // timedelta(minutes=1)
 
 
 def _read_target(text: str) -> timedelta:
@@ -128,4 +132,5 @@ PROBLEMS = count(0, 1_000_000)
 RATE = Value(_read_rate, lambda value: f"{value} MB/s")
 DURATION = Value(_read_duration, show_duration)
 TARGET = Value(_read_target, show_duration)
+INTERVAL = Value(_read_interval, lambda minutes: show_duration(timedelta(minutes=minutes)))
 SPREAD = Value(_read_spread, lambda minutes: show_duration(timedelta(minutes=minutes)))

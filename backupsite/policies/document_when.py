@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import time
 from typing import Any
 
+from backupsite.policies.blocked_form import MOST_ROWS
 from backupsite.policies.document import COLD_NAMES, WHEN, Hours
 from backupsite.policies.document_parts import (
     REFUSED,
@@ -17,7 +18,7 @@ from backupsite.policies.document_parts import (
 from backupsite.policies.document_values import (
     ALL_DAYS,
     EVERY_DAY,
-    SPREAD,
+    INTERVAL,
     SWITCH,
     TARGET,
     Value,
@@ -29,7 +30,6 @@ from backupsite.policies.schedule import CRON, DAILY, EVERY, MANUAL, WEEKLY, Sch
 from backupsite.web.yaml_tree import Items, Node, Text
 
 Taken = dict[str, tuple[Text, Node]]
-MOST_HOURS = 50
 LONGEST_CRON = 120
 _KINDS = {"every": EVERY, "daily": DAILY, "weekly": WEEKLY, "cron": CRON, "by hand": MANUAL}
 
@@ -41,7 +41,7 @@ def _read_cron(text: str) -> str:
 
 
 _VALUES = {
-    "every": SPREAD,
+    "every": INTERVAL,
     "daily": Value(read_clock, str),
     "weekly": Value(read_day_and_time, str),
     "cron": Value(_read_cron, str),
@@ -120,8 +120,8 @@ def read_hours(key: Text, node: Node, report: Report) -> tuple[Hours, ...]:
             node.line, f"{quote(key.value)} is a list: begin each with a dash, like - days: every day."
         )
         return ()
-    if len(node.items) > MOST_HOURS:
-        report.add(node.line, f"{quote(key.value)} takes {MOST_HOURS} at most; these are {len(node.items)}.")
+    if len(node.items) > MOST_ROWS:
+        report.add(node.line, f"{quote(key.value)} takes {MOST_ROWS} at most; these are {len(node.items)}.")
         return ()
     read = [_read_hours(each, report) for each in node.items]
     return tuple(dict.fromkeys(each for each in read if each is not None))

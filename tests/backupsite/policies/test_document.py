@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from backupsite.policies.document_reading import Known, Reading, read_policies
 from backupsite.policies.document_text import write_policies
 from backupsite.policies.models import Policy, Source
 
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SMALL = """\
 policies:
 - name: web
@@ -31,7 +32,7 @@ def check_tag(text: str) -> str:
 def read(text: str | bytes, *present: PolicyState, devices: tuple[str, ...] = ("web-1", "web-2")) -> Reading:
     there = {state.name.lower(): state for state in present}
     data = text.encode() if isinstance(text, str) else text
-    return read_policies(data, Known(there.get, set(devices), check_tag))
+    return read_policies(data, Known(there.get, set(devices), check_tag, NOW))
 
 
 def problems(text: str | bytes, *present: PolicyState) -> list[tuple[int, str]]:
@@ -108,7 +109,7 @@ def states(draw: Any, number: int = 0) -> PolicyState:
         "is_enabled": draw(st.booleans()),
         "priority": draw(st.sampled_from([0, 1, 2])),
         "time_zone": draw(st.sampled_from(["UTC", "Europe/Berlin"])),
-        "spread_minutes": draw(st.none() | st.integers(0, 10080)),
+        "spread_minutes": draw(st.none() | st.integers(0, 720)),
         "when_blocked": draw(st.sampled_from([each for each, _ in Policy.WHEN_BLOCKED])),
         "rpo": draw(durations),
         "rto": draw(st.none() | durations),
@@ -192,6 +193,7 @@ def test_words_that_yaml_would_change_stay_words() -> None:
             "  blocked hours: [{days: Mon, from: 8:00, to: 9:00}]",
             "“days”: “Mon” is no day. Write one of: Monday, Tuesday,",
         ),
+        ("  blocked hours: [{from: 0:00, to: 0:00}]", "These hours block the whole week"),
         ("  blocked hours: [{days: every day, from: 8:00}]", "Blocked hours need a “to”, like to: 08:00."),
         ("  tags: {web: 1}", "“tags” is a list; here are keys and values."),
         (
@@ -311,6 +313,12 @@ def test_fifty_problems_are_shown_and_the_others_counted() -> None:
     # An unknown key, no sources, no schedule.
     assert reading.problem_count == 3000
     assert reading.hidden_count == 2950
+
+
+def test_a_cold_window_in_blocked_hours_says_so() -> None:
+    more = "  cold window: {weekly: Sunday 3:00}\n  blocked hours: [{days: Sunday, from: 2:00, to: 9:00}]\n"
+    line, sentence = only_problem(SMALL.replace("  sources", f"{more}  sources"))
+    assert (line, sentence[:41]) == (5, "The cold window lies in blocked hours tha")
 
 
 def test_too_many_sources_are_one_sentence() -> None:
