@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +64,9 @@ class SnapshotInfo:
 
 
 class Repository:
-    """An open repository. Threads may share it; each call is one child, started and awaited by its thread."""
+    """An open repository. Threads may share it; each call is one child, started and awaited by its thread.
+
+    `url` and `password` open it for a restic of this machine, as long as it is open here."""
 
     def __init__(self, binary: Binary, master: MasterKey, path: Path, view: Path, key: Key) -> None:
         """Use `open_repository`."""
@@ -72,7 +74,8 @@ class Repository:
         self._path = path
         self._reading = Restic(str(binary.path), takes_locks=False)
         self._writing = Restic(str(binary.path), retry_lock_s=30)
-        self._variables = arguments.environment(str(view), key.password)
+        self.url, self.password = str(view), key.password
+        self._variables = arguments.environment(self.url, key.password)
 
     def make_run_key(self) -> Key:
         """Return a new key for one run."""
@@ -253,8 +256,15 @@ def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Re
         yield Repository(binary, master, path, view, key)
 
 
-def create(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
-    """Create a repository in directory `path` (missing or empty) that both passwords open; return its id.
+def create(
+    path: Path,
+    password: Secret,
+    recovery_password: Secret,
+    binary: Binary,
+    like: Mapping[str, str | Secret] | None = None,
+) -> str:
+    """Create a repository in directory `path` (missing or empty) that both passwords open; return its id. One
+    that is `like` another (`arguments.from_variables`) cuts files into the same pieces.
 
     `password` is the console's, random, 128 bits or more: its key is cheap to open. The repository gets its
     name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when restic fails.
@@ -267,7 +277,7 @@ def create(path: Path, password: Secret, recovery_password: Secret, binary: Bina
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     draft.mkdir(mode=0o700)
     try:
-        repository_id = _fill(draft, password, recovery_password, binary)
+        repository_id = _fill(draft, password, recovery_password, binary, like or {})
         try:
             draft.rename(path)
         except OSError as error:
@@ -279,9 +289,16 @@ def create(path: Path, password: Secret, recovery_password: Secret, binary: Bina
     return repository_id
 
 
-def _fill(path: Path, password: Secret, recovery_password: Secret, binary: Binary) -> str:
-    variables = arguments.environment(str(path), recovery_password)
-    result = children.run(arguments.create(Restic(str(binary.path))), variables, timeout_s=_READ_TIMEOUT_S)
+def _fill(
+    path: Path,
+    password: Secret,
+    recovery_password: Secret,
+    binary: Binary,
+    like: Mapping[str, str | Secret],
+) -> str:
+    variables = {**arguments.environment(str(path), recovery_password), **like}
+    command = arguments.create(Restic(str(binary.path)), as_other=bool(like))
+    result = children.run(command, variables, timeout_s=_READ_TIMEOUT_S)
     judge(result.status, result.tail)
     repository_id = Fields.parse(result.stdout, "answer to init").text("id")
     if _NAME.fullmatch(repository_id) is None:

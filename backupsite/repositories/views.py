@@ -40,7 +40,7 @@ class StorageRow:
 
 @require_GET
 def repositories(request: HttpRequest) -> HttpResponse:
-    rows = Repository.objects.select_related("device", "storage").order_by("device__name")
+    rows = Repository.objects.select_related("device", "storage", "copy_of__device").order_by("device__name", "pk")
     context = {
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "repositories": rows,
