@@ -30,6 +30,7 @@ from backupsite import vault  # noqa: E402
 from backupsite.accounts.models import User  # noqa: E402
 from backupsite.fleet import devices  # noqa: E402
 from backupsite.fleet.models import Device, HostKey  # noqa: E402
+from backupsite.policies import pausing  # noqa: E402
 from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery import drill_due  # noqa: E402
@@ -45,7 +46,7 @@ from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
-from backupsite.repositories.models import Storage  # noqa: E402
+from backupsite.repositories.models import ConsoleRepository, Storage  # noqa: E402
 from backupsite.repositories.storage import prepare_storage  # noqa: E402
 from backupsite.runs import requests  # noqa: E402
 from backupsite.runs.models import Run  # noqa: E402
@@ -93,6 +94,21 @@ def approve_keys(device: str) -> list[str]:
     """Approve the host keys that wait; return their fingerprints."""
     waiting = HostKey.objects.filter(device__slug=device, state=HostKey.PENDING)
     return [key.fingerprint for key in waiting if devices.approve_host_key(ME, key)]
+
+
+def copy_console() -> None:
+    """Have the console copied into its storages, as the button of its page does."""
+    ConsoleRepository.objects.update(next_at=timezone.now(), mark="")
+
+
+def take_sheet() -> str:
+    """Take the sheet beside the recovery kit, as its page does."""
+    return kit.hand_out_sheet()
+
+
+def confirm_recovery() -> int:
+    """Say that the old console is off, as the button on the first page does."""
+    return pausing.end_pauses(ME, None, now=timezone.now())
 
 
 def change_user(device: str, user: str) -> None:
@@ -260,6 +276,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         add_device,
         note_keys,
         approve_keys,
+        copy_console,
+        take_sheet,
+        confirm_recovery,
         change_user,
         set_policy,
         set_sources,
