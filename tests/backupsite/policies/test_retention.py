@@ -110,7 +110,7 @@ def test_good_rules_have_a_sentence() -> None:
     assert rules.sentence() == (
         "the last 4, 14 daily; nothing younger than 2 days goes; nothing older than 365 days stays"
     )
-    assert Rules(youngest=DAY).sentence() == "the newest; nothing younger than 1 day goes"
+    assert Rules(youngest=DAY).sentence() == "the newest; nothing younger than 24 h goes"
 
 
 def test_a_history_that_is_not_continued_goes_in_order_but_for_its_last() -> None:
