@@ -15,6 +15,7 @@ from backupsite.repositories.console_state import list_own_backups
 from backupsite.repositories.kit import list_unprinted, write_directory
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 from backupsite.repositories.places import Space, measure_space
+from backupsite.repositories.space_state import list_devices, list_storages
 from backupsite.repositories.storage import require_storage
 
 
@@ -40,10 +41,14 @@ class StorageRow:
 
 @require_GET
 def repositories(request: HttpRequest) -> HttpResponse:
-    rows = Repository.objects.select_related("device", "storage", "copy_of__device").order_by("device__name", "pk")
+    rows = Repository.objects.select_related("device", "storage", "copy_of__device").order_by(
+        "device__name", "pk"
+    )
     context = {
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "repositories": rows,
+        "spaces": list_storages(timezone.now().date()),
+        "largest": list_devices(timezone.now().date()),
         "own_backups": list_own_backups(timezone.now()),
         "unprinted": list_unprinted(),
         "kit": RecoveryPassword.objects.order_by("id").last(),
