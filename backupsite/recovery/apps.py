@@ -7,10 +7,11 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from backupsite.recovery import drill_due, maintenance_due
+        from backupsite.recovery import copies, drill_due, maintenance_due
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
+        from backupsite.recovery.copies import Copy
         from backupsite.recovery.downloads import Fetch
         from backupsite.recovery.drill_samples import LookInto
         from backupsite.recovery.drills import Prove
@@ -34,11 +35,13 @@ class RecoveryConfig(AppConfig):
             ComeBack(),
             StoreLog(),
             Check(),
+            Copy(),
         ):
             kinds.register(kind)
         tick.add_step(repair)
         tick.add_step(drill_due.look)
         tick.add_step(maintenance_due.look)
+        tick.add_step(copies.look)
         tick.add_step(catching_up.look)
         tick.add_step(wishes.look)
         tick.add_step(notes.look)

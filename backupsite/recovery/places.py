@@ -35,11 +35,12 @@ def make_place(device: Device, tell: Tell) -> tuple[Repository, RepositoryPlace]
         create(opened.path, opened.password, recovery_password(), console_restic())
     if not repository.is_made:
         # The name of the directory is ours; restic's own id is only kept to recognise the repository.
-        Repository.objects.filter(pk=repository.pk).update(restic_id=_read_id(opened))
+        Repository.objects.filter(pk=repository.pk).update(restic_id=read_id(opened))
     return repository, _place(opened)
 
 
-def _read_id(opened: OpenRepository) -> str:
+def read_id(opened: OpenRepository) -> str:
+    """Return restic's own name of a repository. Raise an AgentError when it does not open."""
     with open_engine(opened.path, opened.password, console_restic()) as engine:
         return engine.read_id()
 

@@ -65,6 +65,19 @@ def _create_repository(device: Device) -> Repository:
     return repository
 
 
+def ensure_copy(repository: Repository, storage: Storage) -> Repository:
+    """Given a repository, return its second copy; make the row, on this storage, when there is none. May be
+    called twice at once."""
+    with transaction.atomic():
+        Repository.objects.select_for_update().get(pk=repository.pk)
+        found = Repository.objects.filter(copy_of=repository).select_related("storage").first()
+        if found is None:
+            found = Repository(copy_of=repository, storage=storage)
+            found.sealed_password = vault.seal(_owner(found), Secret(secrets.token_urlsafe(48)))
+            found.save(force_insert=True)
+        return found
+
+
 def repository_path(repository: Repository) -> Path:
     """Given a repository, return its directory, without a look at the disk."""
     return Path(repository.storage.path) / str(repository.uuid)

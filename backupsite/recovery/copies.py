@@ -1,0 +1,193 @@
+"""Second copies: which restore points they hold by policy, the run that makes them, and whose turn it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, F, Max, OuterRef, Q
+from django.utils import timezone
+
+from agents.errors import PlanRefused
+from agents.events import Phase, Said, Tell
+from agents.flow import phase
+from agents.maintaining.copying import copy_snapshots, named_as_source
+from agents.repositories import open_place
+from agents.restic.repository import create, open_repository
+from backupsite.engine import console_restic
+from backupsite.policies.models import Policy
+from backupsite.recovery.maintenance import repository_of
+from backupsite.recovery.maintenance_due import AGAIN, free
+from backupsite.recovery.maintenance_keeping import forget_old_runs
+from backupsite.recovery.models import PointCopy, RestorePoint
+from backupsite.recovery.places import place_of, read_id
+from backupsite.repositories.making import ensure_copy, measure_repository, recovery_password
+from backupsite.repositories.making import open_repository as open_keys
+from backupsite.repositories.models import Repository, Storage
+from backupsite.runs import tick
+from backupsite.runs.due import SCHEDULE
+from backupsite.runs.kinds import Control, Ended, QueueName
+from backupsite.runs.models import Run
+from backupsite.runs.requests import ACTIVE, request_run
+from backupsite.runs.states import State
+from backupsite.web.formatting import format_count
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 20
+
+
+def list_wanted(repository: Repository, now: datetime) -> list[RestorePoint]:
+    """Return the restore points of a repository that policies want in the second copy, oldest first: those of
+    the last `copy_keep`, and the newest of each source, however old. What is damaged or was removed is not
+    copied. Runs three queries."""
+    points = RestorePoint.objects.filter(
+        repository=repository, policy__copy_storage__isnull=False, damage="", resting_since=None
+    )
+    newest = points.order_by().values("policy", "source").annotate(at=Max("made_at"))
+    kept = set(newest.values_list("policy", "source", "at"))
+    keeps = dict(Policy.objects.filter(copy_storage__isnull=False).values_list("pk", "copy_keep"))
+    return [
+        point
+        for point in points.order_by("made_at", "source", "part")
+        if (keep := keeps.get(point.policy_id or 0)) is None
+        or point.made_at >= now - keep
+        or (point.policy_id, point.source, point.made_at) in kept
+    ]
+
+
+def storage_for(repository: Repository) -> Storage | None:
+    """Return where the second copy of a repository goes: where it lies already, else what the policy of its
+    newest restore point says. None: no policy wants one."""
+    wanting = Policy.objects.filter(copy_storage__isnull=False, devices=repository.device)
+    policy = wanting.select_related("copy_storage").order_by("pk").first()
+    if policy is None:
+        return None
+    existing = Repository.objects.filter(copy_of=repository).select_related("storage").first()
+    return existing.storage if existing is not None else policy.copy_storage
+
+
+def ask_copy(repository: Repository, *, requested_by: str) -> Run:
+    """Ask for a run that makes the second copy of a repository complete."""
+    request = {"repository": str(repository.uuid)}
+    return request_run(Run.COPY, repository.owner, request=request, requested_by=requested_by)
+
+
+class Copy:
+    """Copies what the second copy of a repository lacks."""
+
+    name = Run.COPY
+    queue: QueueName = "bulk"
+    may_retry = True
+
+    def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        began = timezone.now()
+        repository = repository_of(run)
+        storage = storage_for(repository)
+        if storage is None:
+            raise PlanRefused("No policy of this device wants a second copy any more.")
+        if storage.pk == repository.storage_id:
+            raise PlanRefused(
+                "The second copy would lie on the same storage as the first.",
+                remedy="Choose another storage for it in the policy: one disk that fails takes both.",
+            )
+        with phase(tell, Phase.CHECK):
+            wanted = list_wanted(repository, began)
+            target = make_copy(repository, storage, tell)
+        count = self._copy(repository, target, wanted, tell, control)
+        measure_repository(target)
+        tell(Said(f"{format_count(count)} restore points are in the second copy, each read back there."))
+
+        def note() -> None:
+            Repository.objects.filter(pk=target.pk).update(copied_at=began)
+            forget_old_runs(run)
+
+        control.in_transaction(note)
+        return Ended(State.SUCCEEDED)
+
+    def _copy(
+        self,
+        repository: Repository,
+        target: Repository,
+        wanted: Sequence[RestorePoint],
+        tell: Tell,
+        control: Control,
+    ) -> int:
+        """Copy what is missing and write it down as it comes: what one run did, the next need not do."""
+        copied = set(PointCopy.objects.filter(repository=target).values_list("point_id", flat=True))
+        missing = [point for point in wanted if point.pk not in copied]
+        if not missing:
+            return len(wanted)
+        binary, ids = console_restic(), list(dict.fromkeys(point.restic_id for point in missing))
+        with (
+            phase(tell, Phase.TRANSFER),
+            open_place(place_of(repository), binary, tell) as source,
+            open_place(place_of(target), binary, tell) as there,
+        ):
+            there.unlock()
+            for done in copy_snapshots(source, there, ids, tell=tell, control=control):
+                control.raise_if_stopped()
+                keep_copies(target, missing, done)
+        return len(wanted)
+
+
+def keep_copies(target: Repository, points: Sequence[RestorePoint], done: dict[str, str]) -> None:
+    """Write down which restore points are in the second copy now. May be told twice."""
+    now = timezone.now()
+    ids = [point.pk for point in points if point.restic_id in done]
+    existing = set(RestorePoint.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    PointCopy.objects.bulk_create(
+        [
+            PointCopy(point=point, repository=target, restic_id=done[point.restic_id], copied_at=now)
+            for point in points
+            if point.pk in existing
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def make_copy(repository: Repository, storage: Storage, tell: Tell) -> Repository:
+    """Return the second copy of a repository; the first time, make it with both keys, cutting files as the
+    first one does."""
+    target = ensure_copy(repository, storage)
+    opened = open_keys(target)
+    if not target.is_made and not (opened.path / "config").exists():
+        tell(Said("This is the first second copy of the device: its repository is made."))
+        place, binary = place_of(repository), console_restic()
+        with open_repository(place.path, place.password, binary) as source, named_as_source(source) as like:
+            create(opened.path, opened.password, recovery_password(), binary, like)
+    if not target.is_made:
+        Repository.objects.filter(pk=target.pk).update(restic_id=read_id(opened))
+        target.refresh_from_db()
+    return target
+
+
+def look(now: datetime) -> None:
+    """A step of the tick: once a minute, ask for what is missing."""
+    if now.second < tick.PACE_S and Policy.objects.filter(copy_storage__isnull=False).exists():
+        start_copies(now)
+
+
+def start_copies(now: datetime) -> int:
+    """Ask for the second copies that lack a restore point; return how many. A copy that failed waits."""
+    room = MOST_WAITING - Run.objects.filter(kind=Run.COPY, state__in=ACTIVE).count()
+    chosen = list_lacking(now)[: max(room, 0)]
+    for repository in chosen:
+        run = ask_copy(repository, requested_by=SCHEDULE)
+        log.info("Run %d: the second copy of %s.", run.number, repository.uuid)
+    return len(chosen)
+
+
+def list_lacking(now: datetime) -> Any:
+    """Return the free repositories with a restore point that is newer than their second copy."""
+    wanted = RestorePoint.objects.filter(
+        repository=OuterRef("pk"), policy__copy_storage__isnull=False, damage="", resting_since=None
+    )
+    copied_at = "repository__second_copy__copied_at"
+    newer = wanted.filter(Q(**{copied_at: None}) | Q(made_at__gt=F(copied_at)))
+    recent = Run.objects.filter(kind=Run.COPY, device=OuterRef("device"), ended_at__gt=now - AGAIN).exclude(
+        state=State.SUCCEEDED
+    )
+    found = free(now).filter(copy_of=None).filter(Exists(newer)).exclude(Exists(recent))
+    return found.select_related("device", "copy_of__device").order_by("pk")
