@@ -18,14 +18,15 @@ from backupsite.policies.pausing import leave_out_paused
 from backupsite.policies.planning import Planner
 from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
 from backupsite.runs import bell, requests
+from backupsite.runs.later import is_away
 from backupsite.runs.models import Run
 from backupsite.runs.outages import devices_of, list_open
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
-# Bounds one tick to about a second. More at once (after a long stop) is more than workers can take anyway.
-MOST_A_TICK = 4000
+# Bounds one tick to about half a second. Workers cannot take more until the next one anyway.
+MOST_A_TICK = 2500
 SCHEDULE = requests.SCHEDULE
 
 
@@ -206,6 +207,7 @@ def _tell_late(
     late = (
         leave_out_paused(PolicyDevice.objects.filter(policy=policy, device__retired_at=None), now)
         .exclude(devices_of(list_open()))  # told once, for all of them
+        .exclude(is_away(target, now))
         .filter(**{told.told_at: None})
         .annotate(since=Coalesce(F(told.succeeded_at), asked))
         .filter(since__lt=now - target)
