@@ -12,8 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from backupsite.console.policy_consequences_reading import read_consequences
 from backupsite.console.policy_found import find_more, list_instances
 from backupsite.console.policy_reading import read_preview
+from backupsite.console.policy_refusals import keeps_repositories_out
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
 from backupsite.policies.blocked_form import typed_blocked
@@ -65,7 +67,8 @@ def _edit(request: HttpRequest, edited: Policy | None) -> HttpResponse:
     form, sources = PolicyForm(request.POST, policy=edited), make_source_forms(request.POST)
     # Both are asked, so that every error is shown at once.
     is_valid = form.is_valid() & sources.is_valid()
-    if is_valid and _has_its_window(form, sources) and _has_cold_starts(form, sources):
+    is_valid = is_valid and _has_its_window(form, sources) and _has_cold_starts(form, sources)
+    if is_valid and keeps_repositories_out(form, sources):
         try:
             return _save(request, edited, form, sources)
         except IntegrityError:
@@ -189,6 +192,7 @@ def _preview_context(form: PolicyForm, sources: BaseSourceFormSet, edited: Polic
     return {
         "preview": preview,
         "rows": list(zip(sources.forms, preview.rows, strict=True)),
+        "consequences": read_consequences(form, sources, edited, preview),
         "found": find_more(known, keys),
         "instances": list_instances(known),
     }

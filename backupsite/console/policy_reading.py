@@ -29,7 +29,7 @@ def read_preview(
 ) -> tuple[Preview, list[DeviceFacts | None], set[str]]:
     """Given the forms, return what will happen if they are saved like that, the facts of the devices that
     were looked at, and the keys of what is in the policy."""
-    form, sources = _as_posted(form, sources)
+    form, sources = make_posted(form, sources)
     # A field that is half typed is no error here: the rest is shown.
     form.is_valid()
     sources.is_valid()
@@ -66,7 +66,7 @@ def find_devices(form: PolicyForm) -> QuerySet[Device]:
     return chosen if chosen is not None else Device.objects.none()
 
 
-def _as_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm, BaseSourceFormSet]:
+def make_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm, BaseSourceFormSet]:
     """Given forms that are shown for the first time, return them as if they had been posted like that."""
     if form.is_bound:
         return form, sources
