@@ -123,6 +123,7 @@ def _save(
         **form.schedule_fields,
         **form.window_fields,
         **form.blocked_fields,
+        **form.copy_fields,
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():

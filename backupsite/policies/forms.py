@@ -10,6 +10,7 @@ from django import forms
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
 from backupsite.policies.blocked_form import BlockedForm, initial_blocked
+from backupsite.policies.copy_form import CopyForm, initial_copy
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
@@ -30,7 +31,7 @@ MOST_LISTED = 500
 MOST_FOUND = 100
 
 
-class PolicyForm(WindowForm, BlockedForm):
+class PolicyForm(WindowForm, BlockedForm, CopyForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
     name = forms.CharField(max_length=200, strip=False)
@@ -192,6 +193,7 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         "upload_mb_s": policy.upload_mb_s,
         **initial_window(policy),
         **initial_blocked(policy),
+        **initial_copy(policy),
     }
 
 
