@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from agents.backup import BackupOutcome, BackupRequest, back_up
 from agents.binds import NO_LIMITS, Limits
-from agents.errors import PlanRefused
+from agents.errors import ConnectFailed, PlanRefused
 from agents.events import Consistency, Level, Said, Tell
 from agents.facts.device import DeviceFacts, to_json
 from agents.plan import SourceRequest
 from agents.plan.requests import Fallback
+from agents.session import Session
 from agents.unchanged import KnownPoint
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
@@ -26,6 +27,7 @@ from backupsite.policies.models import Policy, Source
 from backupsite.policies.windows import COLD, HOT, WINDOW_LASTS, Window, first_window, is_taken_hot, may_wait
 from backupsite.recovery.drill_due import note_backup
 from backupsite.recovery.folders import encode_path
+from backupsite.recovery.hours import hours_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
 from backupsite.recovery.seen import keep_instances, read_usual
@@ -34,7 +36,8 @@ from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
 from backupsite.runs.checking import keep_facts
 from backupsite.runs.due import SCHEDULE
-from backupsite.runs.kinds import Control, Ended, QueueName
+from backupsite.runs.kinds import Control, Ended, PutOff, QueueName
+from backupsite.runs.later import wait_for_device
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
@@ -50,6 +53,7 @@ class Backup:
     may_retry = True
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        hours = hours_of(run)
         sources = sources_of(run)
         repository, place = make_place(run.device, tell)
         request = BackupRequest(
@@ -64,14 +68,28 @@ class Backup:
             seen=read_usual(run),
             expected_files=count_files(run.device),
             limits=limits_of(run.policy),
+            hours=hours,
         )
-        outcome = back_up(request, lambda: open_session(run.device), tell=tell, control=control)
+        outcome = back_up(request, lambda: _open(run), tell=tell, control=control)
         asked = {source.application for source in sources}
         control.in_transaction(lambda: keep_points(run, repository, outcome, asked))
         is_measured = _measure(repository, tell)
         # What waits for the cold window is not stored: a run that stored nothing is not simply good.
         is_good = outcome.is_complete and is_measured and bool(outcome.points)
         return Ended(State.SUCCEEDED if is_good else State.WARNINGS)
+
+
+def _open(run: Run) -> Session:
+    """Open a session to the run's device. Raise PutOff when a machine that is not always on is away."""
+    try:
+        session = open_session(run.device)
+    except ConnectFailed as error:
+        if run.device.is_always_on or run.requested_by != SCHEDULE:
+            raise
+        again = wait_for_device(run, timezone.now())
+        raise PutOff(again, "away", "its device does not answer, and it is not always on") from error
+    Device.objects.filter(pk=run.device_id).update(reached_at=timezone.now())
+    return session
 
 
 def limits_of(policy: Policy | None) -> Limits:

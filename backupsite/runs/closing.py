@@ -7,17 +7,18 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from agents.errors import AgentError, Cancelled, LeaseLost, ServiceDown
+from agents.errors import AgentError, Cancelled, HoursBlocked, LeaseLost, ServiceDown
 from backupsite.alerts import notices
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.windows import COLD, own_window
 from backupsite.runs import bell, breaker, kinds, requests
+from backupsite.runs.later import go_on_later
 from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
@@ -42,13 +43,14 @@ class Outcome:
     remedy: str = ""
     detail: str = ""
     is_retryable: bool = False
+    not_before: datetime | None = None  # it did not end: it waits until then (`putting_off`)
 
 
 def outcome_of(error: AgentError) -> Outcome:
     """Given an error that we understand, return how the run ends."""
     if isinstance(error, LeaseLost):
         return LEASE_LOST
-    state = State.CANCELLED if isinstance(error, Cancelled) else State.FAILED
+    state = State.CANCELLED if isinstance(error, Cancelled | HoursBlocked) else State.FAILED
     return Outcome(state, error.code, error.message, error.remedy, error.detail, error.retryable)
 
 
@@ -143,6 +145,8 @@ def _remedy_for(run: Run, outcome: Outcome) -> str:
 
 def request_retry(run: Run, outcome: Outcome) -> Run | None:
     """Given a run that has just ended, ask for another attempt if that can help. Return it, or None."""
+    if outcome.code == HoursBlocked.code:
+        return go_on_later(run)
     # An outage that lasts is no fault of this run: it does not use up an attempt.
     is_waited_for = breaker.is_waited_for(run)
     wait = BACK_OFF[0] if is_waited_for else find_wait(run, outcome)

@@ -17,6 +17,7 @@ from backupsite.runs.closing import STOPPED, Outcome, close, outcome_of, outcome
 from backupsite.runs.lease import LEASE, RENEW_S, Lease, take
 from backupsite.runs.models import Run
 from backupsite.runs.progress import FLUSH_S, Recorder
+from backupsite.runs.putting_off import put_off
 from backupsite.runs.states import State
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ def work(run: Run, recorder: Recorder, lease: Lease) -> Outcome:
             ended = kind.work(run, recorder, lease)
     except kinds.WorkerStopped:
         return STOPPED
+    except kinds.PutOff as wait:
+        return Outcome(State.QUEUED, wait.code, wait.text, not_before=wait.until)
     except AgentError as error:
         # A cancelled flow may end with whatever its closed connection raised: the cancel is the cause.
         return outcome_of(Cancelled("The run was cancelled.") if lease.is_cancelled else error)
@@ -119,6 +122,9 @@ def finish(run: Run, lease: Lease, recorder: Recorder, outcome: Outcome) -> None
         return
     try:
         with_patience(recorder.close)
+        if outcome.not_before is not None:
+            with_patience(lambda: put_off(lease.rows(), outcome))
+            return
         close_with_results(run, lease, outcome)
     except LeaseLost:
         log.warning("Run %s was ended by somebody else while this worker closed it.", run.number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agents.errors import AgentError
@@ -22,6 +23,18 @@ QueueName = Literal["interactive", "bulk"]
 
 class WorkerStopped(BaseException):
     """The worker's process was told to end. Not an Exception: no flow may catch it, every flow undoes."""
+
+
+class PutOff(Exception):
+    """The work of a run cannot begin now, and that is no failure: it waits until then, as the same run.
+
+    `text` is why, in words that follow "It waits: "."""
+
+    def __init__(self, until: datetime, code: str, text: str) -> None:
+        super().__init__(text)
+        self.until = until
+        self.code = code
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,8 @@ class Kind(Protocol):
         ...
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        """Do the run's work. Raise AgentError when it fails; WorkerStopped passes through the undo steps."""
+        """Do the run's work. Raise AgentError when it fails, PutOff before it did
+        anything; WorkerStopped passes through the undo steps."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.errors import DrillRefuted, RepositoryDamaged
+from agents.errors import DrillRefuted, HoursBlocked, RepositoryDamaged
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
@@ -121,7 +121,8 @@ def make_report(run: Run, point_count: int) -> Report | None:
             meaning = _say_cut_restore(run, point_count)
         elif point_count:
             meaning = f"{_say_points(point_count)} made before it ended: what was stored can be restored."
-        return Report(tone, icon, f"{_NOUNS[run.kind]} {_OVER[state]}", meaning)
+        over = "stopped for blocked hours" if run.error_code == HoursBlocked.code else _OVER[state]
+        return Report(tone, icon, f"{_NOUNS[run.kind]} {over}", meaning)
     title, meaning = _say_done(run, point_count)
     return Report(tone, icon, title, meaning)
 

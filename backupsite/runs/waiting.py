@@ -69,7 +69,7 @@ def _explain(
     is_after_cold: bool,
 ) -> Wait:
     if run.not_before is not None and run.not_before > now:
-        return Wait("its time has not come", run.not_before, "not before")
+        return Wait(run.error_text or "its time has not come", run.not_before, "not before")
     name = make_visible(run.device.name)
     if run.kind in ALONE_ON_DEVICE and run.device_id in standing.busy:
         return Wait(f"run {standing.busy[run.device_id]} works on {name}")
