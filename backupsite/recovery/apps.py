@@ -7,7 +7,7 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from backupsite.recovery import copies, drill_due, maintenance_due
+        from backupsite.recovery import copies, drill_due, maintenance_due, retiring, retiring_clock
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
@@ -47,3 +47,6 @@ class RecoveryConfig(AppConfig):
         tick.add_step(notes.look)
         tick.add_step(notes.look_for_slots)
         afterwork.add_step(catching_up.after_run)
+        tick.add_step(retiring_clock.look)
+        tick.add_step(retiring.look)
+        afterwork.add_step(retiring.after_run)

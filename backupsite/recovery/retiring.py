@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from django.db import transaction
 from django.db.models import F
@@ -37,6 +37,7 @@ from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BY_POLICY: Final = "policy"
 BATCH: Final = 500
@@ -66,7 +67,7 @@ def read_stored(device: Device) -> list[Stored]:
 
 
 def judge(device: Device, stored: Sequence[Stored], now: datetime) -> list[Judged]:
-    """Given a device and its copies, return why each stays by the policies as they are. Runs three queries."""
+    """Given a device and its copies, return why each stays by its policy. Runs three queries."""
     return judge_device(
         stored,
         read_rules(stored),
@@ -186,5 +187,5 @@ def forgotten(points: Sequence[RestorePoint]) -> int:
     return count
 
 
-def _batches[T](listed: Sequence[T]) -> Iterable[Sequence[T]]:
+def _batches(listed: Sequence[T]) -> Iterable[Sequence[T]]:
     return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))

@@ -29,7 +29,7 @@ def is_held(device_id: int) -> bool:
 
 @transaction.atomic
 def hold(device: Device | None, cause: str, text: str, now: datetime) -> RetentionHold | None:
-    """Hold the removals of a device, or of the fleet, and tell people; None when such a hold lasts already."""
+    """Hold the removals of a device, or of the fleet, and tell people; None when one lasts already."""
     if RetentionHold.objects.filter(device=device, cause=cause, lifted_at=None).exists():
         return None
     made = RetentionHold.objects.create(device=device, cause=cause, text=text[:400], since=now)
