@@ -60,7 +60,9 @@ def look(now: datetime) -> None:
     """End the outages in which somebody answered, and find new ones: the fleet's last, of what others do not
     explain. For the tick."""
     for outage in list_open():
-        if _answers(now).filter(devices_of([outage]), started_at__gte=outage.since).exists():
+        if outage.site is not None and not outage.site.is_site:
+            Outage.objects.filter(pk=outage.pk, ended_at=None).update(ended_at=now)
+        elif _answers(now).filter(devices_of([outage]), started_at__gte=outage.since).exists():
             _end(outage, now)
     failed = _list_failed(now)
     if len({run.device_id for run in failed}) < FEWEST:

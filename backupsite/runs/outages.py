@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -28,29 +28,34 @@ def list_open() -> list[Outage]:
 
 
 def devices_of(outages: Sequence[Outage]) -> Q:
-    """Return which rows with a `device` are of one of these outages; of none of them for none."""
+    """Return which rows with a `device` are of one of these outages; of none of them for none. Never the
+    console's own machine, to which no line leads."""
+    over_ssh = Q(device__reach=Device.SSH)
     if any(outage.scope == FLEET for outage in outages):
-        return Q(device__isnull=False)
+        return over_ssh
     sites = [outage.site_id for outage in outages if outage.site_id is not None]
     jump_hosts = [outage.jump_host_id for outage in outages if outage.jump_host_id is not None]
     tagged = Device.tags.through.objects.filter(tag__in=sites).values("device_id")
     behind = Device.objects.filter(jump_host__in=jump_hosts).values("pk")
-    return Q(device__in=tagged) | Q(device__in=behind)
+    return over_ssh & (Q(device__in=tagged) | Q(device__in=behind))
 
 
 def covers(device_id: int, outages: Sequence[Outage]) -> list[Outage]:
     """Given a device and outages, return those that it is part of. Runs two queries, none for none."""
     if not outages:
         return []
+    device = Device.objects.get(pk=device_id)
     sites = set(Device.tags.through.objects.filter(device=device_id).values_list("tag_id", flat=True))
-    behind = Device.objects.filter(pk=device_id).values_list("jump_host_id", flat=True).first()
-    return [
-        outage
-        for outage in outages
-        if outage.scope == FLEET
-        or outage.site_id in sites
-        or (behind is not None and outage.jump_host_id == behind)
-    ]
+    return [outage for outage in outages if is_part(device, sites, outage)]
+
+
+def is_part(device: Device, tags: Container[int | None], outage: Outage) -> bool:
+    """Given a device and its tags, return whether it is part of an outage: what `devices_of` asks the
+    database."""
+    if device.is_local:
+        return False
+    is_behind = outage.jump_host_id is not None and outage.jump_host_id == device.jump_host_id
+    return outage.scope == FLEET or is_behind or (outage.site_id is not None and outage.site_id in tags)
 
 
 def held_by(outages: Sequence[Outage]) -> Q:

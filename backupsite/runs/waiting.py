@@ -13,7 +13,7 @@ from backupsite.repositories.models import Repository
 from backupsite.runs import queue
 from backupsite.runs.lease import waits_for_cold
 from backupsite.runs.models import Outage, Run
-from backupsite.runs.outages import FLEET, name_of
+from backupsite.runs.outages import is_part, name_of
 from backupsite.runs.requests import SCHEDULE
 from backupsite.runs.standing import ALONE_ON_DEVICE, Full, Standing, read_standing
 from backupsite.runs.states import State
@@ -95,11 +95,7 @@ def _find(full: Mapping[int, Full], of_device: set[int]) -> Full | None:
 def _find_outage(run: Run, outages: Iterable[Outage], sites: set[int]) -> Outage | None:
     if run.requested_by != SCHEDULE or run.kind not in Run.KINDS_ON_DEVICE:
         return None
-    for outage in outages:
-        is_behind = outage.jump_host_id is not None and outage.jump_host_id == run.device.jump_host_id
-        if outage.scope == FLEET or outage.site_id in sites or is_behind:
-            return outage
-    return None
+    return next((outage for outage in outages if is_part(run.device, sites, outage)), None)
 
 
 def _read_storages(devices: Collection[int]) -> dict[int, set[int]]:

@@ -16,7 +16,7 @@ from backupsite.runs.closing import close, outcome_of
 from backupsite.runs.dispatch import take_next, wake_ready
 from backupsite.runs.lease import take
 from backupsite.runs.models import Outage, Run
-from backupsite.runs.outages import SHORTEST
+from backupsite.runs.outages import SHORTEST, covers
 from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
 from tests.backupsite.making import make_policy, make_run
@@ -160,6 +160,29 @@ def test_the_runs_of_a_dark_site_wait_others_and_those_of_persons_go_on() -> Non
     mine = ask(site[7], "ada")
     assert take_all() == sorted([mine.device.name, "other-0", "other-1"])
     assert Run.objects.filter(state=State.QUEUED).count() == 3, "no failed run each"
+
+
+def test_the_machine_of_the_console_is_part_of_no_outage() -> None:
+    now = timezone.now()
+    own = Device.objects.create(name="console", slug="console", reach=Device.LOCAL)
+    site = make_site("hamburg", 8)
+    own.tags.set(Tag.objects.all())
+    outage = begin(site, now)
+    ask(own)
+    Outage.objects.create(scope="fleet", since=now, next_try_at=now + MINUTE, device_count=9)
+    assert take_all() == ["console"]
+    assert covers(own.pk, [outage]) == []
+
+
+def test_a_tag_that_is_no_site_any_more_holds_nobody() -> None:
+    now = timezone.now()
+    site = make_site("hamburg", 8)
+    ask(site[6])
+    begin(site, now)
+    Tag.objects.update(is_site=False)
+    breaker.look(now)
+    assert take_all() == ["hamburg-6"]
+    assert Notice.objects.count() == 1
 
 
 def test_one_run_tries_and_the_next_one_only_later() -> None:

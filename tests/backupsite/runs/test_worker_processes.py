@@ -68,6 +68,15 @@ def test_a_run_goes_through_a_real_worker_and_leaves_nothing_in_redis(ground: Gr
 
 
 @pytest.mark.postgresql
+def test_one_wake_up_is_enough_for_all_that_wait(ground: Ground) -> None:
+    numbers = [ground.request("backup", {}, device=name) for name in ("one", "two", "three")]
+    ground.valkey.client().ltrim("rq:queue:bulk", 0, 0)
+    ground.start_worker()
+    for number in numbers:
+        ground.wait_for(number, "succeeded")
+
+
+@pytest.mark.postgresql
 def test_a_killed_work_horse_is_lost_at_once_and_its_backup_is_tried_once_more(ground: Ground) -> None:
     ground.start_worker()
     number = ground.request("backup", {"do": "die", "once": True})
