@@ -125,9 +125,16 @@ def has_moved(device: Device, reach: Reach) -> bool:
 
 @transaction.atomic
 def change_device(
-    actor: Actor, device: Device, name: str, reach: Reach, *, criticality: str | None = None
+    actor: Actor,
+    device: Device,
+    name: str,
+    reach: Reach,
+    *,
+    criticality: str | None = None,
+    is_always_on: bool | None = None,
 ) -> None:
-    """Give a device another name, way or criticality. Its address in the console (slug) stays.
+    """Give a device another name, way or criticality, or say that it is switched off at times. Its address in
+    the console (slug) stays.
 
     When the way changes, the host key must be looked at again: an approved key belongs to one address.
     """
@@ -139,7 +146,10 @@ def change_device(
         device.jump_host = _jump_host_of(reach)
     if criticality is not None:
         device.criticality = criticality
-    device.save(update_fields=["name", "address", "port", "user", "jump_host", "criticality"])
+    if is_always_on is not None:
+        device.is_always_on = is_always_on
+    written = ["name", "address", "port", "user", "jump_host", "criticality", "is_always_on"]
+    device.save(update_fields=written)
     remove_unused()
     if moved:
         device.host_keys.filter(state=HostKey.APPROVED).update(
@@ -215,11 +225,15 @@ def _record_decision(actor: Actor, verb: str, key: HostKey) -> None:
 
 
 def _describe(device: Device) -> dict[str, str | int]:
-    if device.is_local:
-        return {"name": device.name, "reach": device.reach, "criticality": device.criticality}
-    way: dict[str, str | int] = {
+    said: dict[str, str | int] = {
         "name": device.name,
         "criticality": device.criticality,
+        "is_always_on": device.is_always_on,
+    }
+    if device.is_local:
+        return {**said, "reach": device.reach}
+    way: dict[str, str | int] = {
+        **said,
         "address": device.address,
         "port": device.port,
         "user": device.user,

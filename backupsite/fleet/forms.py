@@ -73,6 +73,13 @@ class DeviceForm(forms.Form):
         help_text="What its policies propose, hot or cold, follows from this.",
     )
 
+    sleeps = forms.BooleanField(
+        required=False,
+        label="It is switched off at times",
+        help_text="A laptop, or a machine that sleeps: its backups wait until it is there, and that it is "
+        "away is no failure.",
+    )
+
     def __init__(self, *args: Any, device: Device | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.device = device

@@ -46,6 +46,7 @@ def _read_typed(device: Device) -> dict[str, str | bool]:
     return {
         "name": device.name,
         "criticality": device.criticality,
+        "sleeps": not device.is_always_on,
         "address": device.address,
         "port": str(device.port),
         "user": device.user,
@@ -65,8 +66,14 @@ def device_edit(request: HttpRequest, slug: str) -> HttpResponse:
         moved = has_moved(device, form.reach_value)
         try:
             data = form.cleaned_data
-            criticality = data["criticality"] or None
-            change_device(actor_of(request), device, data["name"], form.reach_value, criticality=criticality)
+            change_device(
+                actor_of(request),
+                device,
+                data["name"],
+                form.reach_value,
+                criticality=data["criticality"] or None,
+                is_always_on=not data["sleeps"],
+            )
         except IntegrityError:
             form.add_error("name", NAME_TAKEN)
         else:

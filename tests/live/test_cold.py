@@ -18,6 +18,7 @@ from agents.errors import AgentError, FreezeTooLong, QuiesceFailed, ServiceDown
 from agents.events import Consistency, Froze
 from agents.flow import Unstoppable
 from agents.plan import SourceRequest
+from agents.resting import Block
 from tests.live.cold_ground import Ledger, what_is_torn
 from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
@@ -106,6 +107,20 @@ def test_a_service_starts_as_at_boot_and_inherits_nothing_of_a_run(console: Cons
     assert b"HOTFLEET" not in words
     opened = [os.readlink(each) for each in Path(f"/proc/{ledger.pid}/fd").iterdir()]
     assert not [each for each in opened if "hotfleet-" in each]
+    assert_clean(console, ledger)
+
+
+@pytest.mark.parametrize("ground", ["ext4"], indirect=True)
+def test_hours_that_begin_while_a_service_stands_still_interrupt_nothing(
+    console: Console, ledger: Ledger
+) -> None:
+    class WhileItStands:
+        def look(self) -> Block | None:
+            return None if ledger.runs else Block(True, "08:00", "18:00")
+
+    (point,) = console.back_up(request_for(ledger), hours=WhileItStands()).points
+    assert point.is_complete
+    assert ledger.calls == ["start", "stop", "start"]
     assert_clean(console, ledger)
 
 

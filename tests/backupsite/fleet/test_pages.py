@@ -51,6 +51,15 @@ def test_renaming_keeps_the_address_of_the_page(operator: Client) -> None:
     assert Device.objects.get().name == "database"
 
 
+def test_a_machine_that_is_switched_off_at_times_is_said_to_be(operator: Client) -> None:
+    make_device("db-01", address="10.0.0.5")
+    operator.post("/devices/db-01/edit/", {**GOOD, "sleeps": "on"})
+    assert not Device.objects.get().is_always_on
+    assert "checked" in operator.get("/devices/db-01/edit/").content.decode().split('name="sleeps"')[1][:80]
+    operator.post("/devices/db-01/edit/", GOOD)
+    assert Device.objects.get().is_always_on
+
+
 def test_moving_leads_back_to_the_fingerprint(operator: Client) -> None:
     make_device("db-01", address="10.0.0.5")
     answer = operator.post("/devices/db-01/edit/", {**GOOD, "address": "10.0.0.6"})
