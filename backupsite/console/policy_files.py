@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from backupsite.console.policy_refusals import OwnMachine, find_own_machine
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
@@ -19,6 +20,7 @@ from backupsite.policies.document_reading import Known, Reading, read_policies
 from backupsite.policies.document_rows import Stored, read_stored, store_states
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.recovery.stored import lock, restate
+from backupsite.repositories.models import Storage
 
 LONGEST_TAG = 40
 
@@ -54,17 +56,28 @@ def compare_file(data: bytes) -> Comparison:
     """Given a file, return what it says and what it would change. Runs six queries and one for each policy
     that changes."""
     stored = {each.state.name.lower(): each for each in read_stored(Policy.objects.all())}
+    machine = find_own_machine()
     known = Known(
         lambda name: stored[name].state if name in stored else None,
         frozenset(Device.objects.values_list("name", flat=True)),
         lambda tag: clean_name(tag, longest=LONGEST_TAG),
         timezone.now(),
+        frozenset(Storage.objects.values_list("name", flat=True)),
+        lambda state: _find_repositories(state, machine),
     )
     reading = read_policies(data, known)
     if reading.problems:
         return Comparison(reading, stored, ())
     changes = tuple(_compare(stored.get(state.name.lower()), state) for state in reading.states)
     return Comparison(reading, stored, changes)
+
+
+def _find_repositories(state: PolicyState, machine: OwnMachine | None) -> list[str]:
+    """Return why sources cannot be taken on the console's own machine, if it is one of the devices."""
+    if machine is None:
+        return []
+    found = [said for each in state.sources if (said := machine.find_problem(each))]
+    return found if found and select_devices(state).filter(pk=machine.device.pk).exists() else []
 
 
 def _compare(present: Stored | None, state: PolicyState) -> Change:

@@ -15,12 +15,14 @@ from typing import Any
 from backupsite.policies.document_values import (
     ALL_DAYS,
     AUTOMATIC,
+    COPY_KEEP,
     DURATION,
     EVERY_DAY,
     INTERVAL,
     KEPT,
     NONE,
     RATE,
+    REST,
     SPREAD,
     SWITCH,
     TARGET,
@@ -73,7 +75,7 @@ KEEP = (
     Field("yearly", "keep_yearly", KEPT),
     Field("nothing younger than", "keep_min", DURATION),
     Field("nothing older than", "keep_max", maybe(DURATION)),
-    Field("rest", "rest", DURATION),
+    Field("rest", "rest", REST),
 )
 TAG_RULES = one_of({False: "any", True: "all"})
 MODES = one_of({Source.HOT: "hot", Source.COLD: "cold", Source.BOTH: "hot and cold", Source.OUT: "leave out"})
@@ -103,7 +105,9 @@ FIELD_NAMES = (
     "needs_all_tags",
     *WHEN_NAMES,
     *COLD_NAMES,
+    "copy_keep",
 )
+COPY_KEPT = maybe(COPY_KEEP, "as long as the first")
 
 
 @dataclass(frozen=True, order=True)
@@ -118,7 +122,7 @@ class Hours:
 @dataclass(frozen=True)
 class PolicyState:
     """What was decided about a policy. `fields` are those of the model; devices and tags by name; a source is
-    a mapping of the model's fields."""
+    a mapping of the model's fields. `copy_storage` is the name of the place of second copies, "" for none."""
 
     name: str
     fields: Mapping[str, Any]
@@ -126,6 +130,7 @@ class PolicyState:
     tags: tuple[str, ...] = ()
     blocked: tuple[Hours, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
+    copy_storage: str = ""
 
 
 def make_default(name: str) -> PolicyState:
@@ -149,6 +154,7 @@ def make_plain(state: PolicyState) -> dict[str, Plain]:
     plain["blocked hours"] = [_plain_hours(each) for each in sorted(state.blocked)]
     plain["cold window"] = _plain_window(state.fields)
     plain["keep"] = _plain_fields(KEEP, state.fields)
+    plain["second copy"] = _plain_copy(state)
     plain["sources"] = [make_plain_source(each) for each in sorted_sources(state)]
     return plain
 
@@ -172,6 +178,12 @@ def _plain_hours(hours: Hours) -> dict[str, Plain]:
     days = [WEEKDAYS[int(day)] for day in sorted(hours.weekdays)]
     said: Plain = EVERY_DAY if hours.weekdays == ALL_DAYS else days
     return {"days": said, "from": f"{hours.begins:%H:%M}", "to": f"{hours.ends:%H:%M}"}
+
+
+def _plain_copy(state: PolicyState) -> Plain:
+    if not state.copy_storage:
+        return NONE
+    return {"storage": state.copy_storage, "keep": COPY_KEPT.write(state.fields["copy_keep"])}
 
 
 def _plain_window(values: Mapping[str, Any]) -> Plain:

@@ -7,13 +7,14 @@ of a new one it is as in an empty form.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from backupsite.fleet.names import clean_name
 from backupsite.policies.blocked import Blocked
 from backupsite.policies.document import (
+    COPY_KEPT,
     FIELD_NAMES,
     FIELDS,
     KEEP,
@@ -30,15 +31,17 @@ from backupsite.policies.document_parts import (
     note_twins,
     quote,
     take_keys,
+    take_text,
     take_texts,
     take_value,
 )
 from backupsite.policies.document_sources import read_sources
-from backupsite.policies.document_values import Value
+from backupsite.policies.document_values import NONE, Value
 from backupsite.policies.document_when import read_hours, read_when, read_window
-from backupsite.policies.models import Source
+from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.planning import Planner
+from backupsite.policies.retention import Rules
 from backupsite.policies.schedule import Schedule
 from backupsite.policies.windows import COLD, lacks_window, needs_window, own_window
 from backupsite.policies.writing import key_of
@@ -58,6 +61,7 @@ KEYS = (
     "blocked hours",
     "cold window",
     "keep",
+    "second copy",
     "sources",
 )
 _NAME = Value(clean_name, str)
@@ -66,12 +70,16 @@ _NAME = Value(clean_name, str)
 @dataclass(frozen=True)
 class Known:
     """What is there already: `policy_of` gives a policy by its name in small letters, `devices` are names,
-    `check_tag` raises ValueError for a word that is none, `now` is when the schedules begin."""
+    `check_tag` raises ValueError for a word that is none, `now` is when the schedules begin,
+    `storages` are the names of places for second copies. `refuse` says why the sources of a policy cannot be
+    taken on its devices."""
 
     policy_of: Callable[[str], PolicyState | None]
     devices: Collection[str]
     check_tag: Callable[[str], str]
     now: datetime
+    storages: Collection[str] = ()
+    refuse: Callable[[PolicyState], Collection[str]] = lambda state: ()
 
 
 @dataclass(frozen=True)
@@ -142,10 +150,14 @@ def _read_policy(node: Node, known: Known, seen: dict[str, int], report: Report)
         read_hours(*taken["blocked hours"], report) if "blocked hours" in taken else base.blocked,
         tuple(read_sources(*taken["sources"], report)) if "sources" in taken else base.sources,
     )
+    state = _read_copy(taken, known.storages, state, base, report)
     if is_new and not set(WHEN) & taken.keys():
         report.add(node.line, "A new policy needs to say when, like every: 1 h, or by hand: true.")
     _check_window(node, taken, state, report)
     _check_starts(node, taken, state, known.now, report)
+    line = taken["sources"][0].line if "sources" in taken else node.line
+    for sentence in known.refuse(state):
+        report.add(line, sentence)
     return state
 
 
@@ -175,7 +187,39 @@ def _read_fields(node: Node, taken: Taken, base: PolicyState, report: Report) ->
     kept = take_keys(taken["keep"][1], tuple(field.key for field in KEEP), report) if "keep" in taken else {}
     for field in KEEP:
         _take_into(fields, field.name, kept or {}, field.key, field.value, report)
+    _check_kept(node, taken, fields, report)
     return {name: fields[name] for name in FIELD_NAMES}
+
+
+def _check_kept(node: Node, taken: Taken, fields: Mapping[str, Any], report: Report) -> None:
+    """The rules of the form: retention keeps something."""
+    try:
+        Rules.of(Policy(**{field.name: fields[field.name] for field in KEEP})).check()
+    except ValueError as error:
+        report.add(taken["keep"][0].line if "keep" in taken else node.line, f"“keep”: {error}")
+
+
+def _read_copy(
+    taken: Taken, storages: Collection[str], state: PolicyState, base: PolicyState, report: Report
+) -> PolicyState:
+    """Return the state with its second copy."""
+    if "second copy" not in taken:
+        return replace(state, copy_storage=base.copy_storage)
+    node = taken["second copy"][1]
+    if isinstance(node, Text) and (node.is_nothing or node.value.strip().lower() == NONE):
+        return replace(state, fields={**state.fields, "copy_keep": None})
+    parts = take_keys(node, ("storage", "keep"), report)
+    if parts is None:
+        return state
+    if "storage" not in parts:
+        report.add(node.line, "A second copy needs its “storage”.")
+        return state
+    name = take_text(*parts["storage"], report) or ""
+    if name not in storages:
+        report.add(parts["storage"][1].line, f"There is no storage {quote(name)}.")
+    fields = dict(state.fields)
+    _take_into(fields, "copy_keep", parts, "keep", COPY_KEPT, report)
+    return replace(state, fields=fields, copy_storage=name)
 
 
 def _take_into(fields: dict[str, Any], name: str, taken: Taken, key: str, value: Any, report: Report) -> None:

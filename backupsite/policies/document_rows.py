@@ -14,6 +14,7 @@ from backupsite.fleet.models import Device, Tag
 from backupsite.policies.document import FIELD_NAMES, Hours, PolicyState, make_plain
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.policies.writing import save_policy
+from backupsite.repositories.models import Storage
 
 SOURCE_NAMES = (
     "path", "application", "instance", "excludes", "method", "command", "services", "mode",
@@ -35,7 +36,7 @@ def read_stored(policies: QuerySet[Policy]) -> list[Stored]:
     by_name = (
         PolicyDevice.objects.filter(is_by_name=True).select_related("device").only("policy", "device__name")
     )
-    listed = policies.prefetch_related(
+    listed = policies.select_related("copy_storage").prefetch_related(
         "sources", "tags", "blocked_hours", Prefetch("assignments", by_name, to_attr="named")
     )
     return [Stored(policy, _state_of(policy)) for policy in listed]
@@ -50,6 +51,7 @@ def _state_of(policy: Policy) -> PolicyState:
         tuple(tag.name for tag in policy.tags.all()),
         tuple(Hours(each.weekdays, each.begins, each.ends) for each in policy.blocked_hours.all()),
         tuple(_fields_of(source) for source in policy.sources.all()),
+        policy.copy_storage.name if policy.copy_storage is not None else "",
     )
 
 
@@ -74,7 +76,8 @@ def store_states(
 
 def _store(actor: Actor, policy: Policy | None, state: PolicyState, now: datetime) -> Policy:
     devices = list(Device.objects.filter(name__in=state.devices))
-    fields = {"name": state.name, **state.fields}
+    storage = Storage.objects.get(name=state.copy_storage) if state.copy_storage else None
+    fields = {"name": state.name, **state.fields, "copy_storage": storage}
     saved = save_policy(actor, policy, fields, devices, state.sources, now, blocked=state.blocked)
     _store_tags(saved, state.tags)
     return saved

@@ -12,7 +12,10 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from backupsite.policies.copy_form import LONGEST as LONGEST_COPY
+from backupsite.policies.copy_form import SHORTEST as SHORTEST_COPY
 from backupsite.policies.durations import parse_duration, show_duration
+from backupsite.policies.retention import MOST_OF_A_PERIOD, SHORTEST_REST
 from backupsite.policies.schedule import LONGEST_SPREAD, WEEKDAYS, find_zone
 from backupsite.policies.window_form import read_target, read_time
 
@@ -21,7 +24,6 @@ NONE = "none"
 AUTOMATIC = "automatic"
 EVERY_DAY = "every day"
 ALL_DAYS = "0123456"
-MOST_KEPT = 10_000
 FASTEST_MB_S = 100_000
 LONGEST = timedelta(days=36_600)
 
@@ -90,6 +92,20 @@ def _read_spread(text: str) -> int:
     return minutes
 
 
+def _read_rest(text: str) -> timedelta:
+    rest = _read_duration(text)
+    if rest < SHORTEST_REST:
+        raise ValueError(f"At least {show_duration(SHORTEST_REST)}: a mistake is seen the next day.")
+    return rest
+
+
+def _read_copy_keep(text: str) -> timedelta:
+    keep = _read_duration(text)
+    if not SHORTEST_COPY <= keep <= LONGEST_COPY:
+        raise ValueError("Write something between 1 d and 3660 d.")
+    return keep
+
+
 def _read_interval(text: str) -> int:
     # The schedule says which ones it takes.
     return parse_duration(text) // timedelta(minutes=1)
@@ -127,10 +143,12 @@ def read_day_and_time(text: str) -> tuple[int, time]:
 
 SWITCH = Value(_read_switch, bool)
 ZONE = Value(lambda text: find_zone(text).key, str)
-KEPT = count(0, MOST_KEPT)
+KEPT = count(0, MOST_OF_A_PERIOD)
 PROBLEMS = count(0, 1_000_000)
 RATE = Value(_read_rate, lambda value: f"{value} MB/s")
 DURATION = Value(_read_duration, show_duration)
+REST = Value(_read_rest, show_duration)
+COPY_KEEP = Value(_read_copy_keep, show_duration)
 TARGET = Value(_read_target, show_duration)
 INTERVAL = Value(_read_interval, lambda minutes: show_duration(timedelta(minutes=minutes)))
 SPREAD = Value(_read_spread, lambda minutes: show_duration(timedelta(minutes=minutes)))

@@ -16,6 +16,8 @@ from django.test import Client
 from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device, Tag
 from backupsite.policies.models import BlockedHours, Policy, PolicyDevice
+from backupsite.repositories.making import first_node
+from backupsite.repositories.models import Storage
 from tests.backupsite.hostile import MARKUP
 from tests.backupsite.making import make_device, make_policy
 
@@ -174,3 +176,15 @@ def test_the_command_refuses_with_lines(db: None) -> None:
     assert stopped.value.returncode == 1
     with pytest.raises(CommandError, match="cannot be read"):
         call_command("policies", "import", str(_files[0] / "missing.yaml"))
+
+
+def test_a_repository_inside_of_a_source_is_refused_with_its_line(operator: Client) -> None:
+    make_device("db-01", reach=Device.LOCAL, address="")
+    Storage.objects.create(node=first_node(), name="main", path="/srv/backups", marker="x")
+    answer = send(operator, FILE.replace("path: /srv", "path: /srv/backups/x"))
+    assert answer.status_code == 422
+    assert "Line 8" in answer.content.decode()
+    assert (
+        "Repositories are kept in /srv/backups: a backup of them would hold itself."
+        in answer.content.decode()
+    )

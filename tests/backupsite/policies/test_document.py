@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backupsite.policies.document import Hours, PolicyState, make_default, make_plain
+from backupsite.policies.document import FIELD_NAMES, Hours, PolicyState, make_default, make_plain
 from backupsite.policies.document_changes import compare
 from backupsite.policies.document_reading import Known, Reading, read_policies
+from backupsite.policies.document_rows import SOURCE_NAMES
 from backupsite.policies.document_text import write_policies
 from backupsite.policies.models import Policy, Source
 
@@ -32,7 +33,7 @@ def check_tag(text: str) -> str:
 def read(text: str | bytes, *present: PolicyState, devices: tuple[str, ...] = ("web-1", "web-2")) -> Reading:
     there = {state.name.lower(): state for state in present}
     data = text.encode() if isinstance(text, str) else text
-    return read_policies(data, Known(there.get, set(devices), check_tag, NOW))
+    return read_policies(data, Known(there.get, set(devices), check_tag, NOW, {"vault", "no"}))
 
 
 def problems(text: str | bytes, *present: PolicyState) -> list[tuple[int, str]]:
@@ -118,10 +119,13 @@ def states(draw: Any, number: int = 0) -> PolicyState:
         "needs_all_tags": draw(st.booleans()),
         "keep_min": draw(durations),
         "keep_max": draw(st.none() | st.builds(lambda n: timedelta(days=n), st.integers(400, 4000))),
-        "rest": draw(durations),
+        "rest": draw(st.builds(lambda n: timedelta(hours=n), st.integers(24, 900))),
         **{f"keep_{each}": draw(st.integers(1, 400)) for each in ("last", "hourly", "daily", "yearly")},
     }
     hours = st.builds(Hours, st.sampled_from(["0123456", "04", "6"]), st.just(time(8)), st.just(time(9)))
+    copy_storage = draw(st.sampled_from(["", "vault", "no"]))
+    if copy_storage:
+        fields["copy_keep"] = draw(st.none() | st.builds(lambda n: timedelta(days=n), st.integers(1, 3660)))
     return PolicyState(
         f"policy {number}",
         fields,
@@ -129,6 +133,7 @@ def states(draw: Any, number: int = 0) -> PolicyState:
         tuple(sorted(draw(st.sets(st.sampled_from(["web", "yes", "1e3"]))))),
         tuple(sorted(draw(st.sets(hours, max_size=2)))),
         tuple(draw(sources(index)) for index in range(draw(st.integers(1, 3)))),
+        copy_storage,
     )
 
 
@@ -143,6 +148,13 @@ def test_what_is_written_is_read_as_the_same(data: Any) -> None:
         assert not reading.problems, (reading.problems, text)
         assert [make_plain(each) for each in reading.states] == [make_plain(each) for each in written]
         assert write_policies(reading.states) == text
+
+
+def test_every_field_of_a_policy_is_in_its_file() -> None:
+    elsewhere = {"id", "slug", "name", "copy_storage", "created_at", "changed_at"}
+    assert {field.name for field in Policy._meta.concrete_fields} == {*FIELD_NAMES, *elsewhere}
+    generated = {"id", "policy", "key"}
+    assert {field.name for field in Source._meta.concrete_fields} == {*SOURCE_NAMES, *generated}
 
 
 def test_what_a_file_does_not_say_stays() -> None:
@@ -183,6 +195,15 @@ def test_words_that_yaml_would_change_stay_words() -> None:
         ("  devices: [web-1, web-1]", "“web-1” stands twice in “devices”."),
         ("  keep: {dayly: 3}", "There is no “dayly” here. Did you mean “daily”?"),
         ("  keep: {daily: -3}", "“daily”: Write a whole number from 0 to 10000."),
+        (
+            "  keep: {last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, nothing younger than: 0 h}",
+            "“keep”: This keeps nothing but the newest restore point of each source.",
+        ),
+        ("  keep: {nothing older than: 1 h}", "“keep”: The maximum age must be above the minimum age."),
+        ("  keep: {rest: 1 h}", "“rest”: At least 24 h: a mistake is seen the next day."),
+        ("  second copy: {storage: attic}", "There is no storage “attic”."),
+        ("  second copy: {keep: 3 days}", "A second copy needs its “storage”."),
+        ("  second copy: {storage: vault, keep: 1 h}", "“keep”: Write something between 1 d and 3660 d."),
         ("  keep: 3", "Keys and values are expected here, like last: …."),
         ("  cold window: {target: 8 days}", "“cold window”: say when, like weekly: Sunday 03:00."),
         (
