@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from agents.errors import RepositoryBroken
 from agents.events import Level, Phase, Said, Tell
-from agents.flow import phase
+from agents.flow import Control, phase
 from agents.gateway.local import LocalStore
 from agents.gateway.store import Store, StoreFailed
 from agents.gateway.target import Kind, Target
@@ -80,7 +80,7 @@ def _look(
                 findings = _join(findings, _check_structure(request, engine, tell, control))
             hurt = find_hurt(engine, ids - lost.keys(), findings, control) if findings else {}
             if not damaged_of(findings, Kind.CONFIG):
-                strays = _find_strays(engine, ids, present, record)
+                strays = _find_strays(engine, ids | request.expected.going, present, record)
     except StoreFailed:
         raise
     except RepositoryBroken as error:
@@ -137,7 +137,7 @@ def prune(
     request: PruneRequest,
     *,
     tell: Tell,
-    control: Upkeeper,
+    control: Control,
     forgotten: Callable[[], object] = lambda: None,
 ) -> int:
     """Remove snapshots by their ids, and the data that nobody needs without them; return how many bytes were

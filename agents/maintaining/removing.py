@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from agents.commands import Result, to_text
 from agents.errors import RepositoryFull, ResticFailed
 from agents.events import Level, Said, Tell
-from agents.maintaining.words import Upkeeper
+from agents.flow import Control
 from agents.restic import arguments
 from agents.restic.outcomes import judge
 from agents.restic.repository import Repository
@@ -28,7 +28,7 @@ _WORTH_TELLING = re.compile(
 )
 
 
-def forget(repository: Repository, snapshot_ids: Sequence[str], *, tell: Tell, control: Upkeeper) -> None:
+def forget(repository: Repository, snapshot_ids: Sequence[str], *, tell: Tell, control: Control) -> None:
     """Remove these snapshots, and no other ones; one that is gone already is no error. Their data stays until
     `give_back`. Raise RepositoryLocked when another program works on the repository."""
     there = {info.snapshot_id for info in repository.list_snapshots()}
@@ -42,7 +42,7 @@ def forget(repository: Repository, snapshot_ids: Sequence[str], *, tell: Tell, c
             tell(Said(f"The snapshot {each} was removed from the repository."))
 
 
-def give_back(repository: Repository, *, moves_data: bool, tell: Tell, control: Upkeeper) -> None:
+def give_back(repository: Repository, *, moves_data: bool, tell: Tell, control: Control) -> None:
     """Remove the data that no snapshot needs. Without `moves_data` only packs that nobody needs at all go:
     nothing is read or written anew, which object stores charge for.
 
@@ -70,7 +70,7 @@ def _told_of_space() -> Iterator[None]:
         ) from error
 
 
-def _prune(repository: Repository, most_repacked: int, tell: Tell, control: Upkeeper) -> Result:
+def _prune(repository: Repository, most_repacked: int, tell: Tell, control: Control) -> Result:
     def watch(said: bytes) -> None:
         control.raise_if_stopped()
         for line in to_text(said).splitlines():

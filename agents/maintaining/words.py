@@ -65,10 +65,12 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the catalogue knows of a repository: restic's snapshots, and restic's name for all of it."""
+    """What the catalogue knows of a repository: restic's snapshots, and restic's name for all of it. Those
+    that are `going` may be there or not: a run that was to remove them may have been killed."""
 
     snapshot_ids: frozenset[str]
     restic_id: str = ""
+    going: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

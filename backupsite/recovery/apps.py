@@ -18,6 +18,7 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.forecasts import Foresee
         from backupsite.recovery.index import catching_up
         from backupsite.recovery.maintenance import Check
+        from backupsite.recovery.pruning import Prune
         from backupsite.recovery.restores import Restore
         from backupsite.recovery.stored import repair
         from backupsite.recovery.wal import notes, wishes
@@ -35,6 +36,7 @@ class RecoveryConfig(AppConfig):
             ComeBack(),
             StoreLog(),
             Check(),
+            Prune(),
             Copy(),
         ):
             kinds.register(kind)

@@ -11,10 +11,10 @@ from django.utils import timezone
 from agents import maintenance
 from agents.errors import PlanRefused, RepositoryDamaged
 from agents.events import Level, Said, Tell
-from agents.maintaining.words import CheckOutcome, Expected
+from agents.maintaining.words import CheckOutcome
 from agents.maintenance import CheckRequest
 from backupsite.engine import console_restic
-from backupsite.recovery.maintenance_keeping import keep_check, list_known
+from backupsite.recovery.maintenance_keeping import keep_check, list_expected
 from backupsite.recovery.places import place_of
 from backupsite.repositories.models import Repository
 from backupsite.runs.kinds import Control, Ended, QueueName
@@ -92,7 +92,7 @@ class Check:
         request = CheckRequest(
             place=place_of(repository),
             binary=console_restic(),
-            expected=Expected(frozenset(list_known(repository)), repository.restic_id),
+            expected=list_expected(repository, timezone.now()),
             everything=bool(run.request.get("everything")),
             checks_structure=bool(run.request.get("everything")) or is_structure_due(repository),
             rate_bytes_s=RATE_BYTES_S,

@@ -17,6 +17,7 @@ from django.db.models.functions import Coalesce
 from backupsite.policies.models import PolicyDevice
 from backupsite.recovery.maintenance import ask_check
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.pruning import ask_prune
 from backupsite.repositories.models import Repository
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
@@ -30,6 +31,8 @@ DAY = timedelta(days=1)
 SOON = timedelta(minutes=10)
 # After a check that could not be done, or that gave way, the next one waits so long.
 AGAIN = timedelta(minutes=30)
+PRUNE_EVERY = timedelta(hours=20)
+PRUNE_ANYWAY = timedelta(days=30)
 MOST_WAITING = 20
 
 
@@ -37,6 +40,7 @@ def look(now: datetime) -> None:
     """Once a minute: ask for what is due, few at a time."""
     if now.second < tick.PACE_S:
         start_checks(now)
+        start_prunes(now)
 
 
 def start_checks(now: datetime) -> int:
@@ -69,6 +73,24 @@ def _list_candidates(now: datetime) -> list[tuple[int, UUID, datetime | None]]:
     )
     listed = rows.values_list("pk", "uuid", "read_at", "damage", "is_suspect")
     return [(pk, uuid, None if damage and is_suspect else at) for pk, uuid, at, damage, is_suspect in listed]
+
+
+def start_prunes(now: datetime) -> int:
+    """Ask for the removal of what is due to go, once a day at most for each repository; return how many. Once
+    a month in any case: runs that were cut off leave data too. A damaged repository is left alone."""
+    room = MOST_WAITING - Run.objects.filter(kind=Run.PRUNE, state__in=ACTIVE).count()
+    over = RestorePoint.objects.filter(
+        repository=OuterRef("pk"), resting_since__isnull=False, rests_until__lte=now, is_protected=False
+    )
+    recent = Run.objects.filter(kind=Run.PRUNE, device=OuterRef("owned_by"), ended_at__gt=now - PRUNE_EVERY)
+    month = now - PRUNE_ANYWAY
+    is_time = Q(pruned_at__lt=month) | Q(pruned_at=None, created_at__lt=month)
+    found = free(now).filter(copy_of=None, damage="").exclude(Exists(recent)).filter(Exists(over) | is_time)
+    chosen = found.select_related("device", "copy_of__device").order_by("pk")[: max(room, 0)]
+    for repository in chosen:
+        run = ask_prune(repository, requested_by=SCHEDULE)
+        log.info("Run %d: old data of the repository %s goes.", run.number, repository.uuid)
+    return len(chosen)
 
 
 def free(now: datetime) -> Any:

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from agents.maintaining.words import CheckOutcome, Stray
+from agents.maintaining.words import CheckOutcome, Expected, Stray
 from backupsite.alerts import notices
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.stored import lock, restate
@@ -41,6 +41,18 @@ def list_known(repository: Repository) -> set[str]:
     batches = WalBatch.objects.filter(repository=repository).order_by()
     found = points.values_list("restic_id", flat=True).distinct()
     return {*found, *batches.values_list("restic_id", flat=True)}
+
+
+def list_expected(repository: Repository, now: datetime) -> Expected:
+    """Return what a check expects in a repository. What a prune may have removed, without having lived to
+    write it down, is not missed."""
+    known = list_known(repository)
+    points = RestorePoint.objects.filter(repository=repository).order_by()
+    over = set(points.filter(rests_until__lte=now).values_list("restic_id", flat=True))
+    if over:
+        over -= set(points.exclude(rests_until__lte=now).values_list("restic_id", flat=True))
+        over -= set(points.filter(rests_until=None).values_list("restic_id", flat=True))
+    return Expected(frozenset(known - over), repository.restic_id, frozenset(over))
 
 
 def keep_check(run: Run, repository: Repository, outcome: CheckOutcome) -> None:
