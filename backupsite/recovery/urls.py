@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from backupsite.recovery import (
+    adopt_page,
     comeback_page,
     compare_page,
     download_pages,
@@ -21,6 +22,7 @@ from backupsite.recovery import (
 )
 
 urlpatterns: list[URLPattern] = [
+    path("repositories/adopt/", adopt_page.repository_adopt, name="repository-adopt"),
     path("points/", points_pages.points, name="points"),
     path("points/<uuid:pk>/", point_page.point, name="point"),
     path("points/<uuid:pk>/compare/", compare_page.point_compare, name="point-compare"),
