@@ -217,7 +217,7 @@ def test_one_drill_works_at_a_time_and_a_second_one_waits(point: RestorePoint) -
     assert lease.take(runs[1].pk) is None
     runs[1].refresh_from_db()
     assert runs[1].state == State.QUEUED
-    assert runs[1].not_before is not None
+    assert runs[1].not_before is None, "it is not put back: nothing is asked again and again"
     with pytest.raises(IntegrityError), transaction.atomic():
         Run.objects.filter(pk=runs[1].pk).update(state=State.RUNNING)
     backup = make_run(point.device, State.QUEUED)
