@@ -192,8 +192,8 @@ def _preview_context(form: PolicyForm, sources: BaseSourceFormSet, edited: Polic
     preview, known, keys = read_preview(form, sources, edited)
     return {
         "preview": preview,
-        "rows": list(zip(sources.forms, preview.rows, strict=True)),
         "consequences": read_consequences(form, sources, edited, preview),
+        "rows": list(zip(sources.forms, preview.rows, strict=True)),
         "found": find_more(known, keys),
         "instances": list_instances(known),
     }

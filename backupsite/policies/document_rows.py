@@ -67,15 +67,20 @@ def store_states(
     them. Nothing is written of what says the same: no row, no audit event. Other policies
     stay."""
     changed = []
+    devices: dict[str, Device] = {}
     for state in states:
         present = stored.get(state.name.lower())
         if present is None or make_plain(present.state) != make_plain(state):
-            changed.append(_store(actor, present.policy if present is not None else None, state, now))
+            # More names than a query takes variables; and a fleet is read once.
+            devices = devices or {device.name: device for device in Device.objects.all()}
+            named = [devices[name] for name in state.devices]
+            changed.append(_store(actor, present.policy if present is not None else None, state, named, now))
     return changed
 
 
-def _store(actor: Actor, policy: Policy | None, state: PolicyState, now: datetime) -> Policy:
-    devices = list(Device.objects.filter(name__in=state.devices))
+def _store(
+    actor: Actor, policy: Policy | None, state: PolicyState, devices: list[Device], now: datetime
+) -> Policy:
     storage = Storage.objects.get(name=state.copy_storage) if state.copy_storage else None
     fields = {"name": state.name, **state.fields, "copy_storage": storage}
     saved = save_policy(actor, policy, fields, devices, state.sources, now, blocked=state.blocked)
