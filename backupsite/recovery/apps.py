@@ -8,6 +8,7 @@ class RecoveryConfig(AppConfig):
 
     def ready(self) -> None:
         from backupsite.recovery import copies, drill_due, maintenance_due, retiring, retiring_clock
+        from backupsite.recovery.adoptions import Adopt
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
         from backupsite.recovery.comebacks import ComeBack
@@ -35,6 +36,7 @@ class RecoveryConfig(AppConfig):
             Foresee(),
             ComeBack(),
             StoreLog(),
+            Adopt(),
             Check(),
             Prune(),
             Copy(),
