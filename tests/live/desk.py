@@ -24,6 +24,7 @@ django.setup()
 from django.utils import timezone  # noqa: E402 (the models need django.setup first)
 
 from agents.browse import Archive  # noqa: E402
+from agents.commands import Secret  # noqa: E402
 from agents.restore import Conflict, Mode  # noqa: E402
 from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
 from backupsite import vault  # noqa: E402
@@ -34,6 +35,7 @@ from backupsite.policies import pausing  # noqa: E402
 from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery import drill_due  # noqa: E402
+from backupsite.recovery.adoptions import ask_adoption  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.comebacks import ask_comeback  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
@@ -46,6 +48,7 @@ from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
+from backupsite.repositories.adopting import check_candidate  # noqa: E402
 from backupsite.repositories.models import ConsoleRepository, Storage  # noqa: E402
 from backupsite.repositories.storage import prepare_storage  # noqa: E402
 from backupsite.runs import requests  # noqa: E402
@@ -99,6 +102,14 @@ def approve_keys(device: str) -> list[str]:
 def copy_console() -> None:
     """Have the console copied into its storages, as the button of its page does."""
     ConsoleRepository.objects.update(next_at=timezone.now(), mark="")
+
+
+def ask_to_adopt(device: str, name: str, password: str) -> int:
+    """Have a device adopt a repository beside its own place, as the page does. Return the run's number."""
+    found = Device.objects.get(slug=device)
+    storage = Storage.objects.get(repositories__device=found)
+    check_candidate(storage, name, Secret(password))
+    return ask_adoption(found, storage, name, Secret(password), requested_by=ME.name).number
 
 
 def take_sheet() -> str:
@@ -277,6 +288,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         note_keys,
         approve_keys,
         copy_console,
+        ask_to_adopt,
         take_sheet,
         confirm_recovery,
         change_user,
