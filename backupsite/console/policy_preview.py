@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from backupsite.console.policy_outcome import Outcome, Target, advise, expect, find_group_problem, merge
+from backupsite.console.policy_restores import Restored
 from backupsite.policies.blocked import Blocked
 from backupsite.policies.models import Source
 from backupsite.policies.naming import name_source
@@ -103,6 +104,18 @@ class Preview:
     seen: Sequence[str] = ()
     duration: timedelta = ASSUMED_DURATION
     is_measured: bool = False
+    rto: timedelta | None = None
+    restored: Restored | None = None
+
+    @property
+    def is_restored_late(self) -> bool:
+        """The target of a restore was missed when it was last measured."""
+        return self.rto is not None and self.restored is not None and self.restored.took > self.rto
+
+    @property
+    def own_names(self) -> Sequence[str]:
+        """What the policy's own schedule copies."""
+        return self.cold_names if self.own_takes == COLD else self.hot_names
 
     @property
     def is_own_idle(self) -> bool:
@@ -131,6 +144,8 @@ class Typed:
     window_rpo: timedelta | None = None
     blocked: Blocked = Blocked((), "UTC")  # noqa: RUF009 - frozen, shared safely
     usual_duration: timedelta | None = None
+    rto: timedelta | None = None
+    restored: Restored | None = None
     targets: Sequence[Target] = field(default=())
 
 
@@ -169,6 +184,8 @@ def make_preview(typed: Typed, now: datetime) -> Preview:
         seen=[target.name for target in typed.targets],
         duration=duration,
         is_measured=typed.usual_duration is not None,
+        rto=typed.rto,
+        restored=typed.restored,
     )
 
 

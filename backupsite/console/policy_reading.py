@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from agents.facts import DeviceFacts
 from backupsite.console.policy_preview import Preview, Typed, make_preview
+from backupsite.console.policy_restores import read_restored
 from backupsite.console.policy_targets import MOST_TARGETS, read_targets
 from backupsite.fleet.models import Device
 from backupsite.policies.blocked import Blocked
@@ -52,6 +53,8 @@ def read_preview(
         blocked=form.blocked if "time_zone" in data else Blocked((), "UTC"),
         window_rpo=data.get("cold_rpo") or None,
         usual_duration=_usual_duration(edited),
+        rto=data.get("rto"),
+        restored=read_restored(edited),
         targets=targets,
     )
     keys = {key_of(draft) for draft in drafts.values()}

@@ -14,6 +14,7 @@ from django.utils import timezone
 from agents.drilling.evidence import Evidence
 from agents.errors import PlanRefused
 from backupsite.alerts import notices
+from backupsite.policies.models import Policy
 from backupsite.policies.naming import name_source
 from backupsite.recovery.drill_machines import machine_of
 from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
@@ -97,8 +98,14 @@ def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:
         at=timezone.now(),
         is_sample=is_sample,
         machine="" if is_sample else _name_machine(run),
-        rto=rule.rto if rule is not None and not is_sample else None,
+        rto=None if is_sample else _target_of(rule, point.policy),
     )
+
+
+def _target_of(rule: DrillRule | None, policy: Policy | None) -> timedelta | None:
+    """The rule's own target, or else the policy's."""
+    own = rule.rto if rule is not None else None
+    return own if own is not None or policy is None else policy.rto
 
 
 def _name_machine(run: Run) -> str:

@@ -42,7 +42,7 @@ class RuleForm(forms.Form):
         required=False,
         max_length=20,
         help_text="How long bringing a source back may take, such as 30 min or 4 h. Each drill is measured "
-        "against it.",
+        "against it. Empty: what the policy says.",
         widget=forms.TextInput({"class": "input"}),
     )
     machine = forms.CharField(

@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from backupsite.policies.blocked import EVERY_DAY, Blocked
 from backupsite.policies.models import BlockedHours, Policy
 from backupsite.policies.planning import Planner
 from backupsite.policies.schedule import Schedule
 from backupsite.policies.upcoming import list_upcoming
+from backupsite.recovery.drill_models import Drill
 from tests.backupsite.console.test_policy_pages import GOOD
 from tests.backupsite.making import make_device, source_fields
 
 pytestmark = pytest.mark.django_db
+BOTH = source_fields(mode="both", services="cron.service")
+COLD = source_fields(mode="cold", services="cron.service")
 
 
 def row(number: int, begins: str, ends: str, days: str = "01234") -> dict[str, Any]:
@@ -119,10 +123,10 @@ def test_a_cold_window_in_blocked_hours_is_refused_at_the_window(operator: Clien
         "cold_cron": "", "cold_rpo": "8 days",
     }  # fmt: skip
     blocked = row(0, "00:00", "06:00", EVERY_DAY)
-    answer = operator.post("/policies/new/", typed(blocked, **window, **source_fields(mode="both", services="cron.service")))
+    answer = operator.post("/policies/new/", typed(blocked, **window, **BOTH))
     assert answer.status_code == 422
     assert "nothing would ever be copied cold" in answer.content.decode().split('id="policy-window"')[1]
-    all_cold = typed(blocked, **source_fields(mode="cold", services="cron.service"), when="daily", at_time="03:00")
+    all_cold = typed(blocked, **COLD, when="daily", at_time="03:00")
     refused = operator.post("/policies/new/", all_cold)
     assert refused.status_code == 422
     assert "nothing would ever be copied cold" in refused.content.decode().split('id="policy-when"')[1]
@@ -159,3 +163,22 @@ def test_the_next_runs_say_what_moves_them() -> None:
         "The clocks go back on 25 October.",
         "09:00 is blocked: it starts when these hours are over.",
     )
+
+
+def test_the_target_of_a_restore_is_compared_with_what_drills_measured(operator: Client) -> None:
+    posted = typed(rto="10 min", devices=[make_device().pk])
+    operator.post("/policies/new/", posted)
+    policy = Policy.objects.get()
+    page = operator.get(policy.get_absolute_url()).content.decode()
+    assert "no drill of this policy has measured one yet" in page
+    now = timezone.now()
+    for source, seconds, hours in (("/etc", 9000, 5), ("/etc", 120, 1), ("/srv", 720, 2)):
+        at = now - timedelta(hours=hours)
+        Drill.objects.create(
+            device=policy.devices.get(), policy=policy, source=source, made_at=at, at=at,
+            result=Drill.PASSED, total_s=seconds,
+        )  # fmt: skip
+    page = operator.get(policy.get_absolute_url()).content.decode()
+    assert "was missed.</strong> The last drill of /srv took 12\u00a0min" in page
+    kept = operator.post("/policies/preview/", {**posted, "rto": "15 min", "policy": policy.slug})
+    assert "the last drill of /srv took 12\u00a0min" in kept.content.decode()
