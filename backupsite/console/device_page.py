@@ -173,7 +173,8 @@ def _longest_freeze(device: Device, now: datetime) -> float | None:
 
 
 def _points_context(device: Device, now: datetime) -> dict[str, Any]:
-    points = list(RestorePoint.objects.filter(device=device).order_by("-made_at")[:MOST_POINTS])
+    kept = RestorePoint.objects.filter(device=device, resting_since=None)
+    points = list(kept.order_by("-made_at")[:MOST_POINTS])
     return {
         "point_count": len(points),
         "has_more_points": len(points) == MOST_POINTS,

@@ -84,7 +84,7 @@ def _plan(now: datetime, is_sample: bool) -> int:
 def _with_newest(is_sample: bool) -> Any:
     """Return the turns that have a restore point of their policy, with the newest of them."""
     points = RestorePoint.objects.filter(
-        policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("source")
+        policy=OuterRef("policy"), device=OuterRef("device"), source=OuterRef("source"), resting_since=None
     )
     newest = points.order_by("-made_at", "part").values("pk")[:1]
     turns = DrillTurn.objects.filter(ASKED[is_sample], is_sample=is_sample)

@@ -134,7 +134,9 @@ def device_drill(request: HttpRequest, slug: str) -> HttpResponse:
 
 def newest_points(device: Device) -> list[RestorePoint]:
     """Given a device, return a restore point of the newest backup of each of its sources. Runs one query."""
-    same = RestorePoint.objects.filter(device=OuterRef("device"), source=OuterRef("source"))
+    same = RestorePoint.objects.filter(
+        device=OuterRef("device"), source=OuterRef("source"), resting_since=None
+    )
     newest = Subquery(same.order_by("-made_at").values("made_at")[:1])
     found = RestorePoint.objects.filter(device=device, made_at=newest).select_related("device", "policy")
     by_source: dict[str, RestorePoint] = {}

@@ -146,8 +146,9 @@ class Row(NamedTuple):
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
     """Given the server's time, return every required source, of some devices or of all. Runs one query."""
     newest = RestorePoint.objects.filter(
-        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage=""
-    ).order_by("-made_at", "is_complete")
+        device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage="",
+        resting_since=None,
+    ).order_by("-made_at", "is_complete")  # fmt: skip
     cold = newest.filter(method__startswith="cold")
     rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False)
     if device_ids is not None:

@@ -92,7 +92,7 @@ def find_point(device: Device, text: str) -> RestorePoint | None:
     found = RestorePoint.objects.filter(device=device).select_related("device", "run")
     if not text:
         # What was saved just before a restore is not proposed: nobody means it without naming it.
-        return found.exclude(run__kind=Run.RESTORE).first()
+        return found.filter(resting_since=None).exclude(run__kind=Run.RESTORE).first()
     try:
         return get_object_or_404(found, pk=uuid.UUID(text))
     except ValueError:
@@ -111,9 +111,10 @@ def read_picked(point: RestorePoint, given: QueryDict) -> Picked:
 
 
 def offer_points(point: RestorePoint) -> list[RestorePoint]:
-    """Given a restore point, return it with the newest ones of its source and the newest of other sources.
-    Runs three queries."""
-    found = RestorePoint.objects.filter(device=point.device).select_related("device", "run")
+    """Given a restore point, return it with the newest ones of its source and the newest of other sources;
+    none that was removed. Runs three queries."""
+    found = RestorePoint.objects.filter(device=point.device, resting_since=None)
+    found = found.select_related("device", "run")
     same = found.filter(source=point.source, part=point.part)
     offered = {each.pk: each for each in same[:SAME_SOURCE]} | {point.pk: point}
     others = found.exclude(source=point.source).exclude(run__kind=Run.RESTORE)

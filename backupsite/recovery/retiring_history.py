@@ -140,12 +140,20 @@ def judge_device(
         # A small safety point is no collapse: it is as large as what a restore replaced.
         doubts = {} if is_saved else doubts_of(copies, accepted_at)
         made = [_make(copy, doubts, needed, now) for copy in copies]
+        if not is_saved:
+            _pin_newest(made)
         fates = _judge(made, rules.get(policy or 0), now, is_saved=is_saved)
         judged += [
             Judged(by_key[fate.copy.key], tuple(fate.reasons), doubts.get(fate.copy.key, ""))
             for fate in fates
         ]
     return sorted(_together(judged), key=lambda each: each.stored.first.made_at, reverse=True)
+
+
+def _pin_newest(copies: list[Copy]) -> None:
+    """How a device stands is told by the newest, good or not: removing never makes that worse."""
+    newest = max(range(len(copies)), key=lambda number: copies[number].made_at)
+    copies[newest] = replace(copies[newest], pins=(*copies[newest].pins, "the newest of all"))
 
 
 def doubts_of(copies: Iterable[Stored], accepted_at: datetime | None) -> dict[Hashable, str]:

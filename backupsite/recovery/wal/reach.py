@@ -105,7 +105,9 @@ def is_base(point: RestorePoint) -> bool:
 
 def _list_points(stream: WalStream) -> dict[str, RestorePoint]:
     """Return a restore point of each backup that is a base, by its key."""
-    found = RestorePoint.objects.filter(device=stream.device_id, source=stream.source, is_complete=True)
+    found = RestorePoint.objects.filter(
+        device=stream.device_id, source=stream.source, is_complete=True, resting_since=None
+    )
     timed = found.filter(run__started_at__isnull=False).select_related("run", "repository", "device")
     # Of one backup the first stands for all: the parts of its stream come back together.
     listed = _first_of_each(timed.order_by("-made_at", "part")[:MOST_BASES])
