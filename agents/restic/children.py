@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
 from typing import IO
 
 from agents.commands import Command, Result, Secret, to_bytes
@@ -39,15 +40,16 @@ def run(
     limit_bytes: int = 64 * 1024 * 1024,
     watch: Watch | None = None,
     tail_bytes: int = 4000,
+    folder: Path | None = None,
 ) -> Result:
     """Run restic to its end and return how it ended; the status is not judged. Of what it says on stderr the
-    last `tail_bytes` are kept.
+    last `tail_bytes` are kept. `folder` is where it works: a repair leaves copies of files there.
 
     Raise ResticFailed when it takes too long, PrintedTooMuch when it prints more than `limit_bytes`.
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        child = _start(command, variables, stdout=stdout, stderr=stderr)
+        child = _start(command, variables, stdout=stdout, stderr=stderr, folder=folder)
         try:
             status = _wait(child, stdout, began + timeout_s, limit_bytes, watch)
         except subprocess.TimeoutExpired as error:
@@ -110,6 +112,7 @@ def _start(
     *,
     stdout: IO[bytes] | int,
     stderr: IO[bytes],
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     revealed = {
         name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()
@@ -123,6 +126,7 @@ def _start(
             stderr=stderr,
             env={"PATH": _PATH, "HOME": "/nonexistent", **revealed},
             start_new_session=True,
+            cwd=folder,
         )
     except FileNotFoundError as error:
         raise ToolMissing("setpriv (util-linux) is missing on the console") from error

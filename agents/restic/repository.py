@@ -215,6 +215,7 @@ class Repository:
         watch: children.Watch | None = None,
         variables: children.Variables | None = None,
         tail_bytes: int = 4000,
+        folder: Path | None = None,
     ) -> Result:
         """Run restic with what `make` makes of it, and return how it ended; the status is not judged. Without
         `writes` it takes no lock. `watch` is told what it prints, and may end it by raising."""
@@ -225,6 +226,7 @@ class Repository:
             timeout_s=timeout_s,
             watch=watch,
             tail_bytes=tail_bytes,
+            folder=folder,
         )
 
     def stream(self, make: Callable[[Restic], Command]) -> Generator[bytes, None, None]:
@@ -242,8 +244,11 @@ class Repository:
 
 
 @contextmanager
-def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Repository]:
-    """Open the repository in directory `path` (one scrypt) until the context ends.
+def open_repository(
+    path: Path, password: Secret, binary: Binary, *, without_snapshots: bool = False
+) -> Iterator[Repository]:
+    """Open the repository in directory `path` (one scrypt) until the context ends. `without_snapshots`: as if
+    it held none; those that are stored are gone with the context, and their data stays.
 
     Raise RepositoryBroken when it is not there or the password does not open it."""
     master = open_master_key(path, password)
@@ -251,7 +256,9 @@ def open_repository(path: Path, password: Secret, binary: Binary) -> Iterator[Re
     with make_view() as view:
         (view / "keys").mkdir()
         (view / "keys" / key.name).write_bytes(key.content)
-        for name in (*_FOLDERS, "config"):
+        if without_snapshots:
+            (view / "snapshots").mkdir()
+        for name in (*(each for each in _FOLDERS if not (view / each).exists()), "config"):
             (view / name).symlink_to(path.resolve() / name)
         yield Repository(binary, master, path, view, key)
 

@@ -76,7 +76,7 @@ def test_the_passwords_are_on_no_command_line_and_in_no_file_afterwards(pair: Pa
     assert not file.exists()
 
 
-@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.full), 3])
 def test_a_copy_that_was_killed_goes_on(pair: Pair, after: int) -> None:
     with pytest.raises(Cancelled):
         pair.copy(*sorted(pair.ground.ids), control=Patient(stops_after=after))
