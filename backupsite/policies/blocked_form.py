@@ -40,12 +40,7 @@ class HoursForm(forms.Form):
     """One row: from when to when on which days."""
 
     begins = forms.CharField(max_length=20, label="From", error_messages={"required": WRITE_TIME})
-    ends = forms.CharField(
-        max_length=20,
-        label="To",
-        help_text="Not later than “From”: on the next day.",
-        error_messages={"required": WRITE_TIME},
-    )
+    ends = forms.CharField(max_length=20, label="To", error_messages={"required": WRITE_TIME})
     weekdays = forms.MultipleChoiceField(
         choices=[(str(number), day[:3]) for number, day in enumerate(WEEKDAYS)],
         label="On",
