@@ -27,6 +27,7 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 # The back-off before a second attempt (backupsite/runs/closing.py).
 RETRY_WAIT = timedelta(minutes=1)
 _LOOK_AHEAD = 60
+NEVER = "This cron expression never comes true."
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +207,22 @@ def _read_cron(expression: str, moment: datetime, zone: ZoneInfo) -> Iterator[da
         times = CronSim(_say_what_repeats(expression.split()), moment.astimezone(zone))
         first = next(times)
     except CronSimError:
+        if _is_day_of_no_month(expression.split()):
+            raise ValueError(NEVER) from None
         raise ValueError("This is not a cron expression; write five fields, like 30 2 * * 1-5.") from None
     except StopIteration:
-        raise ValueError("This cron expression never comes true.") from None
+        raise ValueError(NEVER) from None
     return _cron_times(first, times, moment)
+
+
+def _is_day_of_no_month(fields: list[str]) -> bool:
+    """Return whether only the day is wrong, which none of the months has: CronSim calls that no expression."""
+    day = fields[2]
+    try:
+        CronSim(_say_what_repeats([*fields[:2], "*", *fields[3:]]), datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return False
+    return day.isascii() and day.isdigit() and 1 <= int(day) <= 31
 
 
 def _say_what_repeats(fields: list[str]) -> str:

@@ -138,7 +138,7 @@ def test_a_schedule_in_words(schedule: Schedule, sentence: str) -> None:
         (cron("* * * *"), "five fields"),
         (cron("* * * * * *"), "five fields"),
         (cron("\x00 * * * *"), "not a cron expression"),
-        (cron("0 0 30 2 *"), "not a cron expression"),
+        (cron("0 0 30 2 *"), "never comes true"),
         (Schedule("every", time_zone="Mars/Olympus"), "time zone"),
         (Schedule("every", time_zone="../../etc/passwd"), "time zone"),
         (Schedule("every", time_zone=""), "time zone"),
@@ -173,3 +173,12 @@ def test_an_hourly_policy_cannot_meet_a_target_of_one_hour() -> None:
     weekdays = cron("0 3 * * 1-5", "UTC").achievable_rpo(start, timedelta(0))
     assert weekdays == timedelta(days=3, minutes=1)
     assert daily(time(3)).longest_gap(datetime(2026, 10, 1, tzinfo=UTC)) == timedelta(hours=25)
+
+
+def test_a_day_that_no_month_has_never_comes_true() -> None:
+    for expression in ("0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6 *"):
+        with pytest.raises(ValueError, match="never comes true"):
+            Schedule(kind="cron", cron=expression).check()
+    for expression in ("0 0 32 * *", "0 0 31 13 *", "99 0 31 2 *"):
+        with pytest.raises(ValueError, match="not a cron expression"):
+            Schedule(kind="cron", cron=expression).check()
