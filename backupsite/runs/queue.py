@@ -203,8 +203,10 @@ def enqueue_afterwork(device_id: int) -> None:
 
 
 def enqueue_chore(name: str) -> None:
-    """Have a worker do a chore of the console. One such job of it waits at a time. Raise RedisError."""
-    queue = find_queue(BULK)
+    """Have a worker do a chore of the console: a short one, which must not wait behind long backups.
+
+    One such job of it waits at a time. Raise RedisError."""
+    queue = find_queue(INTERACTIVE)
     job_id = f"{CHORE}-{name}"
     if queue.connection.lpos(queue.key, job_id) is None:
         queue.push(CHORE, name, job_id=job_id)
