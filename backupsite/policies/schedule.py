@@ -216,7 +216,7 @@ def _read_cron(expression: str, moment: datetime, zone: ZoneInfo) -> Iterator[da
 
 
 def _is_day_of_no_month(fields: list[str]) -> bool:
-    """Return whether only the day is wrong, which none of the months has: CronSim calls that no expression."""
+    """Return whether only the day is wrong, which none of its months has: CronSim knows no such words."""
     day = fields[2]
     try:
         CronSim(_say_what_repeats([*fields[:2], "*", *fields[3:]]), datetime(2026, 1, 1, tzinfo=UTC))
