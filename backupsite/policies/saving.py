@@ -33,7 +33,9 @@ def plan_next(policy: Policy, now: datetime) -> None:
     """Set when each device of a policy is next due, by its schedule and in its cold window. Call it in the
     transaction that saved the policy, its sources or its devices. Writes only rows that change; what is due
     already stays due. Raise ValueError for a schedule that `Schedule.check` refuses."""
-    own, cold = _find_planners(policy)
+    # Read again: what was prefetched before it was saved would plan by what it was.
+    stored = Policy.objects.prefetch_related("sources", "blocked_hours").get(pk=policy.pk)
+    own, cold = _find_planners(stored)
     for planner in (own, cold):
         if planner is not None:
             planner.schedule.check()

@@ -77,3 +77,10 @@ def test_a_cold_window_at_the_edge_of_blocked_hours_waits_for_it(policy: Policy)
     assert row(policy).next_cold_due == DAY + timedelta(hours=4)
     assert due.start_due(DAY + timedelta(hours=4)) == 1
     assert Run.objects.get().request == {"window": "cold"}
+
+
+def test_a_policy_that_was_read_before_it_was_changed_is_planned_as_it_is_stored(policy: Policy) -> None:
+    read = Policy.objects.prefetch_related("sources", "blocked_hours").get(pk=policy.pk)
+    BlockedHours.objects.update(ends=time(20))
+    plan_next(read, NINE)
+    assert row(policy).next_due == DAY + timedelta(hours=20)
