@@ -86,8 +86,7 @@ def _lay_into_place(lost: LostConsole, copy: Copy, way_back: ExitStack) -> None:
             else "Start without DATABASE_URL.",
         )
     if not vault.has_private_key():
-        for name in ("workers", "workers.pub"):
-            way_back.callback((Path(settings.HOTFLEET_HOME) / "keys" / name).unlink, missing_ok=True)
+        way_back.callback(shutil.rmtree, Path(settings.HOTFLEET_HOME) / "keys", ignore_errors=True)
         vault.restore_keys(lost.keys)
     connection.close()
     if is_postgresql:
