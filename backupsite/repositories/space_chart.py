@@ -26,7 +26,7 @@ def draw_space(
     body = [
         svg.curve(places, _TOP, _HEIGHT),
         svg.line("0", limit, "100%", limit, "limit"),
-        svg.text("100%", limit - 5, f"Full: {format_bytes(total_bytes)}", "end", "strong halo"),
+        svg.text("0", limit - 5, f"Full: {format_bytes(total_bytes)}", classes="strong halo"),
         *_lead_on(samples, outlook, top, begin, width_days),
         svg.line("0", _TOP + _HEIGHT, "100%", _TOP + _HEIGHT, "axis"),
         svg.text("0", _TOP + _HEIGHT + 16, f"{begin:%d %b}"),
