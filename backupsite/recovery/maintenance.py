@@ -16,6 +16,7 @@ from agents.maintenance import CheckRequest
 from backupsite.engine import console_restic
 from backupsite.recovery.maintenance_keeping import keep_check, list_expected
 from backupsite.recovery.places import place_of
+from backupsite.recovery.repairing import repair
 from backupsite.repositories.models import Repository
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
@@ -34,6 +35,12 @@ _LOOK_EVERY_S = 5.0
 def ask_check(repository: Repository, *, requested_by: str, everything: bool = False) -> Run:
     """Ask for a check of a repository; `everything`: all of it is read, not only what is due."""
     request = {"repository": str(repository.uuid), "everything": everything}
+    return request_run(Run.CHECK, repository.owner, request=request, requested_by=requested_by)
+
+
+def ask_repair(repository: Repository, *, requested_by: str) -> Run:
+    """Ask for a repair of what a check finds damaged, and another check after it."""
+    request = {"repository": str(repository.uuid), "repair": True}
     return request_run(Run.CHECK, repository.owner, request=request, requested_by=requested_by)
 
 
@@ -89,20 +96,27 @@ class Check:
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         repository = repository_of(run)
-        request = CheckRequest(
-            place=place_of(repository),
-            binary=console_restic(),
-            expected=list_expected(repository, timezone.now()),
-            everything=bool(run.request.get("everything")),
-            checks_structure=bool(run.request.get("everything")) or is_structure_due(repository),
-            rate_bytes_s=RATE_BYTES_S,
-        )
-        outcome = maintenance.check(request, tell=tell, control=GivingWay(run, control))
+        outcome = self._check(run, repository, tell, control)
+        if run.request.get("repair") and outcome.findings:
+            repair(repository, outcome, tell=tell, control=control)
+            outcome = self._check(run, repository, tell, control)
         control.in_transaction(lambda: keep_check(run, repository, outcome))
         _say(outcome, tell)
         if outcome.findings:
             return Ended(State.FAILED, damaged(outcome))
         return Ended(State.SUCCEEDED)
+
+    def _check(self, run: Run, repository: Repository, tell: Tell, control: Control) -> CheckOutcome:
+        is_asked = bool(run.request.get("everything") or run.request.get("repair"))
+        request = CheckRequest(
+            place=place_of(repository),
+            binary=console_restic(),
+            expected=list_expected(repository, timezone.now()),
+            everything=bool(run.request.get("everything")),
+            checks_structure=is_asked or is_structure_due(repository),
+            rate_bytes_s=RATE_BYTES_S,
+        )
+        return maintenance.check(request, tell=tell, control=GivingWay(run, control))
 
 
 def is_structure_due(repository: Repository) -> bool:

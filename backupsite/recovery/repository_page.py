@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,10 +18,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents.maintaining.reading import DAYS
 from backupsite.accounts import audit
-from backupsite.recovery.maintenance import ask_check
+from backupsite.recovery.copies import ask_copy, list_wanted, storage_for
+from backupsite.recovery.maintenance import ask_check, ask_repair
 from backupsite.recovery.maintenance_due import last_turn
-from backupsite.recovery.models import RestorePoint
-from backupsite.repositories.models import Repository
+from backupsite.recovery.models import PointCopy, RestorePoint
+from backupsite.recovery.pruning import ask_prune
+from backupsite.recovery.repairing import find_other
+from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.looks import kind_icon, run_status, run_title
 from backupsite.runs.models import Run
 from backupsite.web.status import Status
@@ -93,11 +97,36 @@ def make_context(shown: Repository, now: datetime) -> dict[str, Any]:
         "point_count": points.count(),
         "rotation": rotation_of(shown),
         "turn_at": last_turn(shown.uuid, now),
+        "other": find_other(shown) if shown.damage else None,
+        "second": second_of(shown),
         "strays": strays[:STRAYS_SHOWN],
         "stray_count": shown.reading.get("stray_count", 0),
         "runs": [(run, run_status(run), kind_icon(run), run_title(run)) for run in runs[:RUNS_SHOWN]],
         "crumbs": [("Repositories", reverse("repositories")), (make_visible(shown.owner.name), "")],
     }
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second copy of a repository: `copy` is None before it was made, `storage` where it goes."""
+
+    copy: Repository | None
+    storage: Storage | None
+    copied: int
+    missing: int
+
+    @property
+    def is_complete(self) -> bool:
+        return self.copy is not None and self.missing == 0
+
+
+def second_of(shown: Repository) -> Second:
+    """Return how the second copy of a repository stands. Runs some five queries."""
+    copy = Repository.objects.filter(copy_of=shown).select_related("storage").first()
+    storage = storage_for(shown) if shown.copy_of_id is None else None
+    copied = set(PointCopy.objects.filter(repository=copy).values_list("point_id", flat=True))
+    wanted = [point.pk for point in list_wanted(shown, timezone.now())] if storage is not None else []
+    return Second(copy, storage, len(copied), len(set(wanted) - copied))
 
 
 def rotation_of(shown: Repository) -> Rotation | None:
@@ -117,6 +146,35 @@ def state_of(shown: Repository) -> Status:
     if shown.read_at is None or shown.structure_checked_at is None:
         return Status("Not checked yet", "neutral", "waiting")
     return Status("Whole at its last check", "good", "good")
+
+
+@require_POST
+def repository_repair(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask for a repair. Only of what is known to be damaged: nobody repairs by mistake."""
+    shown = find_repository(pk)
+    if not shown.damage:
+        messages.info(request, "No check found anything damaged: there is nothing to repair.")
+        return redirect("repository", pk=pk)
+    return _ask(request, shown, "repair-repository", ask_repair)
+
+
+@require_POST
+def repository_prune(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask for the removal of what is due to go."""
+    return _ask(request, find_repository(pk), "prune-repository", ask_prune)
+
+
+@require_POST
+def repository_copy(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask for what is missing from the second copy."""
+    return _ask(request, find_repository(pk), "copy-repository", ask_copy)
+
+
+def _ask(request: HttpRequest, shown: Repository, verb: str, ask: Callable[..., Run]) -> HttpResponse:
+    with transaction.atomic():
+        run = ask(shown, requested_by=request.user.get_username())
+        audit.record(request, verb, shown.owner.name, {"repository": str(shown.uuid)})
+    return redirect(run)
 
 
 @require_POST

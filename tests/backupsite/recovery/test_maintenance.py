@@ -176,7 +176,7 @@ def test_the_page_says_what_is_damaged_and_what_to_do(operator: Client, made: Re
                  "strays": [["b" * 64, timezone.now().isoformat(), hostile, [hostile], [hostile]]]},
     )  # fmt: skip
     text = operator.get(url).content.decode()
-    assert "1 restore point</a> is hurt" in text and "restic repair packs" in text
+    assert "1 restore point</a> is hurt" in text and "keeping what is whole" in text
     assert "60 B of 100 B were read" in text.replace("\u00a0", " ") and "<script>x" not in text
     text = operator.get(point.get_absolute_url()).content.decode()
     assert "A check found that this restore point is damaged." in text
