@@ -29,6 +29,8 @@ def look(now: datetime) -> None:
     if not own.is_confirmed():
         return
     own.ensure_repositories()
+    if own.has_no_place():
+        _tell_no_place(now)
     rows = list(ConsoleRepository.objects.filter(next_at__lte=now).select_related("storage"))
     if rows:
         mark = read_mark()
@@ -58,12 +60,17 @@ def back_up_one(row: ConsoleRepository, mark: str) -> None:
     """Copy the console into one storage and take old copies away; what went wrong is noted, and told."""
     try:
         own.back_up(row, mark)
-        thin(row, timezone.now())
     except (AgentError, VaultError, OSError, DatabaseError) as error:
         text = f"{error} {error.remedy}".strip() if isinstance(error, AgentError) else str(error)
         log.warning("The console could not be copied into %s: %s", row.storage, text)
         own.note_problem(row, text, timezone.now())
         _tell(row, f"The console's own backup into {row.storage.path} failed: {text}", timezone.now())
+        return
+    try:
+        thin(row, timezone.now())
+    except (AgentError, VaultError, OSError) as error:
+        log.warning("Old copies of the console in %s could not be removed: %s", row.storage, error)
+        own.note_problem(row, f"Old copies could not be removed: {error}", timezone.now())
 
 
 def tell_old(now: datetime) -> None:
@@ -73,6 +80,17 @@ def tell_old(now: datetime) -> None:
         since = newest.made_at if newest is not None else row.created_at
         if since < now - own.TOO_OLD:
             _tell(row, f"The newest copy of the console in {row.storage.path} is of {since:%Y-%m-%d}.", now)
+
+
+def _tell_no_place(now: datetime) -> None:
+    notices.tell(
+        "console-backup",
+        key=f"console-backup-nowhere-{now:%Y}-{now.isocalendar().week}",
+        title="The console itself is not backed up",
+        text="It copies itself only into places for backups that are directories, and there is none. Add one, "
+        "or copy the database and the directory of keys yourself.",
+        url="/repositories/",
+    )
 
 
 def _tell(row: ConsoleRepository, text: str, now: datetime) -> None:

@@ -61,6 +61,11 @@ def ensure_repositories() -> None:
             )
 
 
+def has_no_place() -> bool:
+    """Return True when there are places for backups, and none that the console can copy itself into."""
+    return Storage.objects.exists() and not ConsoleRepository.objects.exists()
+
+
 def owner_of(storage: Storage) -> str:
     """Given a storage, return the owner under which the password of its repository is sealed."""
     return f"repositories.consolerepository:{storage.pk}:password"

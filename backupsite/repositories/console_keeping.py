@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from agents.restic.repository import open_repository
+from agents.restic.repository import SnapshotInfo, open_repository
 from backupsite import vault
 from backupsite.engine import console_restic
-from backupsite.repositories.console_backup import FOLDER, owner_of
+from backupsite.repositories.console_backup import FOLDER, TAG, owner_of
 from backupsite.repositories.models import ConsoleBackup, ConsoleRepository
 from backupsite.repositories.storage import require_storage
 
@@ -42,6 +42,15 @@ def list_expired(row: ConsoleRepository, now: datetime) -> list[ConsoleBackup]:
     return [each for each in backups if each.made_at not in kept]
 
 
+def _note_strays(row: ConsoleRepository, there: Iterable[SnapshotInfo]) -> None:
+    """Write down copies that nobody did: their worker died, or they are younger than the copy from which a
+    console was recovered. The next time they are kept or forgotten like all others."""
+    known = set(row.backups.values_list("restic_id", flat=True))
+    for each in there:
+        if TAG in each.tags and each.snapshot_id not in known and each.time is not None:
+            row.backups.create(made_at=each.time, restic_id=each.snapshot_id, size_bytes=0)
+
+
 def thin(row: ConsoleRepository, now: datetime) -> int:
     """Have restic forget the copies that are not kept, by their ids, and once a week give their space back.
 
@@ -53,7 +62,12 @@ def thin(row: ConsoleRepository, now: datetime) -> int:
     path = require_storage(row.storage) / FOLDER
     password = vault.unseal(owner_of(row.storage), row.sealed_password)
     with open_repository(path, password, console_restic()) as engine:
-        engine.forget([each.restic_id for each in expired])
+        there = engine.list_snapshots()
+        _note_strays(row, there)
+        # What a worker that died had forgotten already is not forgotten again: restic would fail.
+        ids = {each.restic_id for each in expired} & {each.snapshot_id for each in there}
+        if ids:
+            engine.forget(sorted(ids))
         ConsoleBackup.objects.filter(pk__in=[each.pk for each in expired]).delete()
         if is_prune_due:
             engine.prune()

@@ -75,6 +75,17 @@ def test_copies_that_are_too_old_are_told_once_a_day(row: ConsoleRepository, ask
     assert Notice.objects.filter(kind="console-backup").count() == 2
 
 
+def test_a_console_that_has_only_object_stores_says_that_it_is_not_backed_up(
+    row: ConsoleRepository, asked: list[str]
+) -> None:
+    ConsoleRepository.objects.all().delete()
+    Storage.objects.update(kind=Storage.S3)
+    for _ in range(2):
+        own_backup.look(timezone.now())
+    (notice,) = Notice.objects.filter(kind="console-backup")
+    assert "directories" in notice.text and not asked
+
+
 def test_the_page_says_how_the_copies_stand(operator: Client, row: ConsoleRepository) -> None:
     text = operator.get("/repositories/").content.decode()
     assert "Waits for its first copy" in text and "<i>backups" not in text
