@@ -106,10 +106,10 @@ def _read_sizes(sample: Sequence[Device], keys: Sequence[str]) -> tuple[Sizes, d
     newest: dict[tuple[int, str], object] = {}
     bytes_of: Counter[tuple[int, str]] = Counter()
     points = RestorePoint.objects.filter(device__in=sample, source__in=keys).order_by("-made_at")
-    rows = points.values_list("device_id", "source", "run_id", "size_bytes")[:MOST_POINTS]
-    for device, key, run, size in rows:
-        # The streams of one source are a set: they have the run in common.
-        if newest.setdefault((device, key), run) == run:
+    rows = points.values_list("device_id", "source", "made_at", "size_bytes")[:MOST_POINTS]
+    for device, key, made_at, size in rows:
+        # The streams of one source are a set: they have the moment in common.
+        if newest.setdefault((device, key), made_at) == made_at:
             bytes_of[device, key] += size
     usual = _average(bytes_of)
     missing: dict[int, list[int | None]] = defaultdict(list)
