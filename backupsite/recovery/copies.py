@@ -17,7 +17,7 @@ from agents.maintaining.copying import copy_snapshots, named_as_source
 from agents.repositories import open_place
 from agents.restic.repository import create, open_repository
 from backupsite.engine import console_restic
-from backupsite.policies.models import Policy
+from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.recovery.maintenance import repository_of
 from backupsite.recovery.maintenance_due import AGAIN, free
 from backupsite.recovery.maintenance_keeping import forget_old_runs
@@ -182,12 +182,14 @@ def start_copies(now: datetime) -> int:
 def list_lacking(now: datetime) -> Any:
     """Return the free repositories with a restore point that is newer than their second copy."""
     wanted = RestorePoint.objects.filter(
-        repository=OuterRef("pk"), policy__copy_storage__isnull=False, damage="", resting_since=None
-    )
+        device=OuterRef("device"), repository=OuterRef("pk"), policy__copy_storage__isnull=False, damage="",
+        resting_since=None,
+    )  # fmt: skip
+    asked = PolicyDevice.objects.filter(device=OuterRef("device"), policy__copy_storage__isnull=False)
     copied_at = "repository__second_copy__copied_at"
     newer = wanted.filter(Q(**{copied_at: None}) | Q(made_at__gt=F(copied_at)))
     recent = Run.objects.filter(kind=Run.COPY, device=OuterRef("device"), ended_at__gt=now - AGAIN).exclude(
         state=State.SUCCEEDED
     )
-    found = free(now).filter(copy_of=None).filter(Exists(newer)).exclude(Exists(recent))
+    found = free(now).filter(Exists(asked), copy_of=None).filter(Exists(newer)).exclude(Exists(recent))
     return found.select_related("device", "copy_of__device").order_by("pk")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from backupsite.policies.models import PolicyDevice
@@ -65,12 +65,13 @@ def _list_candidates(now: datetime) -> list[tuple[int, UUID, datetime | None]]:
         device=OuterRef("owned_by"),
         ended_at__gt=now - AGAIN,
     )
-    newer = RestorePoint.objects.filter(repository=OuterRef("pk"), made_at__gt=OuterRef("read_at"))
-    rows = (
-        found.exclude(Exists(recent))
-        .annotate(is_suspect=Exists(newer))
-        .order_by(F("read_at").asc(nulls_first=True))
+    newer = RestorePoint.objects.filter(
+        device=OuterRef("owned_by"), repository=OuterRef("pk"), made_at__gt=OuterRef("read_at")
     )
+    # Looked for only where it matters: of most repositories nothing is damaged.
+    is_suspect = Case(When(damage="", then=Value(False)), default=Exists(newer))
+    rows = found.exclude(Exists(recent)).annotate(is_suspect=is_suspect)
+    rows = rows.order_by(F("read_at").asc(nulls_first=True))
     listed = rows.values_list("pk", "uuid", "read_at", "damage", "is_suspect")
     return [(pk, uuid, None if damage and is_suspect else at) for pk, uuid, at, damage, is_suspect in listed]
 
