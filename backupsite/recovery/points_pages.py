@@ -25,7 +25,7 @@ LONGEST_SEARCH = 200
 @require_safe
 def points(request: HttpRequest) -> HttpResponse:
     slug = request.GET.get("device", "")[:80].replace("\0", "")
-    found = RestorePoint.objects.select_related("device", "policy", "run")
+    found = RestorePoint.objects.filter(resting_since=None).select_related("device", "policy", "run")
     if slug:
         found = found.filter(device__slug=slug)
     context = _list_context(request, found)
@@ -40,12 +40,14 @@ def points(request: HttpRequest) -> HttpResponse:
 @require_safe
 def device_points(request: HttpRequest, slug: str) -> HttpResponse:
     device = get_object_or_404(Device, slug=slug)
-    found = RestorePoint.objects.filter(device=device).select_related("device", "policy", "run")
+    listed = RestorePoint.objects.filter(device=device)
+    found = listed.filter(resting_since=None).select_related("device", "policy", "run")
     context = _list_context(request, found)
     context |= {
         "device": device,
         "tabs": make_tabs(device, "device-points"),
         "is_filtered": bool(context["search"]),
+        "resting_count": listed.filter(resting_since__isnull=False).count(),
         "crumbs": [
             ("Devices", reverse("devices")),
             (make_visible(device.name), device.get_absolute_url()),

@@ -35,7 +35,7 @@ def hold(device: Device | None, cause: str, text: str, now: datetime) -> Retenti
     made = RetentionHold.objects.create(device=device, cause=cause, text=text[:400], since=now)
     where = device.name if device is not None else "the whole fleet"
     title = f"Nothing is removed of {where} until somebody looks"
-    url = reverse("device-points", args=[device.slug]) if device is not None else reverse("points")
+    url = reverse("device-retention", args=[device.slug]) if device is not None else reverse("retention")
     notices.tell("retention-hold", f"retention-hold-{made.pk}", title, made.text, url)
     return made
 

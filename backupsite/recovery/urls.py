@@ -20,8 +20,10 @@ from backupsite.recovery import (
     undo_page,
     versions_page,
 )
+from backupsite.recovery.retention_urls import urlpatterns as retention_urls
 
 urlpatterns: list[URLPattern] = [
+    *retention_urls,
     path("repositories/adopt/", adopt_page.repository_adopt, name="repository-adopt"),
     path("points/", points_pages.points, name="points"),
     path("points/<uuid:pk>/", point_page.point, name="point"),
