@@ -87,7 +87,7 @@ def _tell_no_place(now: datetime) -> None:
         "console-backup",
         key=f"console-backup-nowhere-{now:%Y}-{now.isocalendar().week}",
         title="The console itself is not backed up",
-        text="It copies itself only into places for backups that are directories, and there is none. Add one, "
+        text="It copies itself only into places that are directories, and there is none. Add one, "
         "or copy the database and the directory of keys yourself.",
         url="/repositories/",
     )
