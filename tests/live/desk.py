@@ -32,7 +32,7 @@ from backupsite.accounts.models import User  # noqa: E402
 from backupsite.fleet import devices  # noqa: E402
 from backupsite.fleet.models import Device, HostKey  # noqa: E402
 from backupsite.policies import pausing  # noqa: E402
-from backupsite.policies.models import Policy, PolicyDevice  # noqa: E402
+from backupsite.policies.models import BlockedHours, Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
 from backupsite.recovery import drill_due  # noqa: E402
 from backupsite.recovery.adoptions import ask_adoption  # noqa: E402
@@ -269,6 +269,19 @@ def make_both_due(device: str) -> None:
     PolicyDevice.objects.filter(device__slug=device).update(next_due=past, next_cold_due=past)
 
 
+def block_hours(device: str, after_s: int, lasts_s: int) -> None:
+    """Block hours of a device's policy that begin so many seconds from now, whatever it has to do then."""
+    policy = Policy.objects.get(assignments__device__slug=device)
+    begins = timezone.now() + timedelta(seconds=after_s)
+    ends = begins + timedelta(seconds=lasts_s)
+    BlockedHours.objects.create(policy=policy, begins=begins.time(), ends=ends.time())
+
+
+def leave(device: str, port: int) -> None:
+    """Let a device be one that is not always on, and away: nothing answers at this port."""
+    Device.objects.filter(slug=device).update(is_always_on=False, port=port)
+
+
 def grow_old(device: str) -> None:
     """Let the newest good backup of a device be a month old."""
     PolicyDevice.objects.filter(device__slug=device).update(succeeded_at=timezone.now() - timedelta(days=30))
@@ -314,6 +327,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         cancel,
         make_due,
         make_both_due,
+        block_hours,
+        leave,
         grow_old,
         hurry,
     )
