@@ -120,6 +120,11 @@ PERIODS: tuple[tuple[str, Bucket], ...] = (
 )
 
 
+def quarter_of(at: datetime, zone: tzinfo) -> Hashable:
+    """Return the quarter of an hour of a moment; no zone that is in use moves it."""
+    return int(at.timestamp() // 900)
+
+
 def judge(copies: Iterable[Copy], rules: Rules, now: datetime, zone: tzinfo) -> list[Fate]:
     """Given all copies of one source, return the fate of each, the newest first.
 
@@ -144,8 +149,21 @@ def _keep_last(fates: Sequence[Fate], count: int) -> None:
     good = [fate for fate in fates if fate.copy.is_good][:count]
     for number, fate in enumerate(good, 1):
         fate.reasons.append(f"one of the last {count:,}" if number > 1 else "the last one")
+    listed = {fate.copy.key for fate in good}
+    for fate in _newest_of_quarters(fates, count):
+        if fate.copy.key not in listed:
+            fate.reasons.append(f"among the last {count:,}, without those that others followed at once")
     if count:
         _keep_between(fates, good, count)
+
+
+def _newest_of_quarters(fates: Iterable[Fate], count: int) -> list[Fate]:
+    """A flood of copies within minutes counts as one: it pushes nothing out of the last ones."""
+    newest: dict[Hashable, Fate] = {}
+    for fate in fates:
+        if fate.copy.is_good:
+            newest.setdefault(quarter_of(fate.copy.made_at, UTC), fate)
+    return list(newest.values())[:count]
 
 
 def _keep_between(fates: Sequence[Fate], good: Sequence[Fate], count: int) -> None:
@@ -179,13 +197,20 @@ def find_departures(
     """Yield what goes when, day by day, if nothing is added any more: what a person who looks at a history
     wants to know. Each is given at the first day on which it may go."""
     left = list(copies)
-    for day in range(days + 1):
+    for day in _days_of_change(left, rules, now, days):
         at = now + timedelta(days=day)
         fates = judge(left, rules, at, zone)
         for fate in fates:
             if not fate.stays:
                 yield at, fate.copy
         left = [fate.copy for fate in fates if fate.stays]
+
+
+def _days_of_change(copies: Iterable[Copy], rules: Rules, now: datetime, days: int) -> list[int]:
+    """Return the days on which a copy reaches an age that rules name, and today: on others nothing goes."""
+    ages = [age for age in (rules.youngest, rules.oldest) if age is not None]
+    ends = (copy.made_at + age - now for copy in copies for age in ages)
+    return sorted({0, *(-(-end // timedelta(days=1)) for end in ends)} & set(range(days + 1)))
 
 
 def foresee(rules: Rules, times: Iterable[datetime], zone: tzinfo) -> list[tuple[datetime, list[str]]]:

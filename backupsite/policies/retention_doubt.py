@@ -34,14 +34,29 @@ class Measured:
     stored_bytes: int
 
 
-def find_doubts(copies: Iterable[Measured], accepted_at: datetime | None) -> dict[Hashable, str]:
-    """Given the good copies of one source, return those that look wrong, each with one sentence. What was
-    made up to `accepted_at` a person looked at: it is trusted, and as small as it was is small enough."""
+# Each copy is looked at soon after it was made, among those that there were then: later only some are left.
+LOOKED_WITHIN = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a person looked at: all up to `accepted_at`. `since`: what is older was found to be right when it
+    was made, or is held."""
+
+    accepted_at: datetime | None = None
+    since: datetime | None = None
+
+    def is_trusted(self, copy: Measured) -> bool:
+        return any(at is not None and copy.made_at <= at for at in (self.accepted_at, self.since))
+
+
+def find_doubts(copies: Iterable[Measured], looked: Looked) -> dict[Hashable, str]:
+    """Given the good copies of one source, return those that look wrong, each with one sentence. As small as
+    something was that a person looked at is small enough."""
     trusted: list[Measured] = []
     doubts: dict[Hashable, str] = {}
     for copy in sorted(copies, key=lambda each: each.made_at):
-        is_accepted = accepted_at is not None and copy.made_at <= accepted_at
-        said = "" if is_accepted else _doubt(copy, trusted, accepted_at)
+        said = "" if looked.is_trusted(copy) else _doubt(copy, trusted, looked.accepted_at)
         if said:
             doubts[copy.key] = said
         else:

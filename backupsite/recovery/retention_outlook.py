@@ -19,7 +19,7 @@ from backupsite.policies.schedule import find_zone
 from backupsite.recovery import retiring
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.retiring_history import find_needed, judge_device
-from backupsite.recovery.retiring_holds import accepted_at
+from backupsite.recovery.retiring_holds import looked_at
 from backupsite.web.charts import svg
 from backupsite.web.charts.timeline import find_place
 from backupsite.web.formatting import format_moment
@@ -36,7 +36,7 @@ TICKS = (
 )
 # Of the newest time each run is imagined, before it one a day.
 MOST_RUNS, MOST_DAYS = 2000, 3700
-MOST_DEVICES = 200
+MOST_DEVICES = 50
 DAY = timedelta(days=1)
 
 
@@ -111,7 +111,7 @@ def count_going(policy: Policy, rules: Rules, device: Device, now: datetime) -> 
     stored = retiring.read_stored(device)
     known = {**retiring.read_rules(stored), policy.pk: (rules, policy)}
     judged = judge_device(
-        stored, known, now, needed=find_needed(device.pk, stored), accepted_at=accepted_at(device.pk)
+        stored, known, now, needed=find_needed(device.pk, stored), looked=looked_at(device.pk, now)
     )
     going = [each.stored for each in judged if not each.stays]
     return sum(len(each.points) for each in going if each.first.policy_id == policy.pk)

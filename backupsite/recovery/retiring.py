@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
@@ -31,7 +31,7 @@ from backupsite.recovery.retiring_history import (
     judge_device,
     read_points,
 )
-from backupsite.recovery.retiring_holds import accepted_at, hold, is_held
+from backupsite.recovery.retiring_holds import hold, is_held, looked_at
 from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.models import Repository
 from backupsite.runs.models import Run
@@ -51,7 +51,7 @@ def look(now: datetime) -> None:
         return
     turn = int(now.timestamp() // SLOT_S) % SLOTS
     due = Device.objects.annotate(turn=F("pk") % SLOTS).filter(turn=turn)
-    for device in due.filter(restore_points__resting_since=None).distinct():
+    for device in due.filter(Exists(RestorePoint.objects.filter(device=OuterRef("pk")).order_by())):
         retire(device, now)
 
 
@@ -73,7 +73,7 @@ def judge(device: Device, stored: Sequence[Stored], now: datetime) -> list[Judge
         read_rules(stored),
         now,
         needed=find_needed(device.pk, stored),
-        accepted_at=accepted_at(device.pk),
+        looked=looked_at(device.pk, now),
     )
 
 
@@ -110,13 +110,13 @@ def retire(device: Device, now: datetime) -> int:
 
 def find_anomaly(device: Device, stored: Iterable[Stored], now: datetime) -> bool:
     """Hold a device when a copy of it looks wrong that nobody looked at; return whether one does."""
-    accepted = accepted_at(device.pk)
+    looked = looked_at(device.pk, now)
     histories: dict[object, list[Stored]] = {}
     for copy in stored:
         if not copy.history[-1]:
             histories.setdefault(copy.history, []).append(copy)
     for copies in histories.values():
-        for key, said in doubts_of(copies, accepted).items():
+        for key, said in doubts_of(copies, looked).items():
             copy = next(copy for copy in copies if copy.key == key)
             text = f"{copy.first.source}, copied {copy.first.made_at:%Y-%m-%d %H:%M} UTC: {said}"
             hold(device, RetentionHold.ANOMALY, text, now)

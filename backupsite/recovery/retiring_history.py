@@ -18,7 +18,7 @@ from typing import Final
 from backupsite.policies.models import Policy
 from backupsite.policies.naming import name_source
 from backupsite.policies.retention import Copy, Fate, Rules, judge
-from backupsite.policies.retention_doubt import Measured, find_doubts
+from backupsite.policies.retention_doubt import Looked, Measured, find_doubts
 from backupsite.policies.schedule import find_zone
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.wal.reach import is_base
@@ -127,10 +127,10 @@ def judge_device(
     now: datetime,
     *,
     needed: dict[Hashable, str],
-    accepted_at: datetime | None,
+    looked: Looked,
 ) -> list[Judged]:
-    """Given all copies of a device, the rules of its policies, what is needed, and until when a person looked
-    at its changes, return why each stays, the newest first. Pure."""
+    """Given all copies of a device, the rules of its policies, what is needed, and what a person looked at,
+    return why each stays, the newest first. Pure."""
     histories: dict[History, list[Stored]] = defaultdict(list)
     for copy in stored:
         histories[copy.history].append(copy)
@@ -138,7 +138,7 @@ def judge_device(
     judged: list[Judged] = []
     for (policy, _, _, is_saved), copies in histories.items():
         # A small safety point is no collapse: it is as large as what a restore replaced.
-        doubts = {} if is_saved else doubts_of(copies, accepted_at)
+        doubts = {} if is_saved else doubts_of(copies, looked)
         made = [_make(copy, doubts, needed, now) for copy in copies]
         if not is_saved:
             _pin_newest(made)
@@ -156,9 +156,9 @@ def _pin_newest(copies: list[Copy]) -> None:
     copies[newest] = replace(copies[newest], pins=(*copies[newest].pins, "the newest of all"))
 
 
-def doubts_of(copies: Iterable[Stored], accepted_at: datetime | None) -> dict[Hashable, str]:
+def doubts_of(copies: Iterable[Stored], looked: Looked) -> dict[Hashable, str]:
     """Given the copies of one history, return those that look wrong, with why. Pure."""
-    return find_doubts((copy.measured for copy in copies if copy.is_sound), accepted_at)
+    return find_doubts((copy.measured for copy in copies if copy.is_sound), looked)
 
 
 def _judge(

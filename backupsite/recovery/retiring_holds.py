@@ -12,6 +12,7 @@ from backupsite.accounts import audit
 from backupsite.alerts import notices
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
+from backupsite.policies.retention_doubt import LOOKED_WITHIN, Looked
 from backupsite.recovery.models import RetentionHold
 
 
@@ -52,9 +53,11 @@ def lift(actor: Actor, held: RetentionHold, now: datetime) -> bool:
     return True
 
 
-def accepted_at(device_id: int) -> datetime | None:
-    """Return when a person last said that the unusual changes of a device are right; None: never."""
-    lifted = RetentionHold.objects.filter(
-        device=device_id, cause=RetentionHold.ANOMALY, lifted_at__isnull=False
-    )
-    return lifted.order_by("-lifted_at").values_list("lifted_at", flat=True).first()
+def looked_at(device_id: int, now: datetime) -> Looked:
+    """Return what of a device people looked at: up to when they lifted its last hold, and from when on copies
+    are compared, which is further back while a hold lasts. Runs one query."""
+    held = RetentionHold.objects.filter(device=device_id, cause=RetentionHold.ANOMALY)
+    rows = list(held.order_by().values_list("since", "lifted_at"))
+    lifted = [lifted_at for _, lifted_at in rows if lifted_at is not None]
+    lasting = [since for since, lifted_at in rows if lifted_at is None]
+    return Looked(max(lifted, default=None), min([now, *lasting]) - LOOKED_WITHIN)
