@@ -249,7 +249,7 @@ def _read_tags(taken: Taken, known: Known, base: PolicyState, report: Report) ->
             tags.append(known.check_tag(each.value))
         except ValueError as error:
             report.add(each.line, f"{quote(each.value)}: {error}")
-    return tuple(dict.fromkeys(tags))
+    return tuple({tag.lower(): tag for tag in reversed(tags)}.values())
 
 
 def _check_window(node: Node, taken: Taken, state: PolicyState, report: Report) -> None:

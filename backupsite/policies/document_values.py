@@ -16,6 +16,7 @@ from backupsite.policies.copy_form import LONGEST as LONGEST_COPY
 from backupsite.policies.copy_form import SHORTEST as SHORTEST_COPY
 from backupsite.policies.durations import parse_duration, show_duration
 from backupsite.policies.retention import MOST_OF_A_PERIOD, SHORTEST_REST
+from backupsite.policies.retention_form import LONGEST_REST
 from backupsite.policies.schedule import LONGEST_SPREAD, WEEKDAYS, find_zone
 from backupsite.policies.window_form import read_target, read_time
 
@@ -94,8 +95,8 @@ def _read_spread(text: str) -> int:
 
 def _read_rest(text: str) -> timedelta:
     rest = _read_duration(text)
-    if rest < SHORTEST_REST:
-        raise ValueError(f"At least {show_duration(SHORTEST_REST)}: a mistake is seen the next day.")
+    if not SHORTEST_REST <= rest <= LONGEST_REST:
+        raise ValueError("Write something between 1 d and 366 days.")
     return rest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,7 +201,7 @@ def test_words_that_yaml_would_change_stay_words() -> None:
             "“keep”: This keeps nothing but the newest restore point of each source.",
         ),
         ("  keep: {nothing older than: 1 h}", "“keep”: The maximum age must be above the minimum age."),
-        ("  keep: {rest: 1 h}", "“rest”: At least 24 h: a mistake is seen the next day."),
+        ("  keep: {rest: 1 h}", "“rest”: Write something between 1 d and 366 days."),
         ("  second copy: {storage: attic}", "There is no storage “attic”."),
         ("  second copy: {keep: 3 days}", "A second copy needs its “storage”."),
         ("  second copy: {storage: vault, keep: 1 h}", "“keep”: Write something between 1 d and 3660 d."),
@@ -361,3 +362,12 @@ def test_a_change_is_said_in_words() -> None:
     )
     assert not compare(before, before, 1).is_change
     assert after.sources[0]["mode"] == Source.OUT
+
+
+def test_the_example_of_the_documentation_is_right() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "policy-file.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    reading = read(example)
+    assert not reading.problems
+    (state,) = reading.states
+    assert [each["path"] or each["instance"] for each in state.sources] == ["/srv/www", "15/main", "globals"]
