@@ -124,7 +124,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "runs": [(run, run_status(run)) for run in runs],
         "active": [run for run in runs if run.state in ACTIVE],
         "next_due": next_dues([device.pk]).get(device.pk),
-        "repository": Repository.objects.filter(device=device).first(),
+        "repository": Repository.objects.filter(device=device).select_related("second_copy__storage").first(),
         "longest_freeze_ms": _longest_freeze(device, now),
         "last_drill": find_last_drill(device),
         **_logs_context(device, facts, decided, now),

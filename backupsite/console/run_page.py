@@ -113,7 +113,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "pauses": describe_pauses(pauses),
         "phases": make_phases(run, phases, now),
         "freezes": show_freezes(freezes),
-        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD)
+        "moves_data": run.kind in (Run.BACKUP, Run.RESTORE, Run.COMEBACK, Run.DOWNLOAD, Run.CHECK)
         or (run.kind == Run.DRILL and state != State.QUEUED),
         "took": run.ended_at - run.started_at if run.started_at and run.ended_at else None,
         "report": make_report(run, len(points) if is_undoable or run.kind != Run.RESTORE else 0),

@@ -131,8 +131,9 @@ def damaged(outcome: CheckOutcome) -> RepositoryDamaged:
     """Given what a check found, return it as the error of its run."""
     count, hurt = len(outcome.findings), len(outcome.hurt)
     what = f"{format_count(count)} things are" if count > 1 else "Something is"
+    needs = "1 snapshot needs" if hurt == 1 else f"{format_count(hurt)} snapshots need"
     return RepositoryDamaged(
-        f"{what} not as stored; {format_count(hurt)} snapshots need what is damaged.",
+        f"{what} not as stored; {needs} what is damaged.",
         remedy="Open the page of the repository: it says what can be repaired, and how.",
         detail="\n".join(str(each) for each in outcome.findings[:50]),
     )
