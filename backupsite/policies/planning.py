@@ -13,12 +13,14 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from backupsite.policies.blocked import Blocked
-from backupsite.policies.schedule import RETRY_WAIT, Schedule
+from backupsite.policies.schedule import Schedule
 from backupsite.policies.windows import COLD, WINDOW_LASTS, own_window
 
 if TYPE_CHECKING:
     from backupsite.policies.models import Policy
 
+# The longest back-off before a second attempt (backupsite/runs/closing.py).
+RETRY_WAIT = timedelta(minutes=2)
 # A cold window that is blocked so many times in a row never comes.
 _MOST_LEFT_OUT = 400
 _LOOK_AHEAD, _MOST_STARTS = 60, 2500

@@ -24,8 +24,6 @@ SHORTEST_MINUTES, LONGEST_MINUTES = 5, 7 * 24 * 60
 # A longer spread would move runs into another day than the one that was chosen.
 LONGEST_SPREAD = 12 * 60
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-# The back-off before a second attempt (backupsite/runs/closing.py).
-RETRY_WAIT = timedelta(minutes=1)
 _LOOK_AHEAD = 60
 NEVER = "This cron expression never comes true."
 
@@ -140,17 +138,6 @@ class Schedule:
             return timedelta(minutes=self.every_minutes)
         times = list(islice(self.times_after(moment), _LOOK_AHEAD))
         return max((later - sooner for sooner, later in pairwise(times)), default=None)
-
-    def achievable_rpo(self, moment: datetime, duration: timedelta) -> timedelta | None:
-        """Given how long a run takes, return the oldest that the newest restore point gets when one attempt
-        fails: interval + run + wait + run again, in whole minutes. None: by hand only.
-
-        The spread is not in it: it is the same for each run of a device, so it cancels out."""
-        gap = self.longest_gap(moment)
-        if gap is None:
-            return None
-        worst = gap + duration + RETRY_WAIT + duration
-        return timedelta(minutes=-(-worst // timedelta(minutes=1)))
 
     def sentence(self) -> str:
         """Return the schedule in words, like "Daily at 02:30 (Europe/Berlin)"."""

@@ -205,9 +205,9 @@ def test_by_hand_is_never_refused_for_its_hours_and_has_no_starts() -> None:
 def test_the_target_that_can_be_kept_counts_the_blocked_hours() -> None:
     moment = at("2026-11-23 00:00")
     hourly = Schedule("every", every_minutes=60, time_zone=BERLIN)
-    assert planner(hourly).achievable_rpo(moment, 5 * MINUTE) == timedelta(minutes=60 + 5 + 1 + 5)
+    assert planner(hourly).achievable_rpo(moment, 5 * MINUTE) == timedelta(minutes=60 + 5 + 2 + 5)
     working = planner(hourly, *WORK).achievable_rpo(moment, 5 * MINUTE)
-    assert working == timedelta(hours=11, minutes=5 + 1 + 5)
+    assert working == timedelta(hours=11, minutes=5 + 2 + 5)
     quarter = Schedule("every", every_minutes=15, time_zone=BERLIN)
     assert planner(quarter, ("6", time(0), time(0))).longest_gap(moment) == timedelta(hours=24, minutes=15)
 

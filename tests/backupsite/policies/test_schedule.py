@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backupsite.policies.blocked import Blocked
+from backupsite.policies.planning import Planner
 from backupsite.policies.schedule import Schedule
 
 ZONES = [
@@ -24,6 +26,7 @@ ZONES = [
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 moments = st.integers(0, 5 * 366 * 86400).map(lambda seconds: FIRST + timedelta(seconds=seconds))
 zones = st.sampled_from(ZONES)
+FREE = Blocked((), "UTC")
 keys = st.sampled_from(["", "a", "0b1c", "device"])
 
 
@@ -163,15 +166,16 @@ def test_by_hand_has_no_times() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     assert schedule.next_after(start) is None
     assert schedule.upcoming(start) == []
-    assert schedule.achievable_rpo(start, timedelta(minutes=5)) is None
+    assert schedule.longest_gap(start) is None
+    assert Planner(schedule, FREE).achievable_rpo(start, timedelta(minutes=5)) is None
 
 
 def test_an_hourly_policy_cannot_meet_a_target_of_one_hour() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    hourly = Schedule("every", every_minutes=60).achievable_rpo(start, timedelta(minutes=5))
-    assert hourly == timedelta(minutes=60 + 5 + 1 + 5)
-    weekdays = cron("0 3 * * 1-5", "UTC").achievable_rpo(start, timedelta(0))
-    assert weekdays == timedelta(days=3, minutes=1)
+    hourly = Planner(Schedule("every", every_minutes=60), FREE).achievable_rpo(start, timedelta(minutes=5))
+    assert hourly == timedelta(minutes=60 + 5 + 2 + 5)
+    weekdays = Planner(cron("0 3 * * 1-5", "UTC"), FREE).achievable_rpo(start, timedelta(0))
+    assert weekdays == timedelta(days=3, minutes=2)
     assert daily(time(3)).longest_gap(datetime(2026, 10, 1, tzinfo=UTC)) == timedelta(hours=25)
 
 
