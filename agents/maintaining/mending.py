@@ -118,7 +118,7 @@ def refill(
             here.unlock()
             for _ in copy_snapshots(copy, here, ids, tell=tell, control=control):
                 control.raise_if_stopped()
-        tell(Said(f"What {len(wanted)} snapshots need came back from the second copy."))
+        tell(Said(f"What the hurt snapshots need, {len(wanted)} in all, came back from the other copy."))
         with open_repository(place.path, place.password, binary) as here:
             known = {info.snapshot_id for info in here.list_snapshots()}
             lost = [each for each in wanted if each not in known]

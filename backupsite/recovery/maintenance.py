@@ -18,6 +18,7 @@ from backupsite.recovery.maintenance_keeping import keep_check, list_expected
 from backupsite.recovery.places import place_of
 from backupsite.recovery.repairing import repair
 from backupsite.repositories.models import Repository
+from backupsite.runs.due import SCHEDULE
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
@@ -107,7 +108,8 @@ class Check:
         return Ended(State.SUCCEEDED)
 
     def _check(self, run: Run, repository: Repository, tell: Tell, control: Control) -> CheckOutcome:
-        is_asked = bool(run.request.get("everything") or run.request.get("repair"))
+        # A person who asks means all but the reading of everything.
+        is_asked = run.requested_by != SCHEDULE or bool(run.request.get("repair"))
         request = CheckRequest(
             place=place_of(repository),
             binary=console_restic(),

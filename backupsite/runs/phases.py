@@ -42,7 +42,7 @@ FORESEEN: dict[str, tuple[Phase, ...]] = {
     Run.LOG: (Phase.TRANSFER,),
     Run.CHECK: (Phase.CHECK, Phase.VERIFY),
     Run.PRUNE: (Phase.CHECK, Phase.CLEAN_UP, Phase.VERIFY),
-    Run.COPY: (Phase.CHECK, Phase.TRANSFER, Phase.VERIFY),
+    Run.COPY: (Phase.CHECK, Phase.TRANSFER),
     Run.ADOPT: (Phase.CHECK,),
 }
 

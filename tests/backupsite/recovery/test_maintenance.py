@@ -64,6 +64,18 @@ def test_damage_is_told_and_marks_its_points_until_it_is_mended(kept: Maintained
     assert kept.repository.damage == kept.points["b"].damage == "" and kept.repository.damaged_at is None
 
 
+def test_a_person_who_asks_has_the_structure_checked_too(kept: Maintained) -> None:
+    kept.work(Check(), kept.run(Run.CHECK))
+    first = kept.repository.structure_checked_at
+    kept.work(Check(), kept.run(Run.CHECK))
+    assert kept.repository.structure_checked_at == first  # the schedule: not twice a day
+    run = kept.run(Run.CHECK)
+    run.requested_by = "ada"
+    kept.work(Check(), run)
+    last = kept.repository.structure_checked_at
+    assert first and last and last > first
+
+
 def test_a_damaged_point_does_not_count(device: Device) -> None:
     policy = make_policy(device)
     old = make_point(device, policy, timezone.now() - timedelta(hours=30))
