@@ -60,6 +60,7 @@ def test_saving_plans_the_schedule_and_the_window(device: Device) -> None:
     assert row.next_due is not None and NOW < row.next_due <= NOW + timedelta(hours=1)
     assert row.next_cold_due is not None and (row.next_cold_due.day, row.next_cold_due.hour) == (29, 3)
     policy.cold_is_enabled = False
+    policy.save()
     plan_next(policy, NOW)
     assert PolicyDevice.objects.get().next_cold_due is None
 

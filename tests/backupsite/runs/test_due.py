@@ -88,11 +88,13 @@ def test_saving_a_policy_plans_its_devices(policy: Policy) -> None:
     plan_next(policy, NOW)
     assert PolicyDevice.objects.get(device__name="d0").next_due == NOW - timedelta(minutes=1), "due stays due"
     policy.schedule, policy.at_time = Policy.DAILY, time(2, 30)
+    policy.save()
     plan_next(policy, NOW)
     for row in PolicyDevice.objects.exclude(device__name="d0"):
         assert row.next_due is not None
         assert (row.next_due.hour, row.next_due.day) == (2, 23)
     policy.is_enabled = False
+    policy.save()
     plan_next(policy, NOW)
     assert set(PolicyDevice.objects.values_list("next_due", flat=True)) == {None}
 
