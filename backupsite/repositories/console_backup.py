@@ -87,7 +87,10 @@ def is_due(row: ConsoleRepository, mark: str, now: datetime) -> bool:
 def claim(row: ConsoleRepository, now: datetime) -> bool:
     """Take the right to one attempt; a worker that dies leaves it to the next one after a while."""
     mine = ConsoleRepository.objects.filter(pk=row.pk, next_at=row.next_at)
-    return bool(mine.update(next_at=now + AFTER_FAILURE))
+    is_mine = bool(mine.update(next_at=now + AFTER_FAILURE))
+    if is_mine:
+        row.next_at = now + AFTER_FAILURE
+    return is_mine
 
 
 def back_up(row: ConsoleRepository, mark: str) -> ConsoleBackup:
@@ -110,9 +113,11 @@ def back_up(row: ConsoleRepository, mark: str) -> ConsoleBackup:
         restic_id = engine.store([str(file) for file in files], host=HOST, tags=[TAG])
         engine.read_back(restic_id)
     made = row.backups.create(made_at=now, restic_id=restic_id, size_bytes=size)
-    ConsoleRepository.objects.filter(pk=row.pk).update(
-        mark=mark, problem="", problem_since=None, next_at=now + SOONEST
-    )
+    ConsoleRepository.objects.filter(pk=row.pk).update(problem="", problem_since=None)
+    # Who asked for a copy meanwhile has moved it: theirs begins after this one.
+    unmoved = ConsoleRepository.objects.filter(pk=row.pk, next_at=row.next_at)
+    row.next_at = now + SOONEST
+    unmoved.update(mark=mark, next_at=row.next_at)
     return made
 
 

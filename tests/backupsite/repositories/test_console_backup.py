@@ -95,8 +95,18 @@ def test_it_is_due_daily_and_after_a_change_but_not_more_often_than_every_hour(
 
 def test_only_one_worker_makes_a_copy(row: ConsoleRepository) -> None:
     now = timezone.now()
+    as_another_sees_it = ConsoleRepository.objects.get(pk=row.pk)
     assert own.claim(row, now)
-    assert not own.claim(row, now)
+    assert not own.claim(as_another_sees_it, now)
+
+
+def test_a_copy_that_was_asked_for_while_one_is_made_is_another_one(row: ConsoleRepository) -> None:
+    now = timezone.now()
+    assert own.claim(row, now)
+    ConsoleRepository.objects.update(next_at=now, mark="")  # the button
+    own.back_up(row, "state")
+    row.refresh_from_db()
+    assert own.is_due(row, "state", now)
 
 
 def test_a_storage_that_is_not_there_is_noted_and_told_once(row: ConsoleRepository) -> None:
