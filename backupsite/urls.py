@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from backupsite.serve.health import healthz
 
-_APPS = ("web", "accounts", "alerts", "fleet", "repositories", "policies", "runs", "recovery", "console")
+_APPS = ("web", "accounts", "alerts", "repositories", "policies", "runs", "recovery", "console")
 
 handler500 = "backupsite.web.errors.fault"
 

@@ -14,10 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from backupsite.console.policy_consequences_reading import read_consequences
 from backupsite.console.policy_found import find_more, list_instances
-from backupsite.console.policy_reading import read_preview
+from backupsite.console.policy_reading import find_devices, read_preview
 from backupsite.console.policy_refusals import keeps_repositories_out
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
+from backupsite.fleet.tags import find_tags
 from backupsite.policies.blocked_form import typed_blocked
 from backupsite.policies.forms import PolicyForm, initial_of
 from backupsite.policies.models import Policy, Source
@@ -124,6 +125,7 @@ def _save(
         **form.window_fields,
         **form.blocked_fields,
         **form.copy_fields,
+        **form.selection_fields,
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():
@@ -154,11 +156,19 @@ def _store(
 ) -> Policy:
     """Save the policy, and how its devices stand by it: those that it had and those that it has now."""
     before = list(edited.assignments.values_list("device_id", flat=True)) if edited is not None else []
-    touched = [*before, *(device.pk for device in devices)]
-    lock(touched)
-    actor, rows = actor_of(request), form.blocked_rows
-    saved = save_policy(actor, edited, fields, devices, sources.drafts, timezone.now(), blocked=rows)
-    restate(touched)
+    lock([*before, *find_devices(form).values_list("pk", flat=True)])
+    tags = find_tags(form.tag_names) if form.tag_names is not None else None
+    saved = save_policy(
+        actor_of(request),
+        edited,
+        fields,
+        devices,
+        sources.drafts,
+        timezone.now(),
+        blocked=form.blocked_rows,
+        tags=tags,
+    )
+    restate([*before, *saved.assignments.values_list("device_id", flat=True)])
     return saved
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Avg, F, QuerySet
+from django.db.models import Avg, F, Q, QuerySet
 from django.utils import timezone
 
 from agents.facts import DeviceFacts
@@ -66,7 +66,9 @@ def find_devices(form: PolicyForm) -> QuerySet[Device]:
     if form.cleaned_data.get("every_device"):
         return Device.objects.all()
     chosen: QuerySet[Device] | None = form.cleaned_data.get("devices")
-    return chosen if chosen is not None else Device.objects.none()
+    named = chosen if chosen is not None else Device.objects.none()
+    tagged = form.find_tagged_devices()
+    return Device.objects.filter(Q(pk__in=named.values("pk")) | Q(pk__in=tagged.values("pk")))
 
 
 def make_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyForm, BaseSourceFormSet]:

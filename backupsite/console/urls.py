@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, include, path
 
 from backupsite.console import (
+    device_editing,
     device_import_page,
     device_list,
     device_page,
@@ -23,6 +24,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("backupsite.console.setup_urls")),
     path("", fleet_page.fleet, name="fleet"),
     path("devices/", device_list.devices, name="devices"),
+    path("devices/new/", device_editing.device_new, name="device-new"),
+    path("devices/<slug:slug>/edit/", device_editing.device_edit, name="device-edit"),
+    path("devices/<slug:slug>/service/", device_editing.device_retire, name="device-retire"),
     path("devices/import/", device_import_page.devices_import, name="devices-import"),
     path("devices/<slug:slug>/", device_page.device, name="device"),
     path("devices/<slug:slug>/connect/", enrolment.device_connect, name="device-connect"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
@@ -157,6 +158,18 @@ def change_device(
         )
     detail = {**_describe(device), **{f"{field}_before": value for field, value in before.items()}}
     audit.record(actor.name, "device.change", str(device), detail, address=actor.address)
+
+
+@transaction.atomic
+def retire_device(actor: Actor, device: Device, *, is_retired: bool, now: datetime) -> bool:
+    """Take a device out of service, or back into it; return False when it is so already. Nothing of its
+    history goes."""
+    rows = Device.objects.filter(pk=device.pk, retired_at__isnull=is_retired)
+    if not rows.update(retired_at=now if is_retired else None):
+        return False
+    verb = "device.retire" if is_retired else "device.return"
+    audit.record(actor.name, verb, str(device), {}, address=actor.address)
+    return True
 
 
 @transaction.atomic

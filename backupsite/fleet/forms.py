@@ -14,6 +14,7 @@ from agents.ssh.names import check_address, check_port, check_user
 from backupsite.fleet.devices import Jump, Reach
 from backupsite.fleet.models import Device
 from backupsite.fleet.names import clean_name
+from backupsite.fleet.tags import parse_tags
 from backupsite.web.choices import Choice
 
 T = TypeVar("T")
@@ -73,6 +74,12 @@ class DeviceForm(forms.Form):
         help_text="What its policies propose, hot or cold, follows from this.",
     )
 
+    tags = forms.CharField(
+        max_length=900,
+        required=False,
+        help_text="Separated by commas, for example web, hamburg. Policies select devices by their tags.",
+    )
+
     sleeps = forms.BooleanField(
         required=False,
         label="It is switched off at times",
@@ -102,6 +109,12 @@ class DeviceForm(forms.Form):
         if self._others().filter(name__iexact=name).exists():
             raise forms.ValidationError("Another device has this name.")
         return name
+
+    def clean_tags(self) -> tuple[str, ...]:
+        try:
+            return parse_tags(str(self.cleaned_data["tags"]))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
 
     def clean_reach(self) -> str:
         reach = str(self.cleaned_data["reach"])

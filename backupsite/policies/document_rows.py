@@ -10,7 +10,8 @@ from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 
 from backupsite.fleet.devices import Actor
-from backupsite.fleet.models import Device, Tag
+from backupsite.fleet.models import Device
+from backupsite.fleet.tags import find_tags
 from backupsite.policies.document import FIELD_NAMES, Hours, PolicyState, make_plain
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.policies.writing import save_policy
@@ -83,10 +84,5 @@ def _store(
 ) -> Policy:
     storage = Storage.objects.get(name=state.copy_storage) if state.copy_storage else None
     fields = {"name": state.name, **state.fields, "copy_storage": storage}
-    saved = save_policy(actor, policy, fields, devices, state.sources, now, blocked=state.blocked)
-    _store_tags(saved, state.tags)
-    return saved
-
-
-def _store_tags(policy: Policy, names: Iterable[str]) -> None:
-    policy.tags.set([Tag.objects.get_or_create(name=name)[0] for name in names])
+    tags = find_tags(state.tags)
+    return save_policy(actor, policy, fields, devices, state.sources, now, blocked=state.blocked, tags=tags)

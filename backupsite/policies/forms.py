@@ -14,6 +14,7 @@ from backupsite.policies.copy_form import CopyForm, initial_copy
 from backupsite.policies.durations import show_duration
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
+from backupsite.policies.selection_form import SelectionForm, initial_selection
 from backupsite.policies.window_form import WRITE_TIME, WindowForm, initial_window, read_target, read_time
 
 # The segmented control: (value, words, schedule of the model, minutes when it is "every").
@@ -31,7 +32,7 @@ MOST_LISTED = 500
 MOST_FOUND = 100
 
 
-class PolicyForm(WindowForm, BlockedForm, CopyForm):
+class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
     name = forms.CharField(max_length=200, strip=False)
@@ -175,9 +176,10 @@ class PolicyForm(WindowForm, BlockedForm, CopyForm):
 
 def initial_of(policy: Policy) -> dict[str, Any]:
     """Given a policy, return what its form shows at first. Runs two queries."""
-    devices = list(policy.devices.values_list("pk", flat=True))
+    named = policy.assignments.filter(is_by_name=True).values("device")
+    devices = [row["device"] for row in named]
     # A form may hold 1,000 fields: "every device" says the same in one.
-    is_every = len(devices) > 1 and not Device.objects.exclude(pk__in=policy.devices.all()).exists()
+    is_every = len(devices) > 1 and not Device.objects.exclude(pk__in=named).exists()
     return {
         "name": policy.name,
         "every_device": is_every,
@@ -194,6 +196,7 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         **initial_window(policy),
         **initial_blocked(policy),
         **initial_copy(policy),
+        **initial_selection(policy),
     }
 
 

@@ -10,12 +10,13 @@ from django.db import transaction
 
 from backupsite.accounts import audit
 from backupsite.fleet.devices import Actor
-from backupsite.fleet.models import Device
+from backupsite.fleet.models import Device, Tag
 from backupsite.fleet.names import make_slug
 from backupsite.policies.blocked import Blocked, Hours
-from backupsite.policies.models import Policy, PolicyDevice, Source
-from backupsite.policies.saving import plan_next, store_blocked
+from backupsite.policies.models import Policy, Source
+from backupsite.policies.saving import store_blocked
 from backupsite.policies.schedule import Schedule
+from backupsite.policies.selecting import name_devices, refresh_policy
 
 
 @transaction.atomic
@@ -28,11 +29,13 @@ def save_policy(
     now: datetime,
     *,
     blocked: Iterable[Hours] | None = None,
+    tags: Iterable[Tag] | None = None,
 ) -> Policy:
     """Given checked values, create a policy, or change the one that is given, and plan its next runs.
 
-    Sources and devices that stay keep their rows; without `blocked` its blocked hours stay. Raise
-    IntegrityError when the name is taken.
+    `devices` are those that it names; its tags select others. Sources and devices that stay keep their rows;
+    without `blocked` its blocked hours stay, without `tags` its tags. Raise IntegrityError when the name is
+    taken.
     """
     is_new = policy is None
     if policy is None:
@@ -41,10 +44,12 @@ def save_policy(
         setattr(policy, name, value)
     policy.save()
     _store_sources(policy, sources)
-    _store_devices(policy, devices)
+    name_devices(policy, devices)
+    if tags is not None:
+        policy.tags.set(tags)
     if blocked is not None:
         store_blocked(policy, blocked)
-    plan_next(policy, now)
+    refresh_policy(policy, now)
     verb = "policy.add" if is_new else "policy.change"
     audit.record(actor.name, verb, policy.name, _describe(policy), address=actor.address)
     return policy
@@ -81,14 +86,6 @@ def key_of(draft: Mapping[str, Any]) -> str:
     return f"{application}:{draft['instance']}" if application else str(draft["path"])
 
 
-def _store_devices(policy: Policy, devices: Iterable[Device]) -> None:
-    wanted = {device.pk for device in devices}
-    present = set(policy.assignments.values_list("device_id", flat=True))
-    policy.assignments.filter(device_id__in=present - wanted).delete()
-    new = [PolicyDevice(policy=policy, device_id=pk) for pk in sorted(wanted - present)]
-    PolicyDevice.objects.bulk_create(new, batch_size=500)
-
-
 def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[int] | None]:
     window = Schedule.of_window(policy)
     return {
@@ -104,5 +101,6 @@ def _describe(policy: Policy) -> dict[str, str | int | bool | list[str] | list[i
             f"{source.key} ({source.mode}{', keeps its log' if source.keeps_log else ''})"
             for source in policy.sources.all()
         ],
+        "tags": sorted(policy.tags.values_list("name", flat=True)),
         "device_count": policy.assignments.count(),
     }

@@ -12,7 +12,7 @@ from backupsite.fleet.imports.rows import Note
 
 MOST_LINES = 20_000
 # Each hashed name is tried with each device.
-MOST_HASHED = 2000
+MOST_HASHED = 1000
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# More devices are added in parts: each is compared with every known host.
-MOST_ROWS = 1000
+# More devices are added in parts: while they are made nobody else writes to the database.
+MOST_ROWS = 500
 DEFAULT_USER = "root"
 _JUMP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[^\]]+\]|[^:@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 

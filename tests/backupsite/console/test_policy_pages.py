@@ -204,7 +204,7 @@ def test_a_policy_of_every_device_says_so_in_one_field(operator: Client) -> None
     page = operator.get("/policies/hourly/")
     assert page.context["form"].initial["every_device"] is True
     text = page.content.decode()
-    assert text.count("checked") == 7, "every device, schedule, how often, modes, window, load"
+    assert text.count("checked") == 8, "every device, tags, schedule, how often, modes, window, load"
     make_device("db-03")
     assert operator.get("/policies/hourly/").context["form"].initial["every_device"] is False
 

@@ -1,0 +1,76 @@
+"""Which devices a policy covers: those that a person named, and those that its tags select.
+
+What tags select joins and leaves by itself: whoever changes tags, or takes a device out of service, calls
+`refresh_devices`; whoever changes what a policy selects calls `refresh_policy`; each in the same transaction.
+A device that was named stays until somebody takes it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from backupsite.fleet.models import Device
+from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.saving import plan_next
+
+
+def find_tagged(tag_ids: Collection[int], *, needs_all: bool) -> QuerySet[Device]:
+    """Return the devices in service that have one of these tags, or all of them. Without tags: none."""
+    found = Device.objects.filter(retired_at=None)
+    if not tag_ids:
+        return found.none()
+    if not needs_all:
+        return found.filter(tags__in=tag_ids).distinct()
+    for tag in tag_ids:
+        found = found.filter(tags=tag)
+    return found
+
+
+def name_devices(policy: Policy, devices: Iterable[Device]) -> None:
+    """Make these the devices that a policy names. One that is not named any more stays if tags select it, by
+    the `refresh_policy` that comes after this."""
+    wanted = {device.pk for device in devices}
+    rows = dict(policy.assignments.values_list("device_id", "is_by_name"))
+    unnamed = [pk for pk, is_by_name in rows.items() if is_by_name and pk not in wanted]
+    named = [pk for pk, is_by_name in rows.items() if not is_by_name and pk in wanted]
+    for ids, is_by_name in ((unnamed, False), (named, True)):
+        for some in _batches(ids):
+            policy.assignments.filter(device_id__in=some).update(is_by_name=is_by_name)
+    new = [PolicyDevice(policy=policy, device_id=pk) for pk in sorted(wanted - rows.keys())]
+    PolicyDevice.objects.bulk_create(new, batch_size=500)
+
+
+@transaction.atomic
+def refresh_policy(policy: Policy, now: datetime) -> set[int]:
+    """Have the devices join that the tags of a policy select, and those leave that they do not; plan when all
+    are due. Return the ids of those that came or left. Raise ValueError for a schedule that is none."""
+    tags = list(policy.tags.values_list("pk", flat=True))
+    tagged = set(find_tagged(tags, needs_all=policy.needs_all_tags).values_list("pk", flat=True))
+    rows = dict(policy.assignments.values_list("device_id", "is_by_name"))
+    leaving = [pk for pk, is_by_name in rows.items() if not is_by_name and pk not in tagged]
+    for some in _batches(leaving):
+        policy.assignments.filter(device_id__in=some, is_by_name=False).delete()
+    coming = sorted(tagged - rows.keys())
+    PolicyDevice.objects.bulk_create(
+        [PolicyDevice(policy=policy, device_id=pk, is_by_name=False) for pk in coming], batch_size=500
+    )
+    plan_next(policy, now)
+    return {*leaving, *coming}
+
+
+@transaction.atomic
+def refresh_devices(now: datetime) -> set[int]:
+    """Devices got or lost tags, or came into service or left it: have every policy that selects by tags look
+    again. Return the ids of the devices that came to a policy or left one."""
+    changed: set[int] = set()
+    for policy in Policy.objects.filter(tags__isnull=False).distinct():
+        changed |= refresh_policy(policy, now)
+    return changed
+
+
+def _batches(ids: list[int]) -> Iterable[list[int]]:
+    return (ids[start : start + 500] for start in range(0, len(ids), 500))
