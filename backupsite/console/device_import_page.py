@@ -8,13 +8,13 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core import signing
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from backupsite.console.device_imports import MOST_STARTED, DevicePlan, import_devices, plan_import
+from backupsite.console.device_imports import MOST_STARTED, DevicePlan, Outdated, import_devices, plan_import
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.imports.checking import NEW, PRESENT, REFUSED
 from backupsite.web.choices import Choice
@@ -101,12 +101,11 @@ def _apply(request: HttpRequest) -> HttpResponse:
     except (signing.BadSignature, KeyError, TypeError):
         messages.warning(request, "This page is too old. Send the file again.")
         return redirect("devices-import")
+    plan = plan_import(kind, content, known)
     try:
-        with transaction.atomic():
-            plan = plan_import(kind, content, known)
-            if _digest(plan) == said["digest"]:
-                return _import(request, plan)
-    except IntegrityError:
+        if _digest(plan) == said["digest"]:
+            return _import(request, plan)
+    except (IntegrityError, Outdated):
         plan = plan_import(kind, content, known)
     messages.warning(request, CHANGED)
     fresh = signing.dumps({**said, "digest": _digest(plan)}, salt=SALT, compress=True)

@@ -8,14 +8,14 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core import signing
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from backupsite.console.policy_files import Comparison, apply_comparison, compare_file
+from backupsite.console.policy_files import Comparison, Outdated, apply_comparison, compare_file
 from backupsite.fleet.devices import actor_of
 from backupsite.policies.document_rows import read_stored
 from backupsite.policies.document_text import write_policies
@@ -99,14 +99,13 @@ def _apply(request: HttpRequest) -> HttpResponse:
     except (signing.BadSignature, KeyError, TypeError):
         messages.warning(request, "This page is too old. Send the file again.")
         return redirect("policies-import")
+    comparison = compare_file(content)
     try:
-        with transaction.atomic():
-            comparison = compare_file(content)
-            if comparison.is_right and _digest(comparison) == carried["digest"]:
-                saved = apply_comparison(actor_of(request), comparison, timezone.now())
-                messages.success(request, f"Applied: {len(saved)} made or changed.")
-                return redirect("policies")
-    except IntegrityError:
+        if comparison.is_right and _digest(comparison) == carried["digest"]:
+            saved = apply_comparison(actor_of(request), comparison, timezone.now())
+            messages.success(request, f"Applied: {len(saved)} made or changed.")
+            return redirect("policies")
+    except (IntegrityError, Outdated):
         comparison = compare_file(content)
     messages.warning(request, CHANGED)
     fresh = _carry(content, comparison) if comparison.is_right else ""

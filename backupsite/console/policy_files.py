@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from backupsite.console.policy_refusals import OwnMachine, find_own_machine
 from backupsite.fleet.devices import Actor
-from backupsite.fleet.models import Device
+from backupsite.fleet.imports.checking import LONGEST_TAG
+from backupsite.fleet.models import Device, Tag
 from backupsite.fleet.names import clean_name
 from backupsite.policies.document import PolicyState, make_plain
 from backupsite.policies.document_changes import Change, compare
@@ -21,15 +22,34 @@ from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.models import Storage
 
-LONGEST_TAG = 40
+
+@dataclass(frozen=True)
+class There:
+    """What a file is compared with: policies by their names in small letters, the keys of devices by name,
+    tags by their names in small letters, and storages."""
+
+    stored: Mapping[str, Stored]
+    devices: Mapping[str, int]
+    tags: Mapping[str, str]
+    storages: frozenset[str]
+
+
+def read_there() -> There:
+    """Return what is there now. Runs eight queries."""
+    return There(
+        {each.state.name.lower(): each for each in read_stored(Policy.objects.all())},
+        dict(Device.objects.values_list("name", "pk")),
+        {name.lower(): name for name in Tag.objects.values_list("name", flat=True)},
+        frozenset(Storage.objects.values_list("name", flat=True)),
+    )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file against what is there now. `changes` counts only when the reading has no problems."""
+    """A file against what is there. `changes` counts only when the reading has no problems."""
 
     reading: Reading
-    stored: dict[str, Stored]
+    there: There
     changes: tuple[Change, ...]
 
     @property
@@ -53,23 +73,29 @@ class Comparison:
 
 def compare_file(data: bytes) -> Comparison:
     """Given a file, return what it says and what it would change. Runs a dozen queries, and one for each
-    policy that changes."""
-    stored = {each.state.name.lower(): each for each in read_stored(Policy.objects.all())}
-    devices = dict(Device.objects.values_list("name", "pk"))
-    machine = find_own_machine()
+    policy that changes. Takes seconds for a large one: not in a transaction."""
+    there, machine = read_there(), find_own_machine()
     known = Known(
-        lambda name: stored[name].state if name in stored else None,
-        devices.keys(),
-        lambda tag: clean_name(tag, longest=LONGEST_TAG),
+        lambda name: there.stored[name].state if name in there.stored else None,
+        there.devices.keys(),
+        lambda tag: _find_tag(tag, there.tags),
         timezone.now(),
-        frozenset(Storage.objects.values_list("name", flat=True)),
-        lambda state: _find_repositories(state, machine, devices),
+        there.storages,
+        lambda state: _find_repositories(state, machine, there.devices),
     )
     reading = read_policies(data, known)
     if reading.problems:
-        return Comparison(reading, stored, ())
-    changes = tuple(_compare(stored.get(state.name.lower()), state, devices) for state in reading.states)
-    return Comparison(reading, stored, changes)
+        return Comparison(reading, there, ())
+    changes = tuple(
+        _compare(there.stored.get(state.name.lower()), state, there.devices) for state in reading.states
+    )
+    return Comparison(reading, there, changes)
+
+
+def _find_tag(text: str, known: Mapping[str, str]) -> str:
+    """Return the tag as it is called already, whatever its capitals are. Raise ValueError when it is none."""
+    name = clean_name(text, longest=LONGEST_TAG)
+    return known.get(name.lower(), name)
 
 
 def _find_repositories(
@@ -105,15 +131,24 @@ def select_devices(state: PolicyState, devices: Mapping[str, int]) -> set[int]:
 
 
 def apply_comparison(actor: Actor, comparison: Comparison, now: datetime) -> list[Policy]:
-    """Store what differs and say anew how the devices stand that are concerned. All of it or nothing."""
+    """Store what differs and say anew how the devices stand that are concerned. All of it or nothing. Raise
+    Outdated when what the file was compared with is not there any more as it was."""
     names = {change.name for change in comparison.wanted}
     states = [state for state in comparison.reading.states if state.name in names]
     with transaction.atomic():
-        before = _devices_of(each.policy.pk for each in comparison.stored.values() if _is_meant(each, names))
+        stored = read_there()
+        if stored != comparison.there:
+            raise Outdated
+        meant = (each.policy.pk for each in stored.stored.values() if _is_meant(each, names))
+        before = _devices_of(meant)
         lock(before)
-        saved = store_states(actor, states, comparison.stored, now)
+        saved = store_states(actor, states, stored.stored, now)
         restate(sorted({*before, *_devices_of(policy.pk for policy in saved)}))
     return saved
+
+
+class Outdated(Exception):
+    """Somebody changed what a file was compared with."""
 
 
 def _is_meant(stored: Stored, names: Iterable[str]) -> bool:

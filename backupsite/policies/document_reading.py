@@ -48,7 +48,8 @@ from backupsite.policies.writing import key_of
 from backupsite.web.yaml_tree import Items, Node, Problem, Text, Unreadable, read_text, read_tree
 
 Taken = dict[str, tuple[Text, Node]]
-MOST_POLICIES = 1000
+# While they are stored nobody else writes to the database.
+MOST_POLICIES = 250
 MOST_DEVICES = 100_000
 MOST_TAGS = 50
 KEYS = (

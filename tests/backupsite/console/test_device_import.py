@@ -128,7 +128,7 @@ def test_what_changed_meanwhile_is_shown_again(operator: Client) -> None:
         ("ansible", "[web\n", 1, "This is no name of a group."),
         ("csv", "a,b\n", 1, "The first line names the columns"),
         ("ssh_config", "\n", 1, "There is no device in this file."),
-        ("ssh_config", "".join(f"Host h{n}\n" for n in range(1001)), 1, "More than 1000 devices."),
+        ("ssh_config", "".join(f"Host h{n}\n" for n in range(501)), 1, "More than 500 devices."),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
-from backupsite.console.policy_files import Comparison, apply_comparison, compare_file
+from backupsite.console.policy_files import Comparison, Outdated, apply_comparison, compare_file
 from backupsite.fleet.devices import Actor
 from backupsite.policies.document_rows import read_stored
 from backupsite.policies.document_text import write_policies
@@ -52,13 +52,12 @@ class Command(BaseCommand):
 
     def _import(self, file: str, *, is_dry: bool) -> None:
         data = _read(file)
-        with transaction.atomic():
-            comparison = compare_file(data)
-            if not comparison.is_right:
-                raise CommandError(_say_problems(comparison), returncode=REFUSED)
-            self._say_changes(comparison)
-            if not is_dry:
-                apply_comparison(Actor("shell"), comparison, timezone.now())
+        comparison = compare_file(data)
+        if not comparison.is_right:
+            raise CommandError(_say_problems(comparison), returncode=REFUSED)
+        self._say_changes(comparison)
+        if not is_dry:
+            _apply(comparison)
         if is_dry and comparison.wanted:
             raise CommandError("Nothing was changed: this was a dry run.", returncode=WOULD_CHANGE)
 
@@ -69,6 +68,14 @@ class Command(BaseCommand):
             for line in change.lines:
                 self.stdout.write(f"  {line}")
         self.stdout.write(f"{len(comparison.wanted)} new or changed, {comparison.same_count} as they were")
+
+
+def _apply(comparison: Comparison) -> None:
+    try:
+        apply_comparison(Actor("shell"), comparison, timezone.now())
+    except (IntegrityError, Outdated) as error:
+        text = "Nothing was changed: somebody changed policies or devices meanwhile. Try again."
+        raise CommandError(text, returncode=REFUSED) from error
 
 
 def _read(file: str) -> bytes:
