@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils import timezone
 
 from agents.ssh.keys import HostKey as KnownKey
 from backupsite.accounts import audit
@@ -16,7 +17,10 @@ from backupsite.fleet.imports.csv_list import parse_csv
 from backupsite.fleet.imports.known_hosts import parse_known_hosts
 from backupsite.fleet.imports.rows import Note, Parsed, fail
 from backupsite.fleet.imports.ssh_config import parse_ssh_config
-from backupsite.fleet.models import Device, HostKey, JumpHost, Tag
+from backupsite.fleet.models import Device, HostKey, JumpHost
+from backupsite.fleet.tags import set_tags
+from backupsite.policies.selecting import refresh_devices
+from backupsite.recovery.stored import restate
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
 from backupsite.web.yaml_tree import Unreadable, read_text
@@ -100,6 +104,7 @@ def import_devices(actor: Actor, plan: DevicePlan) -> list[Device]:
     if tuple(_list_present()) != plan.present:
         raise Outdated
     made = [(_create(actor, each), each) for each in plan.new]
+    restate(refresh_devices(timezone.now()))
     detail = {"devices": len(made), "keys_known": plan.known_count, "refused": len(plan.refused)}
     audit.record(actor.name, "device.import", f"{len(made)} devices", detail, address=actor.address)
     for device, candidate in made[:MOST_STARTED]:
@@ -112,7 +117,7 @@ def _create(actor: Actor, candidate: Candidate) -> Device:
     if candidate.reach is None:
         raise ValueError(f"line {candidate.line} is no device that could be created")
     device = create_device(actor, candidate.name, candidate.reach)
-    device.tags.set([Tag.objects.get_or_create(name=name)[0] for name in candidate.tags])
+    set_tags(actor, device, candidate.tags)
     _trust(actor, device, candidate.keys)
     jump = device.jump_host
     # Keys that somebody compared already are not replaced by a file.

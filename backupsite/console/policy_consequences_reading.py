@@ -58,7 +58,7 @@ def read_consequences(
         ]
     )
     return Consequences(
-        changes=_list_changes(form, list(drafts.values()), edited, devices) if edited is not None else (),
+        changes=_list_changes(form, list(drafts.values()), edited) if edited is not None else (),
         is_new=edited is None,
         sizes=sizes,
         first=_sum(missing),
@@ -147,23 +147,23 @@ def _list_rooms(sample: Sequence[Device], missing: Mapping[int, Sequence[int | N
     return [Room(storages[pk].name, count, storages[pk].free_bytes) for pk, count in needed.items() if count]
 
 
-def _list_changes(
-    form: PolicyForm, drafts: list[dict[str, Any]], edited: Policy, devices: QuerySet[Device]
-) -> list[str]:
+def _list_changes(form: PolicyForm, drafts: list[dict[str, Any]], edited: Policy) -> list[str]:
     """Return what becomes different, in words; how many restore points are left of sources that go."""
     (before,) = (each.state for each in read_stored(Policy.objects.filter(pk=edited.pk)))
-    names = tuple(devices.values_list("name", flat=True))
+    fields = {**before.fields, **_typed_fields(form)}
+    storage = fields.pop("copy_storage", edited.copy_storage)
+    stored = {key_of(each): each for each in before.sources}
     after = PolicyState(
         form.cleaned_data.get("name") or before.name,
-        {**before.fields, **_typed_fields(form)},
-        names,
-        before.tags,
+        fields,
+        tuple(_find_named(form).values_list("name", flat=True)),
+        form.tag_names if form.tag_names is not None else before.tags,
         _typed_hours(form, before),
-        tuple(drafts),
+        # What a row does not show stays as it is.
+        tuple({**stored.get(key_of(draft), {}), **draft} for draft in drafts),
+        storage.name if storage is not None else "",
     )
-    lines = list(compare(before, after, len(names)).lines)
-    if after.name != before.name:
-        lines.insert(0, f"name: {before.name} → {after.name}")
+    lines = list(compare(before, after, 0).lines)
     gone = {key_of(each) for each in before.sources} - {key_of(each) for each in drafts}
     return [_with_points(line, edited, gone) for line in lines]
 
@@ -187,7 +187,17 @@ def _typed_fields(form: PolicyForm) -> dict[str, Any]:
         fields |= form.window_fields
     if data.keys() >= BLOCKED_FIELDS:
         fields |= form.blocked_fields
+    if data.keys() >= {"copy_storage", "copy_keep"}:
+        fields |= form.copy_fields
+    fields |= form.selection_fields
     return fields
+
+
+def _find_named(form: PolicyForm) -> QuerySet[Device]:
+    if form.cleaned_data.get("every_device"):
+        return Device.objects.all()
+    chosen: QuerySet[Device] | None = form.cleaned_data.get("devices")
+    return chosen if chosen is not None else Device.objects.none()
 
 
 def _typed_hours(form: PolicyForm, before: PolicyState) -> tuple[Hours, ...]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from backupsite.console.policy_consequences import find_window_conflicts
 from backupsite.console.policy_preview import Pace
-from backupsite.fleet.models import Device
+from backupsite.fleet.models import Device, Tag
 from backupsite.policies.blocked import Blocked
 from backupsite.policies.models import BlockedHours, Policy, Source
 from backupsite.policies.upcoming import Upcoming
@@ -152,3 +152,18 @@ def test_a_repository_inside_of_a_source_is_refused_at_its_path(
     elsewhere = make_device("elsewhere")
     free = operator.post("/policies/new/", {**GOOD, **fields, "name": "x", "devices": [elsewhere.pk]})
     assert free.status_code == 302
+
+
+def test_tags_and_second_copies_are_told_and_what_no_row_shows_is_not(operator: Client) -> None:
+    device, tagged = make_device(), make_device("db-02")
+    tagged.tags.add(Tag.objects.create(name="web"))
+    policy = make_policy(device, rpo_hours=3, time_zone="Europe/Berlin")
+    policy.sources.update(excludes="*.tmp", is_optional=True, accepted_problems=7)
+    storage = Storage.objects.create(node=first_node(), name="vault", path="/mnt/vault", marker="x")
+    more = {"has_tags": "1", "tags": "web", "tag_match": "any", "has_copy": "1", "copy_storage": storage.pk}
+    answer = preview(operator, policy, device, **more)
+    assert answer.context["consequences"].changes == [
+        "tags added: web",
+        "second copy: none → storage vault, keep as long as the first",
+    ]
+    assert "What changes for 2 devices" in answer.content.decode()

@@ -97,6 +97,22 @@ def write(content: str | bytes) -> str:
     return str(path)
 
 
+def test_a_tag_is_the_same_whatever_its_capitals_are(operator: Client) -> None:
+    make_device("db-01")
+    tagged = make_device("web-1")
+    tagged.tags.add(Tag.objects.create(name="WEB"))
+    shown = send(operator, FILE.replace("[web]", "[web, Web]"))
+    assert "for 2 devices." in shown.content.decode()
+    operator.post("/policies/import/", {"carried": carried_of(shown)})
+    policy = Policy.objects.get()
+    assert list(policy.tags.values_list("name", flat=True)) == ["WEB"]
+    assert dict(policy.assignments.values_list("device__name", "is_by_name")) == {
+        "db-01": True,
+        "web-1": False,
+    }
+    assert "Nothing changes" in send(operator, FILE).content.decode()
+
+
 def test_a_wrong_line_changes_nothing_at_all(operator: Client) -> None:
     make_device("db-01")
     before = snapshot()
