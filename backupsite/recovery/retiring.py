@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
 
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
@@ -41,8 +42,8 @@ T = TypeVar("T")
 
 BY_POLICY: Final = "policy"
 BATCH: Final = 500
-# The tick comes every ten seconds: each device is looked at about once an hour.
-SLOT_S, SLOTS = 10, 360
+# After each backup a worker looks; the tick, for what only grew older, at each device every six hours.
+SLOT_S, SLOTS = 10, 2160
 
 
 def look(now: datetime) -> None:
@@ -56,9 +57,14 @@ def look(now: datetime) -> None:
 
 
 def after_run(device: Device, run: Run | None) -> None:
-    """Look at what a backup made at once: people are to hear of an unusual change before the next one."""
-    if run is not None and run.kind == Run.BACKUP and run.ended_at is not None:
-        find_anomaly(device, read_stored(device), run.ended_at)
+    """Look at a device after its backup: people are to hear of an unusual change before the next one."""
+    if run is None or run.kind != Run.BACKUP:
+        return
+    now = timezone.now()
+    if retiring_clock.is_trusted(now):
+        retire(device, now)
+    else:
+        find_anomaly(device, read_stored(device), now)
 
 
 def read_stored(device: Device) -> list[Stored]:

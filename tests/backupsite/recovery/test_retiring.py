@@ -210,6 +210,15 @@ def test_an_unusual_change_is_told_right_after_the_backup(now: datetime) -> None
     make_point(device, policy, now)
     retiring.after_run(device, make_run(device, kind=Run.BACKUP, ended_at=now))
     assert RetentionHold.objects.filter(device=device, cause=RetentionHold.ANOMALY).exists()
+    assert not resting()
+
+
+def test_after_a_backup_what_no_rule_keeps_rests(now: datetime) -> None:
+    device, _, points = make_history(now)
+    retiring.after_run(device, make_run(device, kind=Run.RESTORE))
+    assert not resting()
+    retiring.after_run(device, make_run(device, kind=Run.BACKUP))
+    assert resting() == ids(points[2:])
 
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
