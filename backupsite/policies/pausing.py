@@ -39,11 +39,13 @@ def list_active(now: datetime) -> QuerySet[Pause]:
 
 def paused_now(now: datetime) -> Paused:
     """Given the server's time, return who is paused. Runs one query."""
-    rows = list(list_active(now).order_by().values_list("device_id", "policy_id"))
+    rows: list[tuple[int | None, int | None]] = [
+        (pause.device_id, pause.policy_id) for pause in list_active(now).order_by()
+    ]
     return Paused(
         devices=frozenset(device for device, _ in rows if device is not None),
         policies=frozenset(policy for _, policy in rows if policy is not None),
-        is_fleet=(None, None) in rows,
+        is_fleet=any(device is policy is None for device, policy in rows),
     )
 
 
