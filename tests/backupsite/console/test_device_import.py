@@ -13,10 +13,10 @@ from pytest_django import Settings
 from agents.ssh.keys import make_key_pair
 from backupsite import vault
 from backupsite.accounts.models import AuditEvent
-from backupsite.fleet.models import Device, HostKey
+from backupsite.fleet.models import Device, HostKey, Tag
 from backupsite.runs.models import Run
 from tests.backupsite.hostile import MARKUP
-from tests.backupsite.making import make_device
+from tests.backupsite.making import make_device, make_policy
 
 pytestmark = pytest.mark.django_db
 INVENTORY = """\
@@ -72,6 +72,14 @@ def test_an_inventory_becomes_devices(operator: Client) -> None:
     assert set(Run.objects.values_list("kind", flat=True)) == {Run.PROBE}
     verbs = list(AuditEvent.objects.order_by("id").values_list("verb", flat=True))
     assert (verbs.count("device.add"), verbs.count("hostkey.approve"), verbs[-1]) == (3, 4, "device.import")
+
+
+def test_an_imported_device_joins_the_policies_of_its_tags(operator: Client) -> None:
+    policy = make_policy(name="web-servers")
+    policy.tags.add(Tag.objects.create(name="web"))
+    apply(operator, send(operator))
+    joined = policy.assignments.values_list("device__name", "is_by_name").order_by("device__name")
+    assert list(joined) == [("web-1", False), ("web-2", False)]
 
 
 def test_without_its_key_a_device_waits_for_a_person(operator: Client) -> None:
