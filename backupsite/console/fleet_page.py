@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from backupsite.console.attention import Item, make_item, rank_items
 from backupsite.console.checklist import make_checklist
+from backupsite.console.pausing_page import list_pauses
 from backupsite.console.recovered import find_recovery
 from backupsite.console.standings import (
     QUIET_KINDS,
@@ -76,6 +77,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "now": now,
         "checklist": make_checklist(),
         "recovery": find_recovery(now),
+        "active_pauses": list_pauses(),
     }
     return render(request, template, context)
 

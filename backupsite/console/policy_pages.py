@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from backupsite.console.pausing_page import list_pauses
 from backupsite.console.policy_consequences_reading import read_consequences
 from backupsite.console.policy_found import find_more, list_instances
 from backupsite.console.policy_reading import find_devices, read_preview
@@ -185,6 +186,7 @@ def _show(
 ) -> HttpResponse:
     context = {
         "policy": edited,
+        "active_pauses": list_pauses(edited) if edited is not None else [],
         "form": form,
         "sources": sources,
         "device_count": form.device_count,
