@@ -207,7 +207,7 @@ def test_the_button_of_a_point_asks_for_all_its_streams(
     operator.post(reverse("point-drill", args=[other.pk]))
     assert Run.objects.count() == 1, "a second click asks for the same"
     assert AuditEvent.objects.filter(verb="device.drill").exists()
-    assert "It waits for its turn: drills work one at a time" in read(operator, run.get_absolute_url())
+    assert "for a free worker" in read(operator, run.get_absolute_url())
     assert "Being drilled" in read(operator, reverse("drills"))
 
 
