@@ -350,8 +350,15 @@ class Device:
             raise AssertionError(
                 f"something is still mounted below {self.directory}: nothing is deleted there"
             )
-        if self.directory.exists():
-            shutil.rmtree(self.directory)
+        # A console that is closed after its device may still write a copy of itself there.
+        until = time.monotonic() + 60
+        while self.directory.exists():
+            try:
+                shutil.rmtree(self.directory)
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ def _read_places(site: LiveSite, device: Device, repository: Path) -> dict[str, 
     files = [file for top in (site.home, repository.parent) for file in top.rglob("*") if file.is_file()]
     kept_out = (site.home / "keys", site.home / "static", repository / "data")
     places = {
-        str(file): file.read_bytes()
+        str(file): _read(str(file))  # the console goes on: a temporary file may be gone
         for file in files
         if not any(file.is_relative_to(each) for each in kept_out)
     }
