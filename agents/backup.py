@@ -270,7 +270,8 @@ class _Work:
             ]
         if not source.stays_stopped or source.quiesce is None:
             point = store.store(number, source, find_binds(source, snapshots))
-            return [replace(point, proof=proof_of(source, snapshots) if point.is_complete else "")]
+            is_whole = point.is_complete and not point.problem_count
+            return [replace(point, proof=proof_of(source, snapshots) if is_whole else "")]
         limit_ms = source.request.longest_downtime_s * 1000.0
         binds = [
             bind

@@ -45,8 +45,8 @@ class Point:
     """A restore point that was made and read back.
 
     `source` is its key in the catalogue, `part` the name of its stream or "", `group` its consistency group
-    or "". `paths` are what restic recorded. `is_complete` False: some files could not be read, or they
-    changed while they were read live."""
+    or "". `paths` are what restic recorded. `is_complete` False: more files than the policy accepts could not
+    be read, or changed while they were read live."""
 
     source: str
     part: str
@@ -210,6 +210,13 @@ def find_binds(source: PlannedSource, snapshots: Sequence[Taken]) -> list[Bind]:
     return list(found.values())
 
 
+def _is_complete(source: PlannedSource, followed: Followed, problems: int) -> bool:
+    """Only files that could not be read, or changed meanwhile, can be accepted: each was told, and counts."""
+    if followed.outcome is Outcome.SUCCESS and problems == 0:
+        return True
+    return 0 < problems <= source.request.accepted_problems
+
+
 def _point(
     source: PlannedSource,
     paths: tuple[str, ...],
@@ -231,5 +238,5 @@ def _point(
         file_count=summary.total_files_processed,
         stored_bytes=stored_bytes,
         problem_count=problems,
-        is_complete=followed.outcome is Outcome.SUCCESS and problems == 0,
+        is_complete=_is_complete(source, followed, problems),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agents.errors import PlanRefused
+from agents.errors import PlanRefused, SourceMissing
 from agents.facts import DeviceFacts
 from agents.own_places import SCRATCH_PARENT
 from agents.plan.files import HotImpossible, plan_files
@@ -24,12 +24,14 @@ def make_plan(
     """Given facts that hold every source's path and instance, and what the policy asks, return the plan.
 
     `repository_path` is where the repository lies when it lies on this very device, `scratch` a directory of
-    this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there, PlanRefused
-    when the policy cannot be followed. When every source waits for the cold window, the plan is empty."""
+    this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there and it is not
+    optional, PlanRefused when the policy cannot be followed. When every source waits for the cold window, or
+    is absent, the plan is empty."""
     if not sources:
         raise PlanRefused("the policy names no source", remedy="Add a source to the policy.")
     planned: list[PlannedSource] = []
     waiting: list[LeftOut] = []
+    absent: list[LeftOut] = []
     for request in sources:
         try:
             planned.append(_plan(facts, request, repository_path, scratch))
@@ -37,8 +39,12 @@ def make_plan(
             if request.if_hot_impossible != "wait":
                 raise
             waiting.append(LeftOut(request.key, error.message))
+        except SourceMissing as error:
+            if not request.is_optional:
+                raise
+            absent.append(LeftOut(request.key, error.message))
     _check_groups(planned)
-    return Plan(tuple(map(_warn_of_moments(planned), planned)), tuple(waiting))
+    return Plan(tuple(map(_warn_of_moments(planned), planned)), tuple(waiting), tuple(absent))
 
 
 def _plan(

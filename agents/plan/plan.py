@@ -109,10 +109,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do. `waiting` are sources that wait for the cold window, with the reason."""
+    """What a run will do. `waiting` are sources that wait for the cold window, `absent` optional ones that
+    are not on the device, each with the reason."""
 
     sources: tuple[PlannedSource, ...]
     waiting: tuple[LeftOut, ...] = ()
+    absent: tuple[LeftOut, ...] = ()
 
     def without(self, keys: Iterable[str]) -> Plan:
         """Return the plan without these sources."""
@@ -148,4 +150,5 @@ class Plan:
             said += [f"{each.path} is left out: {each.reason}." for each in source.left_out]
             said += list(source.warnings)
         said += [f"{each.path} waits for the cold window: {each.reason}." for each in self.waiting]
+        said += [f"{each.path} is optional and not stored: {each.reason}." for each in self.absent]
         return tuple(dict.fromkeys(said))

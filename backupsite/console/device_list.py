@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from backupsite.console.standings import newest_backups, next_dues
-from backupsite.fleet.models import Device
+from backupsite.fleet.models import Device, Tag
 from backupsite.recovery.exposure import MISSED, DeviceExposure, Standing, judge_devices
 from backupsite.recovery.stored import count_standings, with_standing
 from backupsite.runs.looks import run_status
@@ -26,6 +26,7 @@ from backupsite.web.status import Status
 PAGE_SIZE = 50
 NAME, EXPOSURE = "name", "-exposure"
 LONGEST_SEARCH = 100
+MOST_TAGS = 20
 # What "?state=" may say.
 GROUPS = {"missed": frozenset(MISSED), **{standing.word: frozenset({standing}) for standing in Standing}}
 
@@ -58,7 +59,8 @@ def devices(request: HttpRequest) -> HttpResponse:
     search = request.GET.get("q", "")[:LONGEST_SEARCH].replace("\0", "")
     sort = NAME if request.GET.get("sort") == NAME else EXPOSURE
     wanted = GROUPS.get(request.GET.get("state", ""))
-    found = _search(search)
+    tag = request.GET.get("tag", "")[:LONGEST_SEARCH].replace("\0", "")
+    found = _search(search, tag)
     counts = count_standings(found, now)
     page = _find_page(with_standing(found, now), counts, sort, wanted, request.GET.get("page"))
     context: dict[str, Any] = {
@@ -67,18 +69,32 @@ def devices(request: HttpRequest) -> HttpResponse:
         "rows": _make_rows(list(page.object_list), now),
         "filters": _make_filters(request.GET, counts, wanted),
         "search": search,
+        "tag": tag,
+        "tags": _make_tags(request.GET, tag),
         "sort": sort,
         "sort_query": {name: _query(request.GET, sort=name) for name in (NAME, EXPOSURE)},
-        "is_filtered": bool(search or wanted is not None),
+        "is_filtered": bool(search or tag or wanted is not None),
         "wanted": request.GET.get("state", "") if wanted is not None else "",
     }
     return render(request, "console/devices.html", context)
 
 
-def _search(text: str) -> QuerySet[Device]:
-    if not text:
-        return Device.objects.all()
-    return Device.objects.filter(Q(name__icontains=text) | Q(address__icontains=text))
+def _search(text: str, tag: str) -> QuerySet[Device]:
+    found = Device.objects.prefetch_related("tags")
+    if tag:
+        found = found.filter(tags__name__iexact=tag)
+    return found.filter(Q(name__icontains=text) | Q(address__icontains=text)) if text else found
+
+
+def _make_tags(given: QueryDict, wanted: str) -> list[Filter]:
+    """The tags that most devices have, as chips. Runs one query."""
+    counted = Tag.objects.annotate(device_count=Count("devices")).order_by("-device_count", "name")
+    return [
+        Filter(tag.name, tag.device_count, _query(given, tag=None if is_wanted else tag.name), is_wanted)
+        for tag in counted[:MOST_TAGS]
+        for is_wanted in (tag.name.lower() == wanted.lower(),)
+        if tag.device_count or is_wanted
+    ]
 
 
 def _find_page(

@@ -30,7 +30,7 @@ from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.windows import is_taken_hot
 from backupsite.recovery.drill_words import find_last_drill
-from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_sources
+from backupsite.recovery.exposure import MISSED, SourceExposure, judge_device, list_paused, list_sources
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.wal.card import list_cards, list_offers
 from backupsite.recovery.words import ShownPoint
@@ -95,7 +95,7 @@ def device(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     sources = list_sources(now, [device.pk])
-    is_paused = device.policies.filter(is_enabled=False).exists()
+    is_paused = device.pk in list_paused([device.pk])
     exposure = judge_device(sources, now, is_paused=is_paused)
     target, decided = read_target(device), list_decided(device)
     facts = target.facts

@@ -37,6 +37,8 @@ DEFAULTS = {
     "longest_downtime": "2 min",
     "group": "",
     "excludes": "",
+    "is_optional": "",
+    "accepted_problems": "0",
 }
 FIELDS = tuple(DEFAULTS)
 
@@ -129,6 +131,24 @@ class SourceForm(forms.Form):
         help_text="One pattern a line, for example *.tmp or /srv/www/cache.",
     )
 
+    is_optional = forms.BooleanField(
+        required=False,
+        label="A device may lack it",
+        help_text="Where it is missing that is no failure, and a device stands well without it.",
+    )
+    accepted_problems = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=1_000_000,
+        initial=0,
+        label="Files that may be unreadable",
+        help_text="So many files that cannot be read, or change while they are, are no warning.",
+        error_messages={"invalid": "Write a whole number of files, like 5, or 0."},
+    )
+
+    def clean_accepted_problems(self) -> int:
+        return int(self.cleaned_data["accepted_problems"] or 0) if self._is(FILES) else 0
+
     def clean_path(self) -> str:
         return _checked(check_path, self.cleaned_data["path"]) if self._is(FILES) else ""
 
@@ -175,7 +195,13 @@ class SourceForm(forms.Form):
             is_empty = not self.data.get(self.add_prefix("services"), "").strip()
             spared = ["services"] if is_empty and not self._is_stopped else []
             return ["instance", "command", "method", *spared]
-        return ["path", "services", "excludes", *([] if self._is(COMMAND) else ["command"])]
+        return [
+            "path",
+            "services",
+            "excludes",
+            "accepted_problems",
+            *([] if self._is(COMMAND) else ["command"]),
+        ]
 
     @property
     def _is_stopped(self) -> bool:
@@ -215,6 +241,8 @@ class SourceForm(forms.Form):
         return {name: data[name] for name in same} | {
             "application": "" if data["kind"] == FILES else data["kind"],
             "keeps_log": self._keeps_log,
+            "is_optional": bool(data.get("is_optional")),
+            "accepted_problems": data.get("accepted_problems") or 0,
             "longest_freeze_ms": data["longest_freeze"],
             "longest_downtime_s": data["longest_downtime"],
         }
@@ -226,6 +254,8 @@ def row_of(source: Source) -> dict[str, str]:
     return same | {
         "kind": source.application or FILES,
         "keeps_log": "on" if source.keeps_log else "",
+        "is_optional": "on" if source.is_optional else "",
+        "accepted_problems": str(source.accepted_problems),
         "longest_freeze": show_pause(source.longest_freeze_ms),
         "longest_downtime": show_pause(source.longest_downtime_s * 1000),
     }

@@ -176,6 +176,8 @@ def make_request(source: Source, window: Window) -> SourceRequest:
         group=source.group,
         longest_freeze_ms=source.longest_freeze_ms,
         longest_downtime_s=source.longest_downtime_s,
+        is_optional=source.is_optional,
+        accepted_problems=source.accepted_problems,
     )
 
 

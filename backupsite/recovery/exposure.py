@@ -1,9 +1,9 @@
 """How old the newest restore point of each required source is, against the target of its policy.
 
-A required source is a source of an enabled policy on a device of that policy, unless it is left out. Its
-newest restore point is one that the same policy made: another policy may have left files out. One whose data
-is damaged does not count. The streams of one source count as one: they are of one run, and incomplete when
-one of them is. A device stands as its worst source.
+A required source is a source of an enabled policy on a device of that policy, unless it is left out or
+optional. What is out of service requires nothing. Its newest restore point is one that the same policy made:
+another policy may have left files out. One whose data is damaged does not count. The streams of one source
+count as one: they are of one run, and incomplete when one of them is. A device stands as its worst source.
 
 What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
 window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from django.db.models import Case, F, OuterRef, Subquery, When
+from django.db.models import Case, F, OuterRef, Q, Subquery, When
 
+from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
 from backupsite.policies.windows import MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
 from backupsite.recovery.models import RestorePoint
@@ -150,18 +151,25 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
         resting_since=None,
     ).order_by("-made_at", "is_complete")  # fmt: skip
     cold = newest.filter(method__startswith="cold")
-    rows = PolicyDevice.objects.filter(policy__is_enabled=True, policy__sources__isnull=False)
+    rows = PolicyDevice.objects.filter(
+        policy__is_enabled=True, policy__sources__isnull=False, device__retired_at=None
+    )
     if device_ids is not None:
         rows = rows.filter(device_id__in=device_ids)
-    columns = rows.annotate(
-        key=F("policy__sources__key"),
-        mode=F("policy__sources__mode"),
-        fallback=F("policy__sources__if_hot_impossible"),
-        newest_at=Subquery(newest.values("made_at")[:1]),
-        newest_complete=Subquery(newest.values("is_complete")[:1]),
-        cold_at=_if_both(cold.values("made_at")[:1]),
-        cold_complete=_if_both(cold.values("is_complete")[:1]),
-    ).exclude(mode=MODE_OUT)
+    columns = (
+        rows.annotate(
+            key=F("policy__sources__key"),
+            mode=F("policy__sources__mode"),
+            is_optional=F("policy__sources__is_optional"),
+            fallback=F("policy__sources__if_hot_impossible"),
+            newest_at=Subquery(newest.values("made_at")[:1]),
+            newest_complete=Subquery(newest.values("is_complete")[:1]),
+            cold_at=_if_both(cold.values("made_at")[:1]),
+            cold_complete=_if_both(cold.values("is_complete")[:1]),
+        )
+        .filter(is_optional=False)
+        .exclude(mode=MODE_OUT)
+    )
     listed = columns.values_list(
         "device_id", "policy_id", "key", "mode", "fallback", "policy__rpo", "policy__cold_is_enabled",
         "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete",
@@ -193,11 +201,11 @@ def _judge(
 
 
 def list_paused(device_ids: Collection[int]) -> set[int]:
-    """Given devices, return those with a policy that is not enabled. Runs one query."""
-    rows = PolicyDevice.objects.filter(policy__is_enabled=False)
+    """Given devices, return those with a policy that is not enabled, or out of service. Runs one query."""
+    rows = Device.objects.filter(Q(policies__is_enabled=False) | Q(retired_at__isnull=False))
     if len(device_ids) <= FEW:
-        rows = rows.filter(device_id__in=device_ids)
-    return set(rows.order_by().values_list("device_id", flat=True).distinct())
+        rows = rows.filter(pk__in=device_ids)
+    return set(rows.order_by().values_list("pk", flat=True).distinct())
 
 
 def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[SourceExposure]]:

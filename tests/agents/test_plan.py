@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agents.errors import PlanRefused, SourceMissing
@@ -189,3 +191,15 @@ def test_when_everything_waits_for_the_cold_window_the_plan_is_empty() -> None:
     plan = make_plan(facts, [SourceRequest("/bare", if_hot_impossible="wait")])
     assert (plan.sources, [each.path for each in plan.waiting]) == ((), ["/bare"])
     assert any("waits for the cold window" in sentence for sentence in plan.sentences)
+
+
+def test_an_optional_source_may_be_missing_and_is_told() -> None:
+    facts = make_facts(paths=("/data",))
+    gone = replace(facts, paths=(*facts.paths, PathFact("/gone", "missing", 0, 0, False, "")))
+    wanted = [SourceRequest("/data"), SourceRequest("/gone", is_optional=True)]
+    plan = make_plan(gone, wanted)
+    assert [source.key for source in plan.sources] == ["/data"]
+    assert "/gone is optional and not stored: /gone does not exist on the device." in plan.sentences
+    assert make_plan(gone, wanted[1:]).sources == ()
+    with pytest.raises(SourceMissing, match="/gone"):
+        make_plan(gone, [replace(wanted[1], is_optional=False)])

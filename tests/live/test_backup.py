@@ -12,6 +12,7 @@ from agents.browse import list_folder
 from agents.commands import to_text
 from agents.errors import PlanRefused, RestoreTargetRefused, SourceMissing
 from agents.events import Checked, CheckState, Consistency, Froze
+from agents.plan import SourceRequest
 from tests.live.flows import Console, assert_device_is_clean, picture_of
 from tests.live.ground import Device, wait_until
 
@@ -229,6 +230,10 @@ def test_unreadable_files_are_warnings_and_listed(console: Console) -> None:
     assert not point.is_complete
     assert point.problem_count == 1
     assert [problem.path for problem in console.problems] == [str(source / "bad")]
+    accepting = SourceRequest(str(source), accepted_problems=1)
+    (accepted,) = console.back_up(accepting).points
+    assert accepted.is_complete and accepted.problem_count == 1
+    assert accepted.proof == "", "what is not whole is read again"
 
 
 def _damage(device: Device, path: Path) -> None:

@@ -9,7 +9,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
+from backupsite.fleet.tags import set_tags
 from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -63,7 +65,7 @@ def test_a_page_has_fifty_and_its_queries_do_not_grow(
         make_point(device, policy, timezone.now())
         make_run(device)
     # Session and user, names, paused, sources, the devices of the page, their newest backups, what is due.
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(10):
         text = operator.get("/devices/?sort=name&page=2").content.decode()
     assert "51 to 100 of 120" in text and "web-050" in text and "web-049" not in text
 
@@ -184,3 +186,16 @@ def test_the_timeline_says_what_each_restore_point_is(operator: Client) -> None:
     assert "proven by a drill " in text and "failed its drill " in text
     assert text.count('class="mark bad"') == 1
     assert "1 with a ring was proven by a drill." in text
+
+
+def test_the_list_shows_tags_and_finds_by_them(operator: Client) -> None:
+    web, other = make_device("web-1"), make_device("db-1")
+    set_tags(Actor("ada"), web, ["web", "hamburg <b>"])
+    set_tags(Actor("ada"), other, ["hamburg <b>"])
+    text = operator.get("/devices/").content.decode()
+    assert " · web" in text and "hamburg <b>" not in text
+    page = operator.get("/devices/", {"tag": "WEB"})
+    assert [row.device.name for row in page.context["rows"]] == ["web-1"]
+    (current,) = [each for each in page.context["tags"] if each.is_current]
+    assert (current.label, current.query) == ("web", "")
+    assert "No device fits" in operator.get("/devices/", {"tag": "nobody"}).content.decode()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from django.http import QueryDict
 
+from backupsite.policies.models import Source
+from backupsite.policies.source_form import row_of
 from backupsite.policies.source_forms import MOST_SOURCES, change_rows, make_source_forms
 from tests.backupsite.making import source_fields
 
@@ -94,3 +97,25 @@ def test_a_row_remembers_that_its_log_is_kept() -> None:
     data["add_source"] = "1"
     rows = change_rows(data)
     assert rows is not None and [row["keeps_log"] for row in rows] == ["on", ""]
+
+
+def test_what_may_be_missing_or_unreadable_is_said_for_each_source() -> None:
+    data = posted("/srv", "/etc")
+    data["sources-0-is_optional"] = "on"
+    data["sources-0-accepted_problems"] = "5"
+    forms = make_source_forms(data)
+    assert forms.is_valid()
+    assert [(draft["is_optional"], draft["accepted_problems"]) for draft in forms.drafts] == [
+        (True, 5),
+        (False, 0),
+    ]
+    row = row_of(Source(path="/srv", is_optional=True, accepted_problems=5))
+    assert (row["is_optional"], row["accepted_problems"]) == ("on", "5")
+
+
+@pytest.mark.parametrize("typed", ["-1", "x", "1000001"])
+def test_a_number_of_files_is_one(typed: str) -> None:
+    data = posted("/srv")
+    data["sources-0-accepted_problems"] = typed
+    (form,) = make_source_forms(data).forms
+    assert "accepted_problems" in form.errors

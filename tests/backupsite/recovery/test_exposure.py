@@ -91,3 +91,23 @@ def test_the_number_of_queries_does_not_grow(django_assert_num_queries: DjangoAs
         assert len(judge_devices(NOW, [device.pk for device in devices])) == 12
     with django_assert_num_queries(1):
         assert len(list_sources(NOW)) == 24
+
+
+@pytest.mark.django_db
+def test_an_optional_source_is_not_required() -> None:
+    device = make_device()
+    policy = make_policy(device, paths=("/etc", "/srv"))
+    make_point(device, policy, NOW - timedelta(hours=1), "/etc")
+    policy.sources.filter(path="/srv").update(is_optional=True)
+    exposure = judge_devices(NOW, [device.pk])[device.pk]
+    assert (exposure.standing, exposure.source_count) == (Standing.WITHIN, 1)
+
+
+@pytest.mark.django_db
+def test_a_device_out_of_service_misses_nothing() -> None:
+    device = make_device()
+    policy = make_policy(device)
+    make_point(device, policy, NOW - timedelta(days=900))
+    device.retired_at = NOW
+    device.save()
+    assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.PAUSED
