@@ -25,6 +25,7 @@ from backupsite.policies.forms import PolicyForm, initial_of
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.source_forms import BaseSourceFormSet, change_rows, make_source_forms, wanted_rows
+from backupsite.policies.templates import TEMPLATES, Template, find_template
 from backupsite.policies.windows import COLD, first_window, lacks_window, needs_window, own_window
 from backupsite.policies.writing import key_of, save_policy
 from backupsite.recovery.stored import lock, restate
@@ -84,8 +85,12 @@ def _first_forms(request: HttpRequest, edited: Policy | None) -> tuple[PolicyFor
         rows = make_source_forms(policy=edited, rows=wanted)
         return PolicyForm(initial=initial_of(edited), policy=edited), rows
     chosen = Device.objects.filter(slug__in=request.GET.getlist("device")).values_list("pk", flat=True)
+    template = find_template(request.GET.get("template", ""))
+    begun = [*(template.rows if template is not None else ()), *wanted]
+    begin = template.fields if template is not None else {}
     zone = timezone.get_current_timezone_name()
-    return PolicyForm(initial={"devices": list(chosen), "time_zone": zone}), make_source_forms(rows=wanted)
+    form = PolicyForm(initial={"devices": list(chosen), "time_zone": zone, **begin})
+    return form, make_source_forms(rows=begun)
 
 
 def _has_its_window(form: PolicyForm, sources: BaseSourceFormSet) -> bool:
@@ -191,6 +196,7 @@ def _show(
         "sources": sources,
         "device_count": form.device_count,
         "find": request.POST.get("find", ""),
+        "templates": _list_templates(request) if edited is None and request.method != "POST" else [],
         **_preview_context(form, sources, edited),
         "crumbs": [
             ("Policies", reverse("policies")),
@@ -209,3 +215,14 @@ def _preview_context(form: PolicyForm, sources: BaseSourceFormSet, edited: Polic
         "found": find_more(known, keys),
         "instances": list_instances(known),
     }
+
+
+def _list_templates(request: HttpRequest) -> list[tuple[Template, str, bool]]:
+    """Return what a new policy may begin with, each with its address and whether it is shown."""
+    shown = request.GET.get("template", "")
+    listed = []
+    for template in TEMPLATES:
+        fields = request.GET.copy()
+        fields["template"] = template.slug
+        listed.append((template, fields.urlencode(), template.slug == shown))
+    return listed
