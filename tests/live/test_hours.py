@@ -21,6 +21,7 @@ SIZE = 48 * MB
 # Slow enough that it still works when the hours begin.
 SLOW = Limits(upload_kib_s=8192)
 UNLIMITED = replace(NO_LIMITS, upload_kib_s=8192)
+PACES = {"gentle": SLOW, "fast": UNLIMITED}
 MOST_LOOKS = 120
 
 
@@ -90,6 +91,7 @@ def states_of_restic(console: Console) -> set[str]:
     return found
 
 
+@pytest.mark.full  # it has to be slower than a machine that does much else
 def test_a_backup_that_is_stopped_goes_on_where_it_was(console: Console, data: Path) -> None:
     with pytest.raises(HoursBlocked, match="Stopped at 08:00") as caught:
         console.back_up(data, hours=Begin(console, SIZE // 2, is_stop=True), limits=SLOW)
@@ -111,7 +113,7 @@ def test_a_backup_that_is_stopped_goes_on_where_it_was(console: Console, data: P
 
 @pytest.mark.parametrize(
     "limits",
-    [pytest.param(SLOW, marks=pytest.mark.full, id="gentle"), pytest.param(UNLIMITED, id="fast")],
+    [pytest.param(limits, marks=pytest.mark.full, id=name) for name, limits in PACES.items()],
 )
 def test_a_backup_that_is_paused_stands_still_and_then_ends_well(
     console: Console, data: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch

@@ -32,11 +32,12 @@ def recover(home: Path, storage: Path, password: str) -> subprocess.CompletedPro
 def copy_console(site: LiveSite) -> None:
     """Have the console copy itself, and wait until a copy that began after that is there."""
     site.do("copy_console")
-    wait_until(
-        lambda: all(row["mark"] for row in site.rows("SELECT mark FROM repositories_consolerepository")),
-        timeout_s=180,
-        what="a copy of the console",
-    )
+
+    def is_copied() -> bool:
+        rows = site.rows("SELECT mark FROM repositories_consolerepository")
+        return bool(rows) and all(row["mark"] for row in rows)
+
+    wait_until(is_copied, timeout_s=180, what="a copy of the console")
 
 
 @dataclass(frozen=True)

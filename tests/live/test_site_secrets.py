@@ -98,9 +98,11 @@ def test_no_secret_reaches_a_disk_a_log_or_a_command_line(site: LiveSite, device
     assert (
         b"AAAA" in places["the database"] and site.secrets["public_line"].encode() in places["the database"]
     )
-    run_id = enrolled.runs()[-1]["id"].encode()
-    assert any(run_id in content for name, content in places.items() if "appendonly" in name)
-    assert str(uuid.UUID(enrolled.runs()[-1]["id"])).encode() in places["the jobs"]
+    # A job is a wake-up: which run is whose turn is in the database alone.
+    run_id = uuid.UUID(enrolled.runs()[-1]["id"])
+    queued = b"".join(content for name, content in places.items() if "appendonly" in name)
+    assert b"rq:job:run-" in queued and b"bulk" in places["the jobs"]
+    assert not any(each.encode() in queued + places["the jobs"] for each in (run_id.hex, str(run_id)))
     assert b"Accepted publickey" in places["the log of sshd"]
     assert b"DEBUG" in places["the log of the console"]
 
