@@ -154,11 +154,11 @@ def test_a_repository_inside_of_a_source_is_refused_at_its_path(
     assert free.status_code == 302
 
 
-def test_tags_and_second_copies_are_told_and_what_no_row_shows_is_not(operator: Client) -> None:
+def test_tags_and_second_copies_are_told(operator: Client) -> None:
     device, tagged = make_device(), make_device("db-02")
     tagged.tags.add(Tag.objects.create(name="web"))
     policy = make_policy(device, rpo_hours=3, time_zone="Europe/Berlin")
-    policy.sources.update(excludes="*.tmp", is_optional=True, accepted_problems=7)
+    policy.sources.update(excludes="*.tmp")
     storage = Storage.objects.create(node=first_node(), name="vault", path="/mnt/vault", marker="x")
     more = {"has_tags": "1", "tags": "web", "tag_match": "any", "has_copy": "1", "copy_storage": storage.pk}
     answer = preview(operator, policy, device, **more)
