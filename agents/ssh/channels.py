@@ -40,6 +40,7 @@ class SshProcess:
         self._noise = NoiseFilter(mark, link.target.label)
         self._tail = Tail()
         self._is_closed = False
+        self._was_over = False
         channel.settimeout(_POLL_S)
         self._drainer = threading.Thread(target=self._drain, name="stderr", daemon=True)
 
@@ -121,7 +122,10 @@ class SshProcess:
             return data
 
     def _ended_in_order(self) -> bool:
-        return bool(self._channel.eof_received) or (self._link.is_alive and not self._is_closed)
+        # A program that is closed here often says "end of file" a moment later, which is no end in order.
+        if self._is_closed:
+            return self._was_over
+        return bool(self._channel.eof_received) or self._link.is_alive
 
     @property
     def stderr_tail(self) -> bytes:
@@ -136,7 +140,9 @@ class SshProcess:
         return self._channel.exit_status
 
     def close(self) -> None:
-        self._is_closed = True
+        if not self._is_closed:
+            self._was_over = bool(self._channel.eof_received)
+            self._is_closed = True
         close_channel(self._channel)
 
 

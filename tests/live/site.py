@@ -175,9 +175,10 @@ class Enrolled:
         return self.site.wait_for_state(self.ask("backup"), "succeeded")
 
     def runs(self) -> list[sqlite3.Row]:
+        """Return the device's runs, oldest first, but for checks and pruning, which the console does when it likes."""
         return self.site.rows(
             "SELECT r.* FROM runs_run r JOIN fleet_device d ON d.id = r.device_id WHERE d.slug = ? "
-            "ORDER BY number",
+            "AND r.kind NOT IN ('check', 'prune') ORDER BY number",
             self.slug,
         )
 
