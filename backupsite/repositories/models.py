@@ -26,7 +26,7 @@ class Storage(models.Model):
     `marker` stands in a file in it: without that file it is not the place that was set up (its disk is not
     mounted), and nothing is written. `sealed_secret` opens the account of an object store. `quota_bytes` is
     what may be used of what has no end of its own. `reading_costs`: whole reads are spread as thinly as the
-    rules allow.
+    rules allow. `is_default`: devices that have no repository yet get theirs there.
     """
 
     DIRECTORY, S3, GCS, AZURE = "directory", "s3", "gcs", "azure"
@@ -50,11 +50,21 @@ class Storage(models.Model):
     sealed_secret = models.BinaryField(default=bytes)
     quota_bytes = models.BigIntegerField(null=True, blank=True)
     reading_costs = models.BooleanField(default=False)
+    is_default = models.BooleanField(default=False)
     most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
     total_bytes = models.BigIntegerField(null=True, blank=True)
     free_bytes = models.BigIntegerField(null=True, blank=True)
     tested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="repositories_one_default_storage",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

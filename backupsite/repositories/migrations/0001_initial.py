@@ -44,54 +44,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="Storage",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("directory", "Directory or mount"),
-                            ("s3", "S3 or compatible"),
-                            ("gcs", "Google Cloud Storage"),
-                            ("azure", "Azure Blob Storage"),
-                        ],
-                        default="directory",
-                        max_length=10,
-                    ),
-                ),
-                ("name", models.CharField(max_length=64, unique=True)),
-                ("path", models.CharField(max_length=1024, unique=True)),
-                ("marker", models.CharField(max_length=64)),
-                ("endpoint", models.CharField(blank=True, max_length=300)),
-                ("region", models.CharField(blank=True, max_length=64)),
-                ("bucket", models.CharField(blank=True, max_length=255)),
-                ("prefix", models.CharField(blank=True, max_length=500)),
-                ("account", models.CharField(blank=True, max_length=255)),
-                ("sealed_secret", models.BinaryField(default=bytes)),
-                ("quota_bytes", models.BigIntegerField(blank=True, null=True)),
-                ("reading_costs", models.BooleanField(default=False)),
-                ("most_runs", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("total_bytes", models.BigIntegerField(blank=True, null=True)),
-                ("free_bytes", models.BigIntegerField(blank=True, null=True)),
-                ("tested_at", models.DateTimeField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "node",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="storages",
-                        to="repositories.node",
-                    ),
-                ),
-            ],
-        ),
-        migrations.CreateModel(
             name="Repository",
             fields=[
                 (
@@ -133,18 +85,103 @@ class Migration(migrations.Migration):
                         to="fleet.device",
                     ),
                 ),
+            ],
+            options={
+                "verbose_name_plural": "repositories",
+            },
+        ),
+        migrations.CreateModel(
+            name="Storage",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("directory", "Directory or mount"),
+                            ("s3", "S3 or compatible"),
+                            ("gcs", "Google Cloud Storage"),
+                            ("azure", "Azure Blob Storage"),
+                        ],
+                        default="directory",
+                        max_length=10,
+                    ),
+                ),
+                ("name", models.CharField(max_length=64, unique=True)),
+                ("path", models.CharField(max_length=1024, unique=True)),
+                ("marker", models.CharField(max_length=64)),
+                ("endpoint", models.CharField(blank=True, max_length=300)),
+                ("region", models.CharField(blank=True, max_length=64)),
+                ("bucket", models.CharField(blank=True, max_length=255)),
+                ("prefix", models.CharField(blank=True, max_length=500)),
+                ("account", models.CharField(blank=True, max_length=255)),
+                ("sealed_secret", models.BinaryField(default=bytes)),
+                ("quota_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("reading_costs", models.BooleanField(default=False)),
+                ("is_default", models.BooleanField(default=False)),
+                ("most_runs", models.PositiveSmallIntegerField(blank=True, null=True)),
+                ("total_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("free_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("tested_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "node",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="storages",
+                        to="repositories.node",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="SpaceSample",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("used_bytes", models.BigIntegerField()),
+                ("free_bytes", models.BigIntegerField(null=True)),
+                (
+                    "repository",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="samples",
+                        to="repositories.repository",
+                    ),
+                ),
                 (
                     "storage",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="repositories",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="samples",
                         to="repositories.storage",
                     ),
                 ),
             ],
             options={
-                "verbose_name_plural": "repositories",
+                "ordering": ["day"],
             },
+        ),
+        migrations.AddField(
+            model_name="repository",
+            name="storage",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="repositories",
+                to="repositories.storage",
+            ),
         ),
         migrations.CreateModel(
             name="ConsoleRepository",
@@ -202,52 +239,29 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.CreateModel(
-            name="SpaceSample",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("day", models.DateField()),
-                ("used_bytes", models.BigIntegerField()),
-                ("free_bytes", models.BigIntegerField(null=True)),
-                (
-                    "repository",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="samples",
-                        to="repositories.repository",
-                    ),
-                ),
-                (
-                    "storage",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="samples",
-                        to="repositories.storage",
-                    ),
-                ),
-            ],
-            options={
-                "ordering": ["day"],
-                "constraints": [
-                    models.UniqueConstraint(
-                        condition=models.Q(("repository__isnull", False)),
-                        fields=("repository", "day"),
-                        name="repositories_sample_of_repository_once",
-                    ),
-                    models.UniqueConstraint(
-                        condition=models.Q(("repository", None)),
-                        fields=("storage", "day"),
-                        name="repositories_sample_of_storage_once",
-                    ),
-                ],
-            },
+        migrations.AddConstraint(
+            model_name="storage",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("is_default", True)),
+                fields=("is_default",),
+                name="repositories_one_default_storage",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="spacesample",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("repository__isnull", False)),
+                fields=("repository", "day"),
+                name="repositories_sample_of_repository_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="spacesample",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("repository", None)),
+                fields=("storage", "day"),
+                name="repositories_sample_of_storage_once",
+            ),
         ),
         migrations.AddConstraint(
             model_name="repository",
