@@ -20,6 +20,7 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.tags import set_tags
 from backupsite.policies.selecting import refresh_devices
 from backupsite.recovery.stored import lock, restate
+from backupsite.repositories.default_storage import find_default
 from backupsite.web.visible import make_visible
 
 # Two people gave the same name at the same moment: the form checked, the database decided.
@@ -38,7 +39,7 @@ def device_new(request: HttpRequest) -> HttpResponse:
         except IntegrityError:
             form.add_error("name", NAME_TAKEN)
     has_local = Device.objects.filter(reach=Device.LOCAL).exists()
-    context = {"form": form, "has_local": has_local}
+    context = {"form": form, "has_local": has_local, "default_storage": find_default()}
     return render(request, "fleet/device_new.html", context, status=422 if form.errors else 200)
 
 

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from backupsite.console.device_imports import MOST_STARTED, DevicePlan, Outdated, import_devices, plan_import
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.imports.checking import NEW, PRESENT, REFUSED
+from backupsite.repositories.default_storage import find_default
 from backupsite.web.choices import Choice
 
 SALT = "devices.file"
@@ -142,6 +143,7 @@ def _show(
         "form": form,
         "plan": plan,
         "carried": carried,
+        "default_storage": find_default(),
         "crumbs": [("Devices", reverse("devices")), ("Import", "")],
     }
     if plan is not None:

@@ -25,6 +25,7 @@ from backupsite.policies.source_forms import BaseSourceFormSet
 from backupsite.policies.window_form import WINDOW_FIELDS
 from backupsite.policies.writing import key_of
 from backupsite.recovery.models import RestorePoint
+from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Repository, Storage
 from backupsite.web.formatting import format_count
 
@@ -134,14 +135,15 @@ def _sum(missing: Mapping[int, Sequence[int | None]]) -> Sizes:
 
 
 def _list_rooms(sample: Sequence[Device], missing: Mapping[int, Sequence[int | None]]) -> list[Room]:
-    """Return what each storage would have to hold. A device without a repository gets one in the newest."""
+    """Return what each storage would have to hold. A device without a repository gets one in the default."""
     if not missing:
         return []
     storages = {storage.pk: storage for storage in Storage.objects.all()}
     own = dict(Repository.objects.filter(device__in=sample).values_list("device_id", "storage_id"))
     needed: Counter[int] = Counter()
+    default = find_default()
     for device, sizes in missing.items():
-        storage = own.get(device, max(storages, default=None))
+        storage = own.get(device, default.pk if default is not None else None)
         if storage is not None:
             needed[storage] += sum(size for size in sizes if size is not None)
     return [Room(storages[pk].name, count, storages[pk].free_bytes) for pk, count in needed.items() if count]

@@ -12,6 +12,7 @@ from backupsite.policies.conflicts import Source, find_repository_problem
 from backupsite.policies.forms import PolicyForm
 from backupsite.policies.source_forms import BaseSourceFormSet
 from backupsite.policies.writing import key_of
+from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Repository, Storage
 
 
@@ -31,14 +32,13 @@ class OwnMachine:
 
 
 def find_own_machine() -> OwnMachine | None:
-    """Return the console's own machine; None when it is no device. Runs three queries."""
+    """Return the console's own machine; None when it is no device. Runs at most four queries."""
     device = Device.objects.filter(reach=Device.LOCAL).first()
     if device is None:
         return None
-    storages = list(Storage.objects.filter(kind=Storage.DIRECTORY).order_by("id"))
+    storages = Storage.objects.filter(kind=Storage.DIRECTORY).order_by("id")
     repository = Repository.objects.filter(device=device).select_related("storage").first()
-    # A device without a repository gets one in the newest storage.
-    own = repository.storage if repository is not None else (storages[-1] if storages else None)
+    own = repository.storage if repository is not None else find_default()
     return OwnMachine(device, tuple(each.path for each in storages), own.path if own is not None else "")
 
 

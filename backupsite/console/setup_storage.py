@@ -97,6 +97,7 @@ def _create(request: HttpRequest, tested: Tested) -> None:
                 name=tested.path.name,
                 path=str(tested.path),
                 marker=tested.marker,
+                is_default=True,
                 total_bytes=tested.space.total_bytes,
                 free_bytes=tested.space.free_bytes,
                 tested_at=timezone.now(),

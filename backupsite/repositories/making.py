@@ -18,6 +18,7 @@ from agents.commands import Secret
 from agents.errors import AgentError
 from backupsite import vault
 from backupsite.fleet.models import Device
+from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Node, RecoveryPassword, Repository, Storage
 from backupsite.repositories.storage import require_storage
 
@@ -54,7 +55,7 @@ def ensure_repository(device: Device) -> Repository:
 
 
 def _create_repository(device: Device) -> Repository:
-    storage = Storage.objects.order_by("id").last()
+    storage = find_default()
     if storage is None:
         raise SetupIncomplete(
             "There is no place for backups yet.", remedy="Open the set-up and choose a directory."

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from backupsite.repositories import kit_page, views
+from backupsite.repositories import default_storage_page, kit_page, views
 
 urlpatterns = [
     path("repositories/", views.repositories, name="repositories"),
+    path(
+        "repositories/storages/<int:pk>/default/",
+        default_storage_page.storage_default,
+        name="storage-default",
+    ),
     path("repositories/kit/", kit_page.kit_sheet, name="kit-sheet"),
     path("repositories/list.txt", views.repositories_list, name="repositories-list"),
 ]

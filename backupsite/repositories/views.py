@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 
 from agents.errors import AgentError
 from backupsite.repositories.console_state import list_own_backups
+from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.kit import list_unprinted, write_directory
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 from backupsite.repositories.places import Space, measure_space
@@ -46,6 +47,7 @@ def repositories(request: HttpRequest) -> HttpResponse:
     )
     context = {
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
+        "default_storage": find_default(),
         "repositories": rows,
         "spaces": list_storages(timezone.now().date()),
         "largest": list_devices(timezone.now().date()),

@@ -142,7 +142,7 @@ def test_a_cold_window_that_is_too_tight_or_too_frequent_is_told() -> None:
 def test_a_repository_inside_of_a_source_is_refused_at_its_path(
     operator: Client, path: str, excludes: str, sentence: str
 ) -> None:
-    for name in ("other", "own"):
+    for name in ("own", "other"):
         Storage.objects.create(node=first_node(), name=name, path=f"/backups/{name}", marker=name)
     here = make_device("here", reach=Device.LOCAL, address="")
     fields = source_fields(path=path, excludes=excludes)

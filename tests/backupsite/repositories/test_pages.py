@@ -55,6 +55,6 @@ def test_its_number_of_queries_does_not_grow(
 ) -> None:
     for number in range(30):
         ensure_repository(Device.objects.create(slug=f"web-{number}", name=f"web-{number}"))
-    # session, person, storages, repositories, four for space, own copies, kit, sheet
-    with django_assert_num_queries(11):
+    # session, person, storages, default, repositories, four for space, own copies, kit, sheet
+    with django_assert_num_queries(12):
         operator.get("/repositories/")
