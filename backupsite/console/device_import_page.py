@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core import signing
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from backupsite.console import sent_files
 from backupsite.console.device_imports import MOST_STARTED, DevicePlan, Outdated, import_devices, plan_import
+from backupsite.console.sent_files import SentFile
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.imports.checking import NEW, PRESENT, REFUSED
 from backupsite.repositories.default_storage import find_default
 from backupsite.web.choices import Choice
 
 SALT = "devices.file"
-MOST_BYTES = 8 * 1024 * 1024
-MOST_CARRIED = 2_000_000
 MOST_NOTES = 50
 KINDS = [
     ("ansible", Choice("Ansible inventory", "INI or YAML. Groups become tags. group_vars are not followed.")),
@@ -36,17 +34,10 @@ CHANGED = "Devices were changed by somebody meanwhile. Look at what the file wou
 _ORDER = {REFUSED: 0, NEW: 1, PRESENT: 2}
 
 
-class DeviceFileForm(forms.Form):
+class DeviceFileForm(SentFile):
     """A file of devices, and the keys that are known of them."""
 
     kind = forms.ChoiceField(choices=KINDS, initial="ansible", label="What it is", widget=forms.RadioSelect)
-    file = forms.FileField(required=False, label="The file")
-    text = forms.CharField(
-        required=False,
-        strip=False,
-        label="Or its text",
-        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false", "class": "mono"}),
-    )
     known_hosts = forms.CharField(
         required=False,
         strip=False,
@@ -56,20 +47,6 @@ class DeviceFileForm(forms.Form):
         "The others wait until their fingerprint is compared.",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "class": "mono"}),
     )
-
-    def clean(self) -> dict[str, Any]:
-        file = self.cleaned_data.get("file")
-        if file is not None and file.size > MOST_BYTES:
-            self.add_error("file", f"The file is larger than {MOST_BYTES // 1024**2} MiB. Send it in parts.")
-        elif file is None and not self.cleaned_data.get("text") and not self.errors:
-            self.add_error("file", "Choose a file, or paste its text.")
-        return self.cleaned_data
-
-    @property
-    def content(self) -> bytes:
-        """The file as bytes. Only after is_valid()."""
-        file = self.cleaned_data["file"]
-        return bytes(file.read()) if file is not None else str(self.cleaned_data["text"]).encode()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -86,9 +63,9 @@ def devices_import(request: HttpRequest) -> HttpResponse:
     plan = plan_import(kind, content, known)
     if plan.errors:
         return _show(request, form, plan, status=422)
-    said = {"kind": kind, "text": content.decode("utf-8-sig"), "known_hosts": known, "digest": _digest(plan)}
-    carried = signing.dumps(said, salt=SALT, compress=True)
-    if len(carried) > MOST_CARRIED:
+    said = {"kind": kind, "text": content.decode("utf-8-sig"), "known_hosts": known}
+    carried = sent_files.carry(SALT, said, repr(plan.candidates))
+    if not sent_files.fits(carried):
         form.add_error("file", "Too large for a page. Send it in parts.")
         return _show(request, form, status=422)
     return _show(request, form, plan, carried=carried)
@@ -97,19 +74,19 @@ def devices_import(request: HttpRequest) -> HttpResponse:
 def _apply(request: HttpRequest) -> HttpResponse:
     """Do what was shown: all of it, or with "good" without what was refused."""
     try:
-        said = signing.loads(request.POST["carried"], salt=SALT)
-        kind, known, content = str(said["kind"]), str(said["known_hosts"]), str(said["text"]).encode()
-    except (signing.BadSignature, KeyError, TypeError):
-        messages.warning(request, "This page is too old. Send the file again.")
+        said = sent_files.take_back(request, SALT, "kind", "text", "known_hosts")
+    except sent_files.TooOld:
+        messages.warning(request, sent_files.TOO_OLD)
         return redirect("devices-import")
+    kind, content, known = said["kind"], said["text"].encode(), said["known_hosts"]
     plan = plan_import(kind, content, known)
     try:
-        if _digest(plan) == said["digest"]:
+        if sent_files.is_as_shown(said, repr(plan.candidates)):
             return _import(request, plan)
     except (IntegrityError, Outdated):
         plan = plan_import(kind, content, known)
     messages.warning(request, CHANGED)
-    fresh = signing.dumps({**said, "digest": _digest(plan)}, salt=SALT, compress=True)
+    fresh = sent_files.carry(SALT, said, repr(plan.candidates))
     return _show(request, DeviceFileForm(initial={"kind": kind}), plan, carried=fresh)
 
 
@@ -125,10 +102,6 @@ def _import(request: HttpRequest, plan: DevicePlan) -> HttpResponse:
         text += f" The first {MOST_STARTED} are looked at now; check the others when these are done."
     messages.success(request, text)
     return redirect("devices")
-
-
-def _digest(plan: DevicePlan) -> str:
-    return hashlib.sha256(repr(plan.candidates).encode()).hexdigest()
 
 
 def _show(

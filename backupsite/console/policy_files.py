@@ -19,6 +19,7 @@ from backupsite.policies.document_changes import Change, compare
 from backupsite.policies.document_reading import Known, Reading, read_policies
 from backupsite.policies.document_rows import Stored, read_stored, store_states
 from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.selecting import find_tagged
 from backupsite.recovery.stored import lock, restate
 from backupsite.repositories.models import Storage
 
@@ -119,14 +120,7 @@ def select_devices(state: PolicyState, devices: Mapping[str, int]) -> set[int]:
     """Given a policy and the keys of all devices by name, return those of its own: by name, and by its tags.
     Runs a query when it has tags."""
     named = {devices[name] for name in state.devices if name in devices}
-    if not state.tags:
-        return named
-    tagged = Device.objects.filter(retired_at=None)
-    if state.fields["needs_all_tags"]:
-        for tag in state.tags:
-            tagged = tagged.filter(tags__name=tag)
-    else:
-        tagged = tagged.filter(tags__name__in=state.tags)
+    tagged = find_tagged(state.tags, needs_all=bool(state.fields["needs_all_tags"]), key="name")
     return named | set(tagged.values_list("pk", flat=True))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Literal
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -18,15 +19,18 @@ from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.saving import plan_next
 
 
-def find_tagged(tag_ids: Collection[int], *, needs_all: bool) -> QuerySet[Device]:
-    """Return the devices in service that have one of these tags, or all of them. Without tags: none."""
+def find_tagged(
+    tags: Collection[int | str], *, needs_all: bool, key: Literal["pk", "name"] = "pk"
+) -> QuerySet[Device]:
+    """Return the devices in service that have one of these tags, or all of them. Without tags: none. By their
+    names, tags that nobody has made yet may be among them."""
     found = Device.objects.filter(retired_at=None)
-    if not tag_ids:
+    if not tags:
         return found.none()
     if not needs_all:
-        return found.filter(tags__in=tag_ids).distinct()
-    for tag in tag_ids:
-        found = found.filter(tags=tag)
+        return found.filter(**{f"tags__{key}__in": tags}).distinct()
+    for tag in tags:
+        found = found.filter(**{f"tags__{key}": tag})
     return found
 
 
