@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -34,6 +34,16 @@ def tell(kind: str, key: str, title: str, text: str, url: str = "") -> bool:
     `url` is a path of this console. Return True when the notice is new.
     """
     return _tell(kind, key, title, text, url, list(Target.objects.filter(is_enabled=True)))
+
+
+def tell_or_log(kind: str, key: str, title: str, text: str, url: str = "") -> None:
+    """As `tell`, for a caller whose own result is stored even when the database refuses the notice: a run
+    that cannot end keeps its device from all others. What nobody was told stands in the log."""
+    try:
+        with transaction.atomic():
+            tell(kind, key, title, text, url)
+    except DatabaseError:
+        log.exception("A notice could not be written: %s", title)
 
 
 def tell_test(target: Target) -> None:

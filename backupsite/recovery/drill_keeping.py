@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -23,7 +21,6 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.texts import make_storable
 
-log = logging.getLogger(__name__)
 
 # More than any trial has: what a device made up must not fill the database.
 MOST_CHECKS, MOST_HASHES, MOST_NOTES = 200, 100, 20
@@ -123,21 +120,17 @@ def _save(drill: Drill, points: Sequence[RestorePoint]) -> None:
 
 
 def _tell(drill: Drill, evidence: Evidence) -> None:
-    """Write the notice of a drill that failed. Never raises: a run has to end even when nobody is told."""
+    """Write the notice of a drill that failed."""
     said = "\n".join(f"{check.name}: {check.said[:600]}" for check in evidence.failures[:5])
     done = "looked into and is not whole" if drill.is_sample else "restored and did not pass"
     text = (
         f"The restore point of {name_source(drill.source)} made {drill.made_at:%Y-%m-%d %H:%M} UTC was "
         f"{done}. Do not rely on it.\n{said}"
     )
-    try:
-        with transaction.atomic():
-            notices.tell(
-                "drill-failed",
-                key=f"drill-{drill.pk}",
-                title=f"{drill.device.name}: a {'sample' if drill.is_sample else 'restore drill'} failed",
-                text=text,
-                url=drill.get_absolute_url(),
-            )
-    except Exception:
-        log.exception("The notice of drill %d could not be written.", drill.pk)
+    notices.tell_or_log(
+        "drill-failed",
+        key=f"drill-{drill.pk}",
+        title=f"{drill.device.name}: a {'sample' if drill.is_sample else 'restore drill'} failed",
+        text=text,
+        url=drill.get_absolute_url(),
+    )

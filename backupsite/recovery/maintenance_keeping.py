@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.urls import reverse
 from django.utils import timezone
@@ -24,7 +22,6 @@ from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
 
-log = logging.getLogger(__name__)
 
 MOST_FINDINGS, MOST_STRAYS = 100, 500
 OF_ITS_SET = "another part of it is damaged"
@@ -120,21 +117,17 @@ def _few(hurt: Collection[str]) -> Collection[str]:
 
 
 def _tell(repository: Repository, outcome: CheckOutcome) -> None:
-    """Write the notice, once for the same damage. Never raises: a run has to end even when nobody is told."""
+    """Write the notice, once for the same damage."""
     said = "\n".join(str(each) for each in outcome.findings[:5])
     mark = hashlib.sha256("\n".join(sorted(str(each) for each in outcome.findings)).encode()).hexdigest()
     hurt = RestorePoint.objects.filter(repository=repository).exclude(damage="").count()
-    try:
-        with transaction.atomic():
-            notices.tell(
-                "repository-damaged",
-                key=f"damage-{repository.pk}-{mark[:32]}",
-                title=f"{repository.owner.name}: the {repository} is damaged",
-                text=f"{hurt} restore points need what is damaged: do not rely on them.\n{said}",
-                url=reverse("repository", args=[repository.uuid]),
-            )
-    except Exception:
-        log.exception("The notice of damage in repository %s could not be written.", repository.uuid)
+    notices.tell_or_log(
+        "repository-damaged",
+        key=f"damage-{repository.pk}-{mark[:32]}",
+        title=f"{repository.owner.name}: the {repository} is damaged",
+        text=f"{hurt} restore points need what is damaged: do not rely on them.\n{said}",
+        url=reverse("repository", args=[repository.uuid]),
+    )
 
 
 def forget_old_runs(run: Run) -> None:

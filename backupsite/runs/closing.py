@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
 
-log = logging.getLogger(__name__)
 
 # How long before the next attempt at least, by the number of the one that failed. There is none after the
 # last. Up to as much again is added, other for each run: a thousand that failed together come back apart.
@@ -189,25 +187,14 @@ def _share_of(run: Run) -> float:
 
 
 def tell_failure(run: Run) -> None:
-    """Write the notice of a backup that failed for good. Cancelled by a person is no news.
-
-    Never raises: a run has to end even when nobody can be told.
-    """
+    """Write the notice of a backup that failed for good. Cancelled by a person is no news. The loudest is a
+    service that we stopped and that does not run again."""
     state = State(run.state)
     if run.kind != Run.BACKUP or state.is_good or state == State.CANCELLED:
         return
-    try:
-        with transaction.atomic():
-            _write_notice(run)
-    except Exception:
-        log.exception("The notice of run %d could not be written.", run.number)
-
-
-def _write_notice(run: Run) -> None:
-    """The loudest is a service that we stopped and that does not run again."""
     is_down = run.error_code == ServiceDown.code
     what = "SERVICE DOWN after a cold backup" if is_down else "backup failed"
-    notices.tell(
+    notices.tell_or_log(
         "service-down" if is_down else "backup-failed",
         key=f"run-{run.pk}",
         title=f"{run.device.name}: {what}",

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from agents.errors import AgentError, ConnectionLost, KeyRefused, LeaseLost, ServiceDown
 from agents.events import Said, Tell
-from backupsite.alerts import notices
 from backupsite.alerts.models import Notice
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice
@@ -144,14 +144,13 @@ def test_a_service_that_does_not_run_again_is_told_loudest(device: Device, scrip
 
 
 def test_a_run_ends_though_its_notice_cannot_be_written(
-    device: Device, scripted: Scripts, monkeypatch: pytest.MonkeyPatch
+    device: Device, scripted: Scripts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def tell(*_: object, **__: object) -> None:
-        raise ValueError("no")
-
-    monkeypatch.setattr(notices, "tell", tell)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE alerts_notice RENAME TO elsewhere")
     scripted["backup"].do = raising(KeyRefused("No."))
     assert execute(device).state == State.FAILED
+    assert "A notice could not be written: db-01: backup failed" in caplog.text
 
 
 def test_what_may_not_be_repeated_is_not(device: Device, scripted: Scripts) -> None:
