@@ -21,7 +21,6 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.runs.models import Run
 from backupsite.runs.texts import make_storable
 
-
 # More than any trial has: what a device made up must not fill the database.
 MOST_CHECKS, MOST_HASHES, MOST_NOTES = 200, 100, 20
 # Samples of every restore point are many; what one of them says is told by the state of its point.

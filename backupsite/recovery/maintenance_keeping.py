@@ -22,7 +22,6 @@ from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
 
-
 MOST_FINDINGS, MOST_STRAYS = 100, 500
 OF_ITS_SET = "another part of it is damaged"
 # Of the checks that went well so many stay for each device: there is one each day.

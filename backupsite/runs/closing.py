@@ -22,7 +22,6 @@ from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
 
-
 # How long before the next attempt at least, by the number of the one that failed. There is none after the
 # last. Up to as much again is added, other for each run: a thousand that failed together come back apart.
 BACK_OFF = (timedelta(minutes=1), timedelta(minutes=5))
