@@ -8,11 +8,12 @@ from django.db import transaction
 
 from agents.browse import list_folder
 from agents.errors import PlanRefused
-from agents.events import Tell
+from agents.events import Said, Tell
 from agents.restic.trees import Node
 from backupsite.engine import console_restic
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, read_entry, store_entry
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
+from backupsite.recovery.origins import find_origin
 from backupsite.recovery.places import place_of
 from backupsite.recovery.wishes import point_of
 from backupsite.runs.kinds import Control, Ended, QueueName
@@ -50,7 +51,11 @@ class Browse:
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         point = point_of(run)
         folder = decode_folder(run.request["folder"])
-        nodes = list_folder(place_of(point.repository), console_restic(), point.restic_id, folder)
+        origin = find_origin([point])
+        if origin.is_copy:
+            tell(Said(origin.sentence))
+        name = origin.name_of(point.restic_id)
+        nodes = list_folder(place_of(origin.repository), console_restic(), name, folder)
         if len(nodes) > MOST_ENTRIES:
             raise PlanRefused(
                 f"The folder holds {len(nodes):,} entries; at most {MOST_ENTRIES:,} can be shown.",

@@ -19,6 +19,7 @@ from backupsite.policies.known import read_known_facts
 from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.drills import list_set, points_of, stored_of
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import BEST, find_origin
 from backupsite.recovery.places import place_of
 from backupsite.recovery.seen import read_instance, read_seen
 from backupsite.recovery.wal.replays import keep_tail, read_replay
@@ -96,14 +97,19 @@ class ComeBack:
 def make_request(run: Run) -> ComebackRequest:
     """Given a run, return what the flow is asked for. Raise PlanRefused when a restore point is gone."""
     points, said = points_of(run), run.request
-    stored = make_stored(points)
+    stored, origin = make_stored(points), find_origin(points, said.get("from", BEST))
+    if origin.is_copy and said.get("moment"):
+        raise PlanRefused(
+            f"The log of PostgreSQL is in the first repository alone. {origin.why}".strip(),
+            remedy="Let the application come back as one of its restore points is.",
+        )
     return ComebackRequest(
         console_id=settings.CONSOLE_ID,
         run_id=run.id.hex,
-        place=place_of(points[0].repository),
+        place=place_of(origin.repository),
         binary=console_restic(),
         is_local=run.device.is_local,
-        stored=stored,
+        stored=origin.of(stored),
         way=Way(said["way"]),
         known=read_instance(points, read_known_facts(run.device)),
         services=tuple(said["services"]),

@@ -31,6 +31,7 @@ from backupsite.recovery.downloads import (
 )
 from backupsite.recovery.folders import join
 from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.origins import BEST
 from backupsite.recovery.picking import find_entries
 from backupsite.recovery.point_page import folder_url, read_folder
 from backupsite.recovery.serving import serve_file
@@ -65,11 +66,12 @@ def point_download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def start_download(
-    request: HttpRequest, point: RestorePoint, paths: Sequence[str], *, archive: Archive
+    request: HttpRequest, point: RestorePoint, paths: Sequence[str], *, archive: Archive, origin: str = BEST
 ) -> str:
     """Ask for a download and return the address of its page."""
     with transaction.atomic():
-        made = ask_download(point, paths, archive=archive, requested_by=request.user.get_username())
+        name = request.user.get_username()
+        made = ask_download(point, paths, archive=archive, requested_by=name, origin=origin)
         audit.record(
             request, "download.ask", point.device.name, {"path": say_paths(paths), "point": str(point.pk)}
         )

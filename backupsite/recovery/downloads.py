@@ -22,6 +22,7 @@ from backupsite.engine import console_restic
 from backupsite.recovery.folders import decode_folder, encode_path
 from backupsite.recovery.index.reading import measure
 from backupsite.recovery.models import Download, RestorePoint
+from backupsite.recovery.origins import BEST, find_origin
 from backupsite.recovery.places import place_of
 from backupsite.repositories.places import measure_space
 from backupsite.runs.kinds import Control, Ended, QueueName
@@ -71,9 +72,11 @@ def tag_of(download: Download) -> str:
 
 
 def ask_download(
-    point: RestorePoint, paths: Sequence[str], *, archive: Archive, requested_by: str
+    point: RestorePoint, paths: Sequence[str], *, archive: Archive, requested_by: str, origin: str = BEST
 ) -> Download:
-    """Ask a worker to prepare a download; several paths need an archive. Its run shows how far it is."""
+    """Ask a worker to prepare a download; several paths need an archive. Its run shows how far it is.
+    `origin` is where it is read (`recovery.origins`)."""
+    said = {"from": origin} if origin != BEST else {}
     with transaction.atomic():
         download = Download.objects.create(
             point=point,
@@ -85,7 +88,7 @@ def ask_download(
         download.run = request_run(
             Run.DOWNLOAD,
             point.device,
-            request={"download": str(download.pk), "point": str(point.pk)},
+            request={"download": str(download.pk), "point": str(point.pk), **said},
             requested_by=requested_by,
         )
         download.save(update_fields=["run"])
@@ -111,10 +114,13 @@ class Fetch:
             raise PlanRefused("The download is gone.", remedy="Ask for it again.")
         free = max(0, measure_space(spool()).free_bytes - _RESERVE_BYTES)
         refuse_too_large(download, free)
+        origin = find_origin([download.point], run.request.get("from", BEST))
+        if origin.is_copy:
+            tell(Said(origin.sentence))
         size = save_download(
-            place_of(download.point.repository),
+            place_of(origin.repository),
             console_restic(),
-            download.point.restic_id,
+            origin.name_of(download.point.restic_id),
             paths_of(download),
             archive=read_archive(download.archive),
             into=file_of(download),

@@ -27,6 +27,7 @@ from backupsite.recovery.drill_trend import draw_trend, find_slowest
 from backupsite.recovery.drill_words import ShownDrill
 from backupsite.recovery.drills import ask_drill
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import COPY, FIRST
 from backupsite.recovery.words import show_points
 from backupsite.runs.looks import run_status
 from backupsite.runs.models import Run
@@ -104,7 +105,8 @@ def drill(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def point_drill(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     point = get_object_or_404(RestorePoint.objects.select_related("device", "policy"), pk=pk)
-    (run,) = _start(request, [point], [usual_machine(point)])
+    origin = COPY if request.POST.get("origin") == COPY else FIRST
+    (run,) = _start(request, [point], [usual_machine(point)], origin)
     return redirect(run)
 
 
@@ -145,13 +147,17 @@ def newest_points(device: Device) -> list[RestorePoint]:
     return list(by_source.values())[:MOST_AT_ONCE]
 
 
-def _start(request: HttpRequest, points: list[RestorePoint], machines: list[Device | None]) -> list[Run]:
+def _start(
+    request: HttpRequest, points: list[RestorePoint], machines: list[Device | None], origin: str = FIRST
+) -> list[Run]:
     name = request.user.get_username()
     started = []
     with transaction.atomic():
         for point, machine in zip(points, machines, strict=True):
-            run = ask_drill(point, machine, requested_by=name)
+            run = ask_drill(point, machine, requested_by=name, origin=origin)
             detail: dict[str, str | int] = {"run": run.number, "source": point.source}
+            if origin != FIRST:
+                detail["from"] = origin
             if machine is not None:
                 detail["machine"] = machine.name
             audit.record(request, "device.drill", point.device.name, detail)

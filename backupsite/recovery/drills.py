@@ -25,6 +25,7 @@ from backupsite.recovery.drill_machines import machine_of, words_of
 from backupsite.recovery.drill_models import DrillQuestion
 from backupsite.recovery.folders import decode_path
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import FIRST, find_origin
 from backupsite.recovery.places import place_of
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
@@ -39,10 +40,10 @@ BESIDE = "drill"
 COMPARISONS: dict[str, Comparison] = {word: word for word in get_args(Comparison)}
 
 
-def ask_drill(point: RestorePoint, machine: Device | None, *, requested_by: str) -> Run:
+def ask_drill(point: RestorePoint, machine: Device | None, *, requested_by: str, origin: str = FIRST) -> Run:
     """Ask for a drill of a restore point with the others of its source and backup, on a device or, without
-    one, on the console's machine."""
-    request = {"points": ids_of(point), **words_of(machine)}
+    one, on the console's machine. It proves what it reads: only who asks chooses."""
+    request = {"points": ids_of(point), **words_of(machine), **({} if origin == FIRST else {"from": origin})}
     return request_run(
         Run.DRILL, point.device, policy=point.policy, request=request, requested_by=requested_by
     )
@@ -122,7 +123,11 @@ def make_request(
     """Given a run and its points, return what the flow is asked for. What cannot be tried is said in `notes`.
 
     Runs a query for the questions."""
-    stored = stored_of(points)
+    origin = find_origin(points, run.request.get("from", FIRST))
+    if origin.is_copy:
+        notes.append(origin.sentence)
+        tell(Said(notes[-1]))
+    stored = origin.of(stored_of(points))
     if stored.application and stored.application not in trial_makers():
         notes.append(UNTRIED.format(stored.application))
         tell(Said(notes[-1], Level.WARNING))
@@ -130,7 +135,7 @@ def make_request(
     return DrillRequest(
         console_id=f"{settings.CONSOLE_ID}{BESIDE}",
         run_id=run.id.hex,
-        place=place_of(points[0].repository),
+        place=place_of(origin.repository),
         binary=console_restic(),
         is_local=machine is None or machine.is_local,
         stored=stored,

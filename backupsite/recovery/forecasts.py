@@ -88,7 +88,7 @@ class Foresee:
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         wish = read_wish(run)
         seen = forecast(
-            wish.to_request(run),
+            wish.to_request(run, wish.find_origin()),
             _list_entries(wish),
             lambda: open_session(run.device),
             tell=tell,

@@ -18,6 +18,7 @@ from backupsite.recovery.browsing import ask_listing, find_listing, read_page
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, join
 from backupsite.recovery.index.reading import find_fault, find_place
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
+from backupsite.recovery.origins import list_copies, why_not_first
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
@@ -48,14 +49,17 @@ class Crumb:
 
 @require_safe
 def point(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    found = RestorePoint.objects.select_related("device", "policy", "run", "repository")
+    found = RestorePoint.objects.select_related("device", "policy", "run", "repository__storage")
     shown = get_object_or_404(found, pk=pk)
     folder = read_folder(shown, request.GET.get("folder"))
     context = folder_context(shown, folder, request.GET)
     if request.GET.get("part") == "folder":
         return render(request, "recovery/folder.html", context)
+    second = list_copies([shown]).get(shown.pk)
     context |= {
         "shown": ShownPoint(shown),
+        "second": second,
+        "why_second": why_not_first([shown]) if second is not None else "",
         "crumbs": [
             ("Restore points", reverse("points")),
             (make_visible(shown.device.name), reverse("device-points", args=[shown.device.slug])),

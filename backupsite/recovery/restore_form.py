@@ -16,6 +16,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origin_form import OriginFields
 from backupsite.recovery.targets import list_targets
 from backupsite.recovery.words import say_drilled
 from backupsite.runs.models import Run
@@ -40,7 +41,7 @@ ARCHIVES: list[tuple[str, Any]] = [
 ]
 
 
-class RestoreForm(forms.Form):
+class RestoreForm(OriginFields):
     """`points` are the moments that are offered. With `is_picked` the moment is fixed: entries were picked
     in one restore point, and another one may not have them."""
 
@@ -109,6 +110,7 @@ class RestoreForm(forms.Form):
         # Choices hold objects as labels on purpose: parts/choices.html draws both lines of a Choice.
         moments: Any = self.fields["point"]
         moments.choices = choices
+        self.offer_origins(points, self.chosen, str(self.initial.get("origin", "")))
         places: Any = self.fields["to"]
         places.choices = self._list_places()
         self.fields["target"].required = self.data.get("to", TO_FOLDER) in (TO_FOLDER, TO_DEVICE)

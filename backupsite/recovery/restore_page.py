@@ -68,6 +68,7 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
             "archive": "zip",
             "safety": True,
             "token": uuid.uuid4(),
+            "origin": given.get("origin", ""),
         },
         points=[point] if not picked.is_whole_source else offer_points(point),
         device=device,
@@ -123,6 +124,7 @@ def make_wish(picked: Picked, form: RestoreForm) -> Wish | None:
         is_whole_system=bool(form["whole_system"].value()),
         size_bytes=picked.known_size_bytes or 0,
         onto=form.where if place == TO_DEVICE else None,
+        origin=form.wanted_origin,
     )
 
 
@@ -140,7 +142,8 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
             form.add_error("to", NO_DOWNLOAD)
             return None
         archive = read_archive(form.cleaned_data["archive"] or "zip") if picked.is_folder_download else ""
-        return redirect(start_download(request, picked.point, paths, archive=archive))
+        origin = form.cleaned_data["origin"]
+        return redirect(start_download(request, picked.point, paths, archive=archive, origin=origin))
     wish = make_wish(picked, form)
     if wish is None:
         form.add_error("to", "All of / does not go to its original place: pick the folders that shall.")
@@ -170,6 +173,7 @@ def _ask(request: HttpRequest, picked: Picked, wish: Wish, token: str, *, has_sa
             "mode": wish.mode.value,
             "whole_system": wish.is_whole_system,
             "safety": has_safety,
+            "from": wish.origin,
         }
         audit.record(request, "device.restore", picked.point.device.name, detail)
 
@@ -210,6 +214,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "seen": seen,
         "looks_by_itself": wish is not None and wish.target is None and seen is None,
         "where": form.where,
+        "origin": form.find_origin(picked.point),
         "is_other": form.place == TO_DEVICE,
         "file_count": _count_files(picked, seen),
         "act": _say_act(form.where, picked, wish, seen),

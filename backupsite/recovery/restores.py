@@ -23,6 +23,7 @@ from backupsite.policies.models import Policy
 from backupsite.recovery.asking import Note, ask_once, no_note
 from backupsite.recovery.backups import IMPACTS, count_files, keep_points
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import find_origin
 from backupsite.recovery.places import make_place, place_of
 from backupsite.recovery.undoing import find_subvolumes, open_up, say_stays
 from backupsite.recovery.wishes import Wish, make_undo, read_wish
@@ -87,7 +88,10 @@ class Restore:
 
 
 def _restore(run: Run, wish: Wish, tell: Tell, control: Control) -> RestoreOutcome:
-    return restore(wish.to_request(run), lambda: open_session(run.device), tell=tell, control=control)
+    origin = wish.find_origin()
+    if origin.is_copy:
+        tell(Said(origin.sentence))
+    return restore(wish.to_request(run, origin), lambda: open_session(run.device), tell=tell, control=control)
 
 
 def _read_undo(run: Run, tell: Tell) -> list[Wish]:
@@ -119,7 +123,8 @@ def _open_up(wishes: Sequence[Wish]) -> list[Wish]:
 
 
 def _list_folder(point: RestorePoint, folder: str) -> list[Node]:
-    return list_folder(place_of(point.repository), console_restic(), point.restic_id, folder)
+    origin = find_origin([point])
+    return list_folder(place_of(origin.repository), console_restic(), origin.name_of(point.restic_id), folder)
 
 
 def _save(run: Run, places: Sequence[str], tell: Tell, control: Control) -> None:

@@ -17,7 +17,10 @@ from backupsite.fleet.models import Device
 from backupsite.policies.known import read_known_facts
 from backupsite.recovery.folders import decode_folder, decode_path, encode_path, join
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import BEST, Origin, find_origin
 from backupsite.recovery.places import place_of
+from backupsite.repositories.models import Repository
+from backupsite.repositories.presence import why_not_there
 from backupsite.runs.models import Run
 
 # Each is a restore point of its own, read back by itself.
@@ -29,7 +32,7 @@ LONGEST_SAVED = 4000
 class Wish:
     """All of `folder` of a restore point, or what `names` (relative to it) name, to `target`, None: to its
     original place. `onto` is the device, None: the point's own. `size_bytes` is what is known of its size
-    (0: unknown)."""
+    (0: unknown). `origin` is where it is read (`recovery.origins`)."""
 
     point: RestorePoint
     folder: str
@@ -40,6 +43,7 @@ class Wish:
     is_whole_system: bool = False
     size_bytes: int = 0
     onto: Device | None = None
+    origin: str = BEST
 
     @property
     def device(self) -> Device:
@@ -65,7 +69,9 @@ class Wish:
         return outermost(join(target, name) for name in self.names) or [target]
 
     def to_json(self) -> dict[str, Any]:
-        other = {"of": self.point.device_id} if self.onto is not None else {}
+        other: dict[str, Any] = {"of": self.point.device_id} if self.onto is not None else {}
+        if self.origin != BEST:
+            other["from"] = self.origin
         return {
             **other,
             "point": str(self.point.pk),
@@ -78,16 +84,20 @@ class Wish:
             "size_bytes": self.size_bytes,
         }
 
-    def to_request(self, run: Run) -> RestoreRequest:
+    def find_origin(self) -> Origin:
+        """Return where it is read, with a look at the storage. Raise PlanRefused as `find_origin` does."""
+        return find_origin([self.point], self.origin)
+
+    def to_request(self, run: Run, origin: Origin) -> RestoreRequest:
         """Return what the device's flow is asked. For workers: it opens the repository's secrets."""
         is_local = run.device.is_local
         return RestoreRequest(
             console_id=settings.CONSOLE_ID,
             run_id=run.id.hex,
-            place=place_of(self.point.repository),
+            place=place_of(origin.repository),
             binary=console_restic(),
             is_local=is_local,
-            restic_id=self.point.restic_id,
+            restic_id=origin.name_of(self.point.restic_id),
             paths=tuple(join(self.folder, name) for name in self.names),
             base=self.folder,
             target=self.target,
@@ -114,6 +124,7 @@ def read_wish(run: Run) -> Wish:
         mode=Mode(said["mode"]),
         is_whole_system=said["is_whole_system"],
         size_bytes=int(said["size_bytes"]),
+        origin=said.get("from", BEST),
     )
 
 
@@ -149,7 +160,8 @@ def point_of(run: Run) -> RestorePoint:
 
 def why_not_saved(wish: Wish) -> str:
     """Given a wish that replaces data, return why what it replaces cannot be backed up first; "" when it
-    can. The catalogue names restore points by their path, as text."""
+    can. The catalogue names restore points by their path, as text; and the device's repository must be there.
+    Runs at most one query."""
     places = wish.places
     if len(places) > MOST_SAVED:
         return f"At most {MOST_SAVED} things can be backed up first: pick the folders that hold them."
@@ -159,7 +171,9 @@ def why_not_saved(wish: Wish) -> str:
             return (
                 "A picked name is no text, or too long, and cannot be backed up by itself: pick its folder."
             )
-    return ""
+    repository = Repository.objects.filter(device=wish.device).select_related("storage").first()
+    why = why_not_there(repository) if repository is not None and repository.is_made else ""
+    return f"Nothing can be backed up first. {why}" if why else ""
 
 
 def say_sharing(wish: Wish) -> str:

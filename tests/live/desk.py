@@ -38,6 +38,7 @@ from backupsite.recovery import drill_due  # noqa: E402
 from backupsite.recovery.adoptions import ask_adoption  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.comebacks import ask_comeback  # noqa: E402
+from backupsite.recovery.copies import ask_copy  # noqa: E402
 from backupsite.recovery.downloads import ask_download, file_of  # noqa: E402
 from backupsite.recovery.drill_machines import usual_machine  # noqa: E402
 from backupsite.recovery.drill_models import DrillQuestion, DrillRule  # noqa: E402
@@ -49,7 +50,8 @@ from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
 from backupsite.repositories.adopting import check_candidate  # noqa: E402
-from backupsite.repositories.models import ConsoleRepository, Storage  # noqa: E402
+from backupsite.repositories.default_storage import make_default  # noqa: E402
+from backupsite.repositories.models import ConsoleRepository, Repository, Storage  # noqa: E402
 from backupsite.repositories.storage import prepare_storage  # noqa: E402
 from backupsite.runs import requests  # noqa: E402
 from backupsite.runs.models import Run  # noqa: E402
@@ -81,7 +83,8 @@ def add_person(name: str, password: str) -> None:
 def add_device(name: str, address: str, port: int, user: str, storage: str) -> dict[str, Any]:
     """Add a device whose repository lies in a storage of its own."""
     tested = prepare_storage(storage, Path(settings.HOTFLEET_HOME))
-    Storage.objects.create(node=making.first_node(), name=name, path=str(tested.path), marker=tested.marker)
+    node, path = making.first_node(), str(tested.path)
+    make_default(ME.name, Storage.objects.create(node=node, name=name, path=path, marker=tested.marker))
     device = devices.create_device(ME, name, devices.Reach(Device.SSH, address, port, user))
     opened = making.open_repository(making.ensure_repository(device))
     return {"slug": device.slug, "repository": str(opened.path), "password": opened.password.reveal()}
@@ -97,6 +100,17 @@ def approve_keys(device: str) -> list[str]:
     """Approve the host keys that wait; return their fingerprints."""
     waiting = HostKey.objects.filter(device__slug=device, state=HostKey.PENDING)
     return [key.fingerprint for key in waiting if devices.approve_host_key(ME, key)]
+
+
+def ask_second_copy(device: str, storage: str) -> int:
+    """Have the restore points of a device copied into another storage, as its policy and the tick do. Return
+    the run's number."""
+    tested = prepare_storage(storage, Path(settings.HOTFLEET_HOME))
+    second = Storage.objects.create(
+        node=making.first_node(), name=f"second of {device}", path=str(tested.path), marker=tested.marker
+    )
+    Policy.objects.filter(assignments__device__slug=device).update(copy_storage=second)
+    return ask_copy(Repository.objects.get(device__slug=device), requested_by=ME.name).number
 
 
 def copy_console() -> None:
@@ -211,9 +225,10 @@ def lose_index(device: str) -> None:
     catching_up.look(datetime.fromtimestamp(found.pk % catching_up.SLOTS * catching_up.SLOT_S, UTC))
 
 
-def ask_files(point: str, folder: str, target: str) -> int:
+def ask_files(point: str, folder: str, target: str, origin: str = "") -> int:
     found = RestorePoint.objects.get(pk=point)
-    wish = Wish(found, folder, (), target, Conflict.SKIP, Mode.MERGE, size_bytes=found.size_bytes)
+    size = found.size_bytes
+    wish = Wish(found, folder, (), target, Conflict.SKIP, Mode.MERGE, size_bytes=size, origin=origin)
     return ask_restore(wish, has_safety=False, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
@@ -300,6 +315,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         add_device,
         note_keys,
         approve_keys,
+        ask_second_copy,
         copy_console,
         ask_to_adopt,
         take_sheet,

@@ -24,6 +24,7 @@ from backupsite.fleet.models import Device
 from backupsite.recovery.index import dropping, files
 from backupsite.recovery.index.merging import Merge
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import find_origin
 from backupsite.recovery.places import place_of
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ class _Newest(NamedTuple):
 @contextmanager
 def walk_repository(point: RestorePoint) -> Iterator[tuple[Head, Iterator[Walked]]]:
     """Open the listing of a restore point from its repository. For workers only."""
-    with walk_point(place_of(point.repository), console_restic(), point.restic_id) as walked:
+    origin = find_origin([point])
+    name = origin.name_of(point.restic_id)
+    with walk_point(place_of(origin.repository), console_restic(), name) as walked:
         yield walked
 
 

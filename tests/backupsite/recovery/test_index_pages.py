@@ -107,7 +107,7 @@ def test_folders_open_without_a_worker(
     trees: Trees, operator: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     point = trees.add(A)
-    with django_assert_num_queries(3):  # session, user, point
+    with django_assert_num_queries(4):  # session, user, point, its second copy
         text = read(operator, point.get_absolute_url())
     assert names_of(text) == ["www", "a.txt", "b.txt"]
     assert "3 entries" in text

@@ -161,7 +161,7 @@ def test_a_large_folder_comes_in_pages(
     point = make_point(make_device(), None, timezone.now())
     nodes = [make_node(f"file-{number:04}") for number in range(ListingPage.PAGE_SIZE + 3)]
     keep_listing(point, "/srv", nodes)
-    with django_assert_num_queries(6):  # session, user, point, listing, page, which folders were read
+    with django_assert_num_queries(7):  # session, user, point, listing, page, which folders were read, copy
         first = operator.get(point.get_absolute_url()).content.decode()
     assert "1 to 500 of 503" in first.replace("\u202f", "")
     second = operator.get(f"{folder_page(point, '/srv')}&page=2").content.decode()
