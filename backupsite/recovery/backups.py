@@ -53,6 +53,10 @@ class Backup:
     may_retry = True
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        if run.device.retired_at is not None:
+            raise PlanRefused(
+                "The device is out of service.", remedy="Take it into service again in its settings."
+            )
         hours = hours_of(run)
         sources = sources_of(run)
         repository, place = make_place(run.device, tell)

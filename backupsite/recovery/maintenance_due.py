@@ -15,6 +15,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce
 
 from backupsite.policies.models import PolicyDevice
+from backupsite.policies.pausing import leave_out_paused
 from backupsite.recovery.maintenance import ask_check
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.pruning import ask_prune
@@ -102,10 +103,11 @@ def free(now: datetime) -> Any:
         state__in=ACTIVE,
         kind__in=[*Run.KINDS_ON_DEVICE, *Run.KINDS_ON_REPOSITORY],
     )
-    soon = PolicyDevice.objects.filter(
-        Q(next_due__lte=now + SOON) | Q(next_cold_due__lte=now + SOON),
-        device=OuterRef("owned_by"), policy__is_enabled=True,
-    )  # fmt: skip
+    # What is out of service or paused is due for ever: nobody takes its turn.
+    awaited = PolicyDevice.objects.filter(device__retired_at=None, policy__is_enabled=True)
+    soon = leave_out_paused(awaited, now).filter(
+        Q(next_due__lte=now + SOON) | Q(next_cold_due__lte=now + SOON), device=OuterRef("owned_by")
+    )
     return made.exclude(Exists(active)).exclude(Exists(soon))
 
 

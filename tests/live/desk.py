@@ -34,7 +34,7 @@ from backupsite.fleet.models import Device, HostKey  # noqa: E402
 from backupsite.policies import pausing  # noqa: E402
 from backupsite.policies.models import BlockedHours, Policy, PolicyDevice  # noqa: E402
 from backupsite.policies.writing import save_policy  # noqa: E402
-from backupsite.recovery import drill_due  # noqa: E402
+from backupsite.recovery import drill_due, retiring  # noqa: E402
 from backupsite.recovery.adoptions import ask_adoption  # noqa: E402
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page  # noqa: E402
 from backupsite.recovery.comebacks import ask_comeback  # noqa: E402
@@ -46,6 +46,7 @@ from backupsite.recovery.drills import ask_drill  # noqa: E402
 from backupsite.recovery.index import catching_up, files  # noqa: E402
 from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
+from backupsite.recovery.pruning import ask_prune  # noqa: E402
 from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
@@ -111,6 +112,28 @@ def ask_second_copy(device: str, storage: str) -> int:
     )
     Policy.objects.filter(assignments__device__slug=device).update(copy_storage=second)
     return ask_copy(Repository.objects.get(device__slug=device), requested_by=ME.name).number
+
+
+def rename(device: str, name: str) -> None:
+    found = Device.objects.get(slug=device)
+    devices.change_device(ME, found, name, devices.Reach(Device.SSH, found.address, found.port, found.user))
+
+
+def retire(device: str) -> None:
+    """Take a device out of service, as the button of its settings does."""
+    devices.retire_device(ME, Device.objects.get(slug=device), is_retired=True, now=timezone.now())
+
+
+def let_go_but_the_newest(device: str) -> int:
+    """Have the rules keep the newest restore point alone, let the rest of the others be over, and ask for
+    their removal as the tick does. Return the run's number."""
+    found, never = Device.objects.get(slug=device), timedelta(0)
+    names = ("hourly", "daily", "weekly", "monthly", "yearly")
+    rules = {f"keep_{name}": 0 for name in names} | {"keep_last": 1, "keep_min": never}
+    Policy.objects.filter(assignments__device=found).update(**rules)
+    retiring.retire(found, timezone.now())
+    RestorePoint.objects.filter(device=found, resting_since__isnull=False).update(rests_until=timezone.now())
+    return ask_prune(Repository.objects.get(device=found), requested_by=ME.name).number
 
 
 def copy_console() -> None:
@@ -316,6 +339,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         note_keys,
         approve_keys,
         ask_second_copy,
+        rename,
+        retire,
+        let_go_but_the_newest,
         copy_console,
         ask_to_adopt,
         take_sheet,

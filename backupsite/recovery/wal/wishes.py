@@ -31,7 +31,7 @@ def list_wishes() -> dict[Wish, int]:
     """Return each wanted log with its policy. Of two policies the older one wants it. Runs one query."""
     keeping = Q(policy__sources__keeps_log=True, policy__sources__application=POSTGRESQL)
     # All in one filter: it is one and the same source that is hot and keeps its log.
-    rows = PolicyDevice.objects.filter(keeping & HOT, policy__is_enabled=True)
+    rows = PolicyDevice.objects.filter(keeping & HOT, policy__is_enabled=True, device__retired_at=None)
     found = rows.annotate(instance=F("policy__sources__instance")).values_list(
         "device_id", "instance", "policy_id"
     )

@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from agents.errors import PlanRefused
 from backupsite.alerts.models import Notice
+from backupsite.fleet.devices import Actor, retire_device
 from backupsite.fleet.models import Device
 from backupsite.policies.models import PolicyDevice
+from backupsite.policies.pausing import pause
 from backupsite.recovery import maintenance_due
 from backupsite.recovery.exposure import Standing, judge_devices
 from backupsite.recovery.maintenance import Check, GivingWay
@@ -30,6 +32,7 @@ from tests.backupsite.repositories.conftest import device, home, storage
 __all__ = ["device", "home", "storage"]
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 22, 12, 0, 3, tzinfo=UTC)
+ADA = Actor("ada")
 
 
 @pytest.fixture
@@ -159,6 +162,18 @@ def test_nothing_is_checked_before_it_is_made_or_beside_a_backup(made: Repositor
     backup.delete()
     Repository.objects.update(restic_id="")
     assert count_due(NOW) == 0
+
+
+@pytest.mark.parametrize("why", ["retired", "paused"])
+def test_what_waits_for_no_backup_is_checked_though_one_would_be_due(made: Repository, why: str) -> None:
+    policy = make_policy(made.owner)
+    PolicyDevice.objects.filter(policy=policy).update(next_due=NOW - timedelta(days=9))
+    assert count_due(NOW) == 0
+    if why == "retired":
+        assert retire_device(ADA, made.owner, is_retired=True, now=NOW)
+    else:
+        pause(ADA, made.owner, until=NOW + timedelta(days=2), reason="", now=NOW)
+    assert count_due(NOW) == 1
 
 
 def test_new_points_on_damage_are_looked_at_before_their_day(made: Repository) -> None:

@@ -15,6 +15,7 @@ from agents.errors import AgentError, ConnectFailed, LeaseLost, PlanRefused
 from agents.wal.words import Gap, Streamed
 from backupsite.accounts.models import AuditEvent
 from backupsite.alerts.models import Notice
+from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.recovery.wal import notes, wishes
 from backupsite.recovery.wal.follower import Follower
@@ -110,6 +111,16 @@ def test_a_paused_policy_wants_nothing_and_may_want_it_again() -> None:
     again = WalStream.objects.get()
     assert (again.pk, again.state, again.failures) == (stream.pk, WalStream.WAITING, 0)
     assert again.is_wanted
+
+
+def test_a_device_out_of_service_keeps_no_log() -> None:
+    stream = make_stream(has_slot=True)
+    Device.objects.update(retired_at=timezone.now())
+    wishes.look(timezone.now())
+    assert WalStream.objects.get().state == WalStream.ENDING
+    Device.objects.update(retired_at=None)
+    wishes.look(timezone.now())
+    assert (WalStream.objects.get().pk, WalStream.objects.get().is_wanted) == (stream.pk, True)
 
 
 def test_of_two_policies_the_other_one_goes_on_wanting() -> None:
