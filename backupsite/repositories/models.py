@@ -10,10 +10,20 @@ from backupsite.fleet.models import Device
 
 
 class Node(models.Model):
-    """A place where workers run beside their storage. The console's machine is the first."""
+    """A place where workers run beside their storage. The console's machine is the first.
+
+    `ticket` is a hash of the secret with which its machine joins, once. `heard_at` is when its workers were
+    last heard; of the console's own machine nobody asks.
+    """
 
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=64)
+    ticket = models.CharField(max_length=64, blank=True)
+    added_at = models.DateTimeField(auto_now_add=True)
+    joined_at = models.DateTimeField(null=True, blank=True)
+    heard_at = models.DateTimeField(null=True, blank=True)
+    machine = models.CharField(max_length=64, blank=True)
+    version = models.CharField(max_length=32, blank=True)
 
     def __str__(self) -> str:
         return self.name
@@ -26,7 +36,8 @@ class Storage(models.Model):
     `marker` stands in a file in it: without that file it is not the place that was set up (its disk is not
     mounted), and nothing is written. `sealed_secret` opens the account of an object store. `quota_bytes` is
     what may be used of what has no end of its own. `reading_costs`: whole reads are spread as thinly as the
-    rules allow. `is_default`: devices that have no repository yet get theirs there.
+    rules allow. `is_default`: devices that have no repository yet get theirs there. `read_budget_bytes` is
+    what checks may read of it in a day, `copy_rate_bytes_s` how fast second copies are read from it.
     """
 
     DIRECTORY, S3, GCS, AZURE = "directory", "s3", "gcs", "azure"
@@ -40,7 +51,7 @@ class Storage(models.Model):
     kind = models.CharField(max_length=10, choices=KINDS, default=DIRECTORY)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="storages")
     name = models.CharField(max_length=64, unique=True)
-    path = models.CharField(max_length=1024, unique=True)
+    path = models.CharField(max_length=1024)
     marker = models.CharField(max_length=64)
     endpoint = models.CharField(max_length=300, blank=True)
     region = models.CharField(max_length=64, blank=True)
@@ -50,6 +61,8 @@ class Storage(models.Model):
     sealed_secret = models.BinaryField(default=bytes)
     quota_bytes = models.BigIntegerField(null=True, blank=True)
     reading_costs = models.BooleanField(default=False)
+    read_budget_bytes = models.BigIntegerField(null=True, blank=True)
+    copy_rate_bytes_s = models.BigIntegerField(null=True, blank=True)
     is_default = models.BooleanField(default=False)
     most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
     total_bytes = models.BigIntegerField(null=True, blank=True)
@@ -64,6 +77,7 @@ class Storage(models.Model):
                 condition=models.Q(is_default=True),
                 name="repositories_one_default_storage",
             ),
+            models.UniqueConstraint(fields=["node", "path"], name="repositories_storage_once"),
         ]
 
     def __str__(self) -> str:
