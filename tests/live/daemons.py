@@ -56,6 +56,7 @@ class Daemon:
         """Given a folder for what it notes, the service's name, its data, the server's words (it stays in
         front) and the signal that ends it in order."""
         self.name, self.state = name, state
+        self._stop = signal.Signals[f"SIG{stop}"]
         self.script = Path("/etc/init.d") / name
         state.mkdir(parents=True, exist_ok=True)
         quoted = " ".join(shlex.quote(str(word)) for word in words)
@@ -76,7 +77,7 @@ class Daemon:
         self.script.unlink(missing_ok=True)
         if pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
+                os.kill(pid, self._stop)
             with contextlib.suppress(AssertionError):
                 wait_until(lambda: self.pid == 0, timeout_s=20, what="the end of the server")
             with contextlib.suppress(ProcessLookupError):

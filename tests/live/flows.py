@@ -194,7 +194,7 @@ def assert_device_is_clean(
     while left := find_programs(device, console.id, own) + ([] if is_connected else find_doors(device, own)):
         if time.monotonic() > quiet_by:
             break
-        time.sleep(0.05)
+        time.sleep(0.1)  # a look runs programs, which others wait for
     if left := left + find_traces(device, console.id):
         raise AssertionError(f"the device is not clean: {left}")
 
@@ -210,7 +210,8 @@ def wait_until_clean(
     clean_by = time.monotonic() + timeout_s
     while True:
         try:
-            return assert_device_is_clean(console, own=own(), is_connected=is_connected, patience_s=10)
+            # Its own processes come and go meanwhile: they are asked for again soon.
+            return assert_device_is_clean(console, own=own(), is_connected=is_connected, patience_s=0.5)
         except AssertionError:
             if time.monotonic() > clean_by:
                 raise
