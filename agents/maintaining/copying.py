@@ -15,8 +15,9 @@ from functools import partial
 
 from agents.commands import Secret
 from agents.errors import RepositoryBroken
-from agents.events import Moved, Tell
+from agents.events import Tell
 from agents.flow import Control
+from agents.maintaining.copying_progress import Arrivals, Progress
 from agents.restic import arguments
 from agents.restic.outcomes import judge
 from agents.restic.repository import Repository, SnapshotInfo
@@ -46,41 +47,56 @@ def named_as_source(repository: Repository) -> Iterator[Mapping[str, str | Secre
 
 
 def copy_snapshots(
-    source: Repository, target: Repository, snapshot_ids: Sequence[str], *, tell: Tell, control: Control
+    source: Repository,
+    target: Repository,
+    snapshot_ids: Sequence[str],
+    *,
+    tell: Tell,
+    control: Control,
+    arrivals: Arrivals | None = None,
 ) -> Iterator[dict[str, str]]:
     """Copy snapshots, some at a time, and yield their ids there by their ids here, each read back there.
 
-    What exists there is not copied again. Raise RepositoryBroken when one did not arrive, and what restic
-    says when it cannot read or write."""
+    What exists there is not copied again. `arrivals` counts the bytes that come. Raise RepositoryBroken when
+    one did not arrive, and what restic says when it cannot read or write."""
     known = {info.snapshot_id: info for info in source.list_snapshots()}
     missing = [each for each in snapshot_ids if each not in known]
     if missing:
         raise RepositoryBroken("a snapshot that is to be copied is not in the repository", detail=missing[0])
+    progress = Progress(tell, arrivals, len(snapshot_ids))
     with named_as_source(source) as variables:
         for start in range(0, len(snapshot_ids), _BATCH):
             control.raise_if_stopped()
             batch = snapshot_ids[start : start + _BATCH]
             there = find_same(target.list_snapshots(), (known[each] for each in batch))
             if wanted := [each for each in batch if each not in there]:
-                _copy(target, wanted, variables, control)
+                _copy(target, wanted, variables, progress, control)
                 there = find_same(target.list_snapshots(), (known[each] for each in batch))
             for each in batch:
                 if each not in there:
                     raise RepositoryBroken("a snapshot did not arrive in the second copy", detail=each)
                 target.read_back(there[each])
             yield there
-            tell(Moved(0, min(start + _BATCH, len(snapshot_ids)), 0, 0, None, len(snapshot_ids)))
+            progress.finish(start + len(batch))
 
 
 def _copy(
-    target: Repository, wanted: Sequence[str], variables: Mapping[str, str | Secret], control: Control
+    target: Repository,
+    wanted: Sequence[str],
+    variables: Mapping[str, str | Secret],
+    progress: Progress,
+    control: Control,
 ) -> None:
+    def watch(said: bytes) -> None:
+        control.raise_if_stopped()
+        progress.step()
+
     result = target.call(
         partial(arguments.copy, snapshot_ids=wanted),
         writes=True,
         timeout_s=_TIMEOUT_S,
         variables=variables,
-        watch=lambda said: control.raise_if_stopped(),
+        watch=watch,
     )
     judge(result.status, result.tail)
 

@@ -14,6 +14,7 @@ from agents.errors import PlanRefused
 from agents.events import Phase, Said, Tell
 from agents.flow import phase
 from agents.maintaining.copying import copy_snapshots, named_as_source
+from agents.maintaining.copying_progress import Arrivals
 from agents.repositories import open_place
 from agents.restic.repository import create, open_repository
 from backupsite.engine import console_restic
@@ -120,13 +121,15 @@ class Copy:
         if not missing:
             return len(wanted)
         binary, ids = console_restic(), list(dict.fromkeys(point.restic_id for point in missing))
+        place = place_of(target)
         with (
             phase(tell, Phase.TRANSFER),
             open_place(place_of(repository), binary, tell) as source,
-            open_place(place_of(target), binary, tell) as there,
+            open_place(place, binary, tell) as there,
         ):
             there.unlock()
-            for done in copy_snapshots(source, there, ids, tell=tell, control=control):
+            arrivals = Arrivals(place.path)
+            for done in copy_snapshots(source, there, ids, tell=tell, control=control, arrivals=arrivals):
                 control.raise_if_stopped()
                 keep_copies(target, missing, done)
         return len(wanted)

@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from agents.errors import PlanRefused
+from agents.events import Moved
 from agents.restic.repository import open_repository
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
@@ -55,6 +56,10 @@ def test_a_second_copy_is_made_of_all_that_the_policy_wants(kept: Maintained, ot
     place = place_of(target)
     with open_repository(place.path, place.password, console_restic()) as engine:
         assert {info.snapshot_id for info in engine.list_snapshots()} == {copy.restic_id for copy in copies}
+    moved = [event for event in kept.told if isinstance(event, Moved)]
+    packs = [each for each in (Path(other.path) / str(target.uuid) / "data").glob("*/*")]
+    assert moved[-1].bytes_done == sum(pack.stat().st_size for pack in packs) > 400_000
+    assert (moved[-1].files_done, moved[-1].files_total) == (2, 2)
     kept.work(Copy(), kept.run(Run.COPY))
     assert PointCopy.objects.count() == 2
 
