@@ -1,7 +1,8 @@
 """Which tests may run beside which, when several processes run them (script/test).
 
-The tests of a file share what it sets up; those of the lab share one machine; those of the applications look
-for every server of this machine, and would find each other's: but those that start none are as any file."""
+The tests of a file share what it sets up; those of the lab share one machine; those of an application look
+for every server of it on this machine, and would find each other's: but those that start none are as any
+file. Who looks for one application sees nothing of another."""
 
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ _LOOK_AROUND = (
     "test_comeback",
     "test_drill_",
     "test_group",
-    "test_site_cold",
     "test_site_drill_servers",
     "test_site_wal",
     "test_wal",
@@ -26,6 +26,10 @@ _START_NONE = (
     "test_drill_files",
     "test_drill_samples",
 )
+# Their names do not say that it is PostgreSQL.
+_OF_POSTGRESQL = ("test_comeback_kills", "test_group", "test_site_wal", "test_wal")
+# Looked for in the test's id, its parameters too; all other applications are one place.
+_APPLICATIONS = ("postgresql", "mariadb")
 # What takes longest starts first, so that it does not end last.
 _FIRST = ("tests/vm/", "tests/live/", "tests/browser/")
 
@@ -44,8 +48,11 @@ def find_place(nodeid: str) -> str:
         return "lab"
     name = path.rpartition("/")[2]
     is_live = path.startswith(("tests/live/", "tests/browser/"))
-    looks_around = is_live and name.startswith(_LOOK_AROUND) and not name.startswith(_START_NONE)
-    return "applications" if looks_around else path
+    if not is_live or not name.startswith(_LOOK_AROUND) or name.startswith(_START_NONE):
+        return path
+    if name.startswith(_OF_POSTGRESQL):
+        return "postgresql"
+    return next((each for each in _APPLICATIONS if each in nodeid), "other applications")
 
 
 def rank(item: pytest.Item) -> int:
