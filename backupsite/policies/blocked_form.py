@@ -82,7 +82,10 @@ class BlockedForm(forms.Form):
         max_value=LONGEST_SPREAD,
         label="Spread the devices over",
         help_text="Each device starts at its own moment within it. Empty: what fits the schedule.",
-        error_messages={"invalid": "Write a whole number of minutes, like 30, or nothing."},
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"Write a whole number of minutes, at most {LONGEST_SPREAD}, like 30, or nothing.",
+        ),
     )
     priority = forms.TypedChoiceField(
         coerce=int,

@@ -35,7 +35,11 @@ MOST_FOUND = 100
 class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
-    name = forms.CharField(max_length=200, strip=False)
+    name = forms.CharField(
+        max_length=200,
+        strip=False,
+        error_messages={"required": "Give the policy a name, for example web servers."},
+    )
     every_device = forms.BooleanField(required=False, label="Every device that there is now")
     devices = forms.ModelMultipleChoiceField(
         Device.objects.all(), required=False, widget=forms.CheckboxSelectMultiple
@@ -80,7 +84,10 @@ class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm):
         max_value=100_000,
         label="Send at most",
         help_text="MB/s over the network. Empty: as much as the line takes.",
-        error_messages={"invalid": "Write a whole number of MB/s, like 20, or nothing."},
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            "Write a whole number of MB/s from 1 to 100000, like 20, or nothing.",
+        ),
     )
 
     def __init__(self, *args: Any, policy: Policy | None = None, **kwargs: Any) -> None:

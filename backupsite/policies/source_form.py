@@ -143,7 +143,10 @@ class SourceForm(forms.Form):
         initial=0,
         label="Files that may be unreadable",
         help_text="So many files that cannot be read, or change while they are, are no warning.",
-        error_messages={"invalid": "Write a whole number of files, like 5, or 0."},
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            "Write a whole number of files, like 5, or 0; at most a million.",
+        ),
     )
 
     def clean_accepted_problems(self) -> int:

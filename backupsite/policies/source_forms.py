@@ -27,6 +27,11 @@ else:
 
 
 class BaseSourceFormSet(_Rows):
+    default_error_messages = {
+        **BaseFormSet.default_error_messages,
+        "too_few_forms": "Say what to protect: a source at least.",
+    }
+
     def clean(self) -> None:
         seen: set[str] = set()
         for form in self.forms:

@@ -32,7 +32,9 @@ def row(**fields: str) -> dict[str, str]:
         ({"rpo": "0 min"}, "rpo", "The target lies between 5 min and 366 days."),
         ({"name": "a\nb"}, "name", "The name holds a character that cannot be seen."),
         ({"name": "\u202ex"}, "name", "The name holds a character that cannot be seen."),
-        ({"upload_mb_s": "-1"}, "upload_mb_s", "Ensure this value is greater than or equal to 1."),
+        ({"upload_mb_s": "-1"}, "upload_mb_s", "Write a whole number of MB/s from 1 to 100000"),
+        ({"name": ""}, "name", "Give the policy a name"),
+        ({"blocked-TOTAL_FORMS": "0", "spread_minutes": "2000"}, "spread_minutes", "Write a whole number"),
         ({**HOURS, "blocked-0-begins": "00:00", "blocked-0-ends": "00:00"}, None,
          "Blocked hours: These hours block the whole week: no backup could ever start."),
     ],
@@ -63,6 +65,7 @@ def test_a_policy_that_cannot_be_meant(
         ({"excludes": "*"}, "excludes", "* would leave out everything."),
         ({"excludes": "\n".join(f"x{n}" for n in range(201))}, "excludes", "At most 200 patterns"),
         ({"mode": "cold"}, "services", "Name what stops while these files are copied"),
+        ({"accepted_problems": "-3"}, "accepted_problems", "Write a whole number of files"),
         ({"longest_freeze": "11 s"}, "longest_freeze", "From 1 ms to 10 s"),
     ],
 )  # fmt: skip
