@@ -138,6 +138,8 @@ def _save(
         saved = _store(request, edited, form, fields, devices, sources)
         user = request.user.get_username()
         window = first_window(saved.sources.all())
+        # Those that its tags select too.
+        devices = list(Device.objects.filter(pk__in=saved.assignments.values("device"), retired_at=None))
         runs = [
             request_run(Run.BACKUP, device, policy=saved, request={"window": window}, requested_by=user)
             for device in (devices[:MOST_AT_ONCE] if starts_now else [])

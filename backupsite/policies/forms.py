@@ -160,7 +160,8 @@ class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm):
     def schedule(self) -> Schedule:
         """What was typed about when. Only when none of its fields was refused."""
         fields = self.schedule_fields
-        return Schedule(kind=fields.pop("schedule"), **fields)
+        spread = self.cleaned_data.get("spread_minutes")
+        return Schedule(kind=fields.pop("schedule"), spread_minutes=spread, **fields)
 
     def cleaned_data_of(self, field: str) -> str:
         """Return a field that was checked before, "" when it was refused."""

@@ -106,6 +106,7 @@ class WindowForm(forms.Form):
             weekday=data["cold_weekday"] if kind == Policy.WEEKLY else None,
             cron=data["cold_cron"] if kind == Policy.CRON else "",
             time_zone=time_zone,
+            spread_minutes=data.get("spread_minutes"),
         )
 
     @property
