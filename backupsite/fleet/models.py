@@ -59,7 +59,8 @@ class Device(models.Model):
 
     `criticality` says how much of a pause its users stand: what is proposed for its policies follows from it.
     `is_always_on` False: a laptop or a machine that sleeps; that it does not answer is no alarm by itself.
-    `retired_at`: it is decommissioned, no run starts any more, its restore points stay.
+    `retired_at`: it is decommissioned, no run starts any more, its restore points stay. `found` is the part
+    of `facts` that somebody must decide about (`policies.found`).
     """
 
     SSH, LOCAL = "ssh", "local"
@@ -90,6 +91,7 @@ class Device(models.Model):
     is_always_on = models.BooleanField(default=True)
     retired_at = models.DateTimeField(null=True, blank=True)
     facts = models.JSONField(default=dict, blank=True)
+    found = models.TextField(default="", blank=True)
     facts_at = models.DateTimeField(null=True, blank=True)
     reached_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -144,7 +144,8 @@ class Exposure(models.Model):
 
     `base` is the value of `exposure.Standing` while no restore point is old. After `close_at` the device is
     close to its limit, after `missed_at` outside of its target. `newest_at` is the restore point that
-    decides `missed_at`: the newest of its source.
+    decides `missed_at`: the newest of its source. Until `paused_until` a pause holds one of its sources: both
+    moments are later then. `undecided` names, ready to be shown, what nobody decided about; "" for nothing.
     """
 
     device = models.OneToOneField(Device, primary_key=True, on_delete=models.CASCADE, related_name="exposure")
@@ -152,6 +153,8 @@ class Exposure(models.Model):
     close_at = models.DateTimeField(null=True)
     missed_at = models.DateTimeField(null=True)
     newest_at = models.DateTimeField(null=True)
+    paused_until = models.DateTimeField(null=True)
+    undecided = models.TextField(default="", blank=True)
 
 
 class Listing(models.Model):

@@ -103,6 +103,7 @@ class Migration(migrations.Migration):
                 ("is_always_on", models.BooleanField(default=True)),
                 ("retired_at", models.DateTimeField(blank=True, null=True)),
                 ("facts", models.JSONField(blank=True, default=dict)),
+                ("found", models.TextField(blank=True, default="")),
                 ("facts_at", models.DateTimeField(blank=True, null=True)),
                 ("reached_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),

@@ -48,6 +48,8 @@ class Migration(migrations.Migration):
                 ("close_at", models.DateTimeField(null=True)),
                 ("missed_at", models.DateTimeField(null=True)),
                 ("newest_at", models.DateTimeField(null=True)),
+                ("paused_until", models.DateTimeField(null=True)),
+                ("undecided", models.TextField(blank=True, default="")),
             ],
         ),
         migrations.CreateModel(
