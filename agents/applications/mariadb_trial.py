@@ -36,7 +36,9 @@ class MariaDbTrial(TrialMaker):
     def make(self, stored: Stored, questions: Sequence[Question]) -> Trial:
         asked = answers(questions, [f"answer {quote(each.database)}" for each in questions])
         steps, room = _steps(stored)
-        check = Step("CHECK TABLE", call("check_tables"), timeout_s=DAY_S)
+        check = Step(
+            "CHECK TABLE", call("check_tables", stored.way if stored.way == STREAM else ""), timeout_s=DAY_S
+        )
         notes = ["tables of engines that a plug-in brings cannot be opened in a drill"]
         if stored.way == DUMP:
             notes.append(UNSEEN.format("a dump has"))

@@ -114,10 +114,24 @@ answer() { # database, file
 
 check_tables() { # a warning too: a table that somebody had not closed may hold half of a change
   said=$(mariadb-check --no-defaults --socket="$socket" --check --extended --all-databases 2>&1) || fail "$said"
+  [ "${1-}" != stream ] || said=$(printf '%s\n' "$said" | forgive_open)
   # a note has the name of its table in the line before
   wrong=$(printf '%s\n' "$said" | awk '/^note /{ held = "" } held != "" { print held } { held = $0 } /^note /{ held = "" }
     END { if (held != "") print held }' | grep -v ' OK$') && fail "$(printf '%s\n' "$wrong" | head -n 20)"
   echo "CHECK TABLE ... EXTENDED finds $(printf '%s\n' "$said" | grep -c ' OK$') tables whole"
+}
+
+# What made a stream waited until no statement changed such tables: one that somebody had open then, and of which
+# every row and key was read, is whole.
+forgive_open() {
+  awk '
+    function end() {
+      if (lines ~ /^\nwarning *: [0-9]+ clients? .* closed the table properly\nstatus *: OK$/) print name " OK"
+      else if (name != "") print name lines
+    }
+    /^[a-z]+ *: / { lines = lines "\n" $0; next }
+    { end(); name = $0; lines = "" }
+    END { end() }'
 }
 
 # ---- streams and dumps ----------------------------------------------------------------------------------------
