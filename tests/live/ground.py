@@ -240,7 +240,10 @@ class Device:
         command("ip", "-n", self.namespace, "link", "set", self._inner_name, "down")
 
     def heal(self) -> None:
+        """End the cut. Afterwards sshd is reached again, if it runs: the kernel needs a moment for that."""
         command("ip", "-n", self.namespace, "link", "set", self._inner_name, "up")
+        if self._sshd is not None:
+            wait_until(self._greets, what=f"a greeting of sshd on {self.name} after the cut")
 
     # File systems and users
 

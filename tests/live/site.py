@@ -175,7 +175,8 @@ class Enrolled:
         return self.site.wait_for_state(self.ask("backup"), "succeeded")
 
     def runs(self) -> list[sqlite3.Row]:
-        """Return the device's runs, oldest first, but for checks and pruning, which the console does when it likes."""
+        """Return the device's runs, oldest first, but for checks and pruning: the console does them when it
+        likes."""
         return self.site.rows(
             "SELECT r.* FROM runs_run r JOIN fleet_device d ON d.id = r.device_id WHERE d.slug = ? "
             "AND r.kind NOT IN ('check', 'prune') ORDER BY number",
