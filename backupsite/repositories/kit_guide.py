@@ -52,6 +52,22 @@ WHAT AN APPLICATION NEEDS (as its own user, with the version that made the copy 
        mkdir -m 0700 /srv/data && tar -x -p -f base.tar -C /srv/data && pg_ctl -D /srv/data start
    PostgreSQL, cluster.tar: the same; its data is in “data”, its tablespaces beside it. Keep backup_label:
        mkdir -m 0700 /srv/pg && tar -x -p -f cluster.tar -C /srv/pg && pg_ctl -D /srv/pg/data start
+   PostgreSQL, base.tar to a moment, where its log was kept: the list of step 4 has it with the tag wal=NAME.
+     Take the NAME that begins before base.tar was made and goes on after it. Unpack it; before the start:
+       mkdir /srv/batches /srv/wal
+       restic -r DIRECTORY {_OPTIONS} snapshots --tag wal=NAME |
+         grep -oE '^[0-9a-f]{{8}} ' > /srv/batches/list
+       for i in $(cat /srv/batches/list); do
+         restic -r DIRECTORY {_OPTIONS} restore $i --target /srv/batches; done
+       find /srv/batches DIRECTORY.wal/*/NAME -name '????????????????????????' -exec cp -t /srv/wal {{}} +
+       truncate -s %16M /srv/wal/*
+       echo "restore_command = 'cp /srv/wal/%f %p'" >> /srv/data/postgresql.auto.conf
+       echo "recovery_target_action = 'promote'" >> /srv/data/postgresql.auto.conf
+       echo "recovery_target_timeline = 'current'" >> /srv/data/postgresql.auto.conf
+       echo "recovery_target_time = 'YYYY-MM-DD HH:MM:SS+00'" >> /srv/data/postgresql.auto.conf
+       touch /srv/data/recovery.signal && chown -R postgres: /srv/data /srv/wal
+     Then start it. Without the line of the time it goes as far as the log does: also when the server says
+     that recovery ended before the target. DIRECTORY.wal, beside the directory, has the newest log.
    PostgreSQL, globals.sql and a file .dump for each database, into a running empty server:
        psql -d postgres -f globals.sql
        pg_restore --create -d postgres NAME.dump

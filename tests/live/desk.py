@@ -48,6 +48,8 @@ from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.pruning import ask_prune  # noqa: E402
 from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
+from backupsite.recovery.wal.storing import ask_to_store  # noqa: E402
+from backupsite.recovery.wal_models import WalStream  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
 from backupsite.repositories import kit, making  # noqa: E402
 from backupsite.repositories.adopting import check_candidate  # noqa: E402
@@ -134,6 +136,14 @@ def let_go_but_the_newest(device: str) -> int:
     retiring.retire(found, timezone.now())
     RestorePoint.objects.filter(device=found, resting_since__isnull=False).update(rests_until=timezone.now())
     return ask_prune(Repository.objects.get(device=found), requested_by=ME.name).number
+
+
+def store_log(device: str) -> int:
+    """Have what a spool holds of a log stored, as the tick does later. Return the run's number."""
+    run = ask_to_store(WalStream.objects.get(device__slug=device))
+    if run is None:
+        raise ValueError("one has failed just now")
+    return run.number
 
 
 def copy_console() -> None:
@@ -340,6 +350,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         approve_keys,
         ask_second_copy,
         rename,
+        store_log,
         retire,
         let_go_but_the_newest,
         copy_console,
