@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from agents.facts import DeviceFacts
 from backupsite.console.coverage import find_gaps
 from backupsite.console.discovery import decided_paths, find_instances, list_decided
+from backupsite.console.overrides_page import list_held
 from backupsite.console.pausing_page import list_pauses
 from backupsite.console.policy_targets import read_target
 from backupsite.console.standings import (
@@ -88,6 +89,7 @@ def device(request: HttpRequest, slug: str) -> HttpResponse:
     context |= {
         "tabs": make_tabs(shown, "device"),
         "active_pauses": list_pauses(shown),
+        "held": list_held(shown),
         "crumbs": [("Devices", reverse("devices")), (make_visible(shown.name), "")],
     }
     return render(request, "console/device.html", context)

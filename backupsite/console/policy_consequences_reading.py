@@ -21,6 +21,7 @@ from backupsite.policies.document_rows import read_stored
 from backupsite.policies.forms import PolicyForm
 from backupsite.policies.models import Policy, PolicyDevice, Source
 from backupsite.policies.naming import name_source
+from backupsite.policies.overriding import find_differing
 from backupsite.policies.source_forms import BaseSourceFormSet
 from backupsite.policies.window_form import WINDOW_FIELDS
 from backupsite.policies.writing import key_of
@@ -167,7 +168,9 @@ def _list_changes(form: PolicyForm, drafts: list[dict[str, Any]], edited: Policy
     )
     lines = list(compare(before, after, 0).lines)
     gone = {key_of(each) for each in before.sources} - {key_of(each) for each in drafts}
-    return [_with_points(line, edited, gone) for line in lines]
+    said = [_with_points(line, edited, gone) for line in lines]
+    differing = find_differing(edited, most=0).sentence
+    return [*said, f"{differing} Their own values stay."] if said and differing else said
 
 
 def _with_points(line: str, edited: Policy, gone: Iterable[str]) -> str:

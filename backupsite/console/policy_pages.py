@@ -24,6 +24,7 @@ from backupsite.policies.blocked_form import typed_blocked
 from backupsite.policies.forms import PolicyForm, initial_of
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
+from backupsite.policies.overriding import find_differing
 from backupsite.policies.source_forms import BaseSourceFormSet, change_rows, make_source_forms, wanted_rows
 from backupsite.policies.templates import TEMPLATES, Template, find_template
 from backupsite.policies.windows import COLD, first_window, lacks_window, needs_window, own_window
@@ -194,6 +195,7 @@ def _show(
     context = {
         "policy": edited,
         "active_pauses": list_pauses(edited) if edited is not None else [],
+        "differing": find_differing(edited) if edited is not None else None,
         "form": form,
         "sources": sources,
         "device_count": form.device_count,

@@ -149,21 +149,23 @@ def make_plain(state: PolicyState) -> dict[str, Plain]:
     plain: dict[str, Plain] = {"name": state.name, "devices": sorted(state.devices)}
     plain["tags"] = sorted(state.tags)
     plain["select by tags"] = TAG_RULES.write(state.fields["needs_all_tags"])
-    plain |= _plain_when(state.fields, "")
-    plain |= _plain_fields(FIELDS, state.fields)
+    plain |= make_plain_when(state.fields, "")
+    plain |= make_plain_fields(FIELDS, state.fields)
     plain["blocked hours"] = [_plain_hours(each) for each in sorted(state.blocked)]
     plain["cold window"] = _plain_window(state.fields)
-    plain["keep"] = _plain_fields(KEEP, state.fields)
+    plain["keep"] = make_plain_fields(KEEP, state.fields)
     plain["second copy"] = _plain_copy(state)
     plain["sources"] = [make_plain_source(each) for each in sorted_sources(state)]
     return plain
 
 
-def _plain_fields(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, Plain]:
+def make_plain_fields(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, Plain]:
+    """Given keys of the file and fields of the model, return what stands there."""
     return {field.key: field.value.write(values[field.name]) for field in fields}
 
 
-def _plain_when(values: Mapping[str, Any], prefix: str) -> dict[str, Plain]:
+def make_plain_when(values: Mapping[str, Any], prefix: str) -> dict[str, Plain]:
+    """Given fields of the model, return the schedule as it stands in the file."""
     kind, at = values[f"{prefix}schedule"], values[f"{prefix}at_time"]
     if kind == EVERY:
         return {"every": INTERVAL.write(values["every_minutes"])}
@@ -189,7 +191,7 @@ def _plain_copy(state: PolicyState) -> Plain:
 def _plain_window(values: Mapping[str, Any]) -> Plain:
     if not values["cold_is_enabled"]:
         return NONE
-    return {**_plain_when(values, "cold_"), "target": show_duration(values["cold_rpo"])}
+    return {**make_plain_when(values, "cold_"), "target": show_duration(values["cold_rpo"])}
 
 
 def sorted_sources(state: PolicyState) -> list[Mapping[str, Any]]:

@@ -31,7 +31,7 @@ from backupsite.web.yaml_tree import Items, Node, Text
 
 Taken = dict[str, tuple[Text, Node]]
 LONGEST_CRON = 120
-_KINDS = {"every": EVERY, "daily": DAILY, "weekly": WEEKLY, "cron": CRON, "by hand": MANUAL}
+KINDS = {"every": EVERY, "daily": DAILY, "weekly": WEEKLY, "cron": CRON, "by hand": MANUAL}
 
 
 def _read_cron(text: str) -> str:
@@ -40,7 +40,7 @@ def _read_cron(text: str) -> str:
     return text
 
 
-_VALUES = {
+WHEN_VALUES = {
     "every": INTERVAL,
     "daily": Value(read_clock, str),
     "weekly": Value(read_day_and_time, str),
@@ -61,13 +61,13 @@ def read_when(taken: Taken, line: int, zone: str, report: Report) -> dict[str, A
         report.add(second.line, f"One schedule only: “{given[0]}” or “{given[1]}”.")
         return {}
     key = given[0]
-    value = take_value(*taken[key], _VALUES[key], report)
+    value = take_value(*taken[key], WHEN_VALUES[key], report)
     if value is REFUSED:
         return {}
     if key == "by hand" and not value:
         report.add(taken[key][1].line, "“by hand” is true, or another schedule stands here.")
         return {}
-    fields = _fields_of(_KINDS[key], value)
+    fields = fields_of(KINDS[key], value)
     try:
         Schedule(
             fields["schedule"], **{n: fields[n] for n in fields if n != "schedule"}, time_zone=zone
@@ -78,7 +78,8 @@ def read_when(taken: Taken, line: int, zone: str, report: Report) -> dict[str, A
     return fields
 
 
-def _fields_of(kind: str, value: Any) -> dict[str, Any]:
+def fields_of(kind: str, value: Any) -> dict[str, Any]:
+    """Given a kind of schedule and its value as it was read, return the fields of the model."""
     day, at = value if kind == WEEKLY else (None, value if kind == DAILY else None)
     return {
         "schedule": kind,

@@ -191,8 +191,8 @@ class BlockedHours(models.Model):
 
 
 class Override(models.Model):
-    """One value of a policy that is another one for one device. `field` is a field of Policy, `value` as the
-    policy's YAML file writes it."""
+    """One value of a policy that is another one for one device. `field` is a name of `effective.VALUES`,
+    `value` as the policy's YAML file writes it."""
 
     assignment = models.ForeignKey(PolicyDevice, on_delete=models.CASCADE, related_name="overrides")
     field = models.CharField(max_length=32)

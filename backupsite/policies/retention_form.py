@@ -40,8 +40,8 @@ def _read(typed: str) -> timedelta:
         raise forms.ValidationError(str(error)) from error
 
 
-class RetentionForm(forms.Form):
-    """The rules of a policy."""
+class RulesForm(forms.Form):
+    """Which restore points stay, of a policy or of one device."""
 
     keep_last = _count("The last", "The newest ones, whenever they were made.")
     keep_hourly = _count("Hourly", "The newest of each of so many hours.")
@@ -61,11 +61,6 @@ class RetentionForm(forms.Form):
         help_text="For example 365 days. Empty: as long as the numbers above say. The newest good restore "
         "point of each source always stays, and so does what is protected or held.",
     )
-    rest = forms.CharField(
-        max_length=40,
-        label="Removed ones can be had back for",
-        help_text="For example 7 days, at least 1. Their data takes room until then.",
-    )
 
     def clean_keep_min(self) -> timedelta:
         return _read(str(self.cleaned_data["keep_min"]))
@@ -73,12 +68,6 @@ class RetentionForm(forms.Form):
     def clean_keep_max(self) -> timedelta | None:
         typed = str(self.cleaned_data["keep_max"])
         return _read(typed) if typed.strip() else None
-
-    def clean_rest(self) -> timedelta:
-        rest = _read(str(self.cleaned_data["rest"]))
-        if not SHORTEST_REST <= rest <= LONGEST_REST:
-            raise forms.ValidationError("Write something between 1 d and 366 days.")
-        return rest
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
@@ -96,6 +85,22 @@ class RetentionForm(forms.Form):
         return Rules.of(
             Policy(**{name: self.cleaned_data[name] for name in (*COUNTS, "keep_min", "keep_max")})
         )
+
+
+class RetentionForm(RulesForm):
+    """The rules of a policy, and how long what goes can be had back."""
+
+    rest = forms.CharField(
+        max_length=40,
+        label="Removed ones can be had back for",
+        help_text="For example 7 days, at least 1. Their data takes room until then.",
+    )
+
+    def clean_rest(self) -> timedelta:
+        rest = _read(str(self.cleaned_data["rest"]))
+        if not SHORTEST_REST <= rest <= LONGEST_REST:
+            raise forms.ValidationError("Write something between 1 d and 366 days.")
+        return rest
 
 
 def initial_retention(policy: Policy) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from backupsite.policies.blocked import Hours
-from backupsite.policies.models import BlockedHours, Policy, PolicyDevice
+from backupsite.policies.effective import WHEN, apply, read_own
+from backupsite.policies.models import BlockedHours, Override, Policy, PolicyDevice
 from backupsite.policies.planning import Planner
 from backupsite.policies.windows import needs_window, own_window
 
@@ -29,8 +30,9 @@ def store_blocked(policy: Policy, wanted: Iterable[Hours]) -> None:
     )
 
 
-def plan_next(policy: Policy, now: datetime) -> None:
-    """Set when each device of a policy is next due, by its schedule and in its cold window. Call it in the
+def plan_next(policy: Policy, now: datetime, *, only: int | None = None) -> None:
+    """Set when each device of a policy is next due, or the one of a PolicyDevice, by the schedule that holds
+    there and in its cold window. Call it in the
     transaction that saved the policy, its sources or its devices. Writes only rows that change; what is due
     already stays due. Raise ValueError for a schedule that `Schedule.check` refuses."""
     # Read again: what was prefetched before it was saved would plan by what it was.
@@ -40,9 +42,13 @@ def plan_next(policy: Policy, now: datetime) -> None:
         if planner is not None:
             planner.schedule.check()
     changed = []
+    differing = read_own(Override.objects.filter(assignment__policy=policy, field=WHEN))
     rows = PolicyDevice.objects.filter(policy=policy)
+    if only is not None:
+        rows = rows.filter(pk=only)
     for row, device, due, cold_due in rows.values_list("pk", "device__uuid", "next_due", "next_cold_due"):
-        upcoming = _plan(own, device, due, now), _plan(cold, device, cold_due, now)
+        planner = _find_planners(apply(stored, differing[row]))[0] if row in differing else own
+        upcoming = _plan(planner, device, due, now), _plan(cold, device, cold_due, now)
         if upcoming != (due, cold_due):
             changed.append((*upcoming, row))
     _write(changed)

@@ -22,6 +22,7 @@ from agents.unchanged import KnownPoint
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.fleet.sessions import open_session
+from backupsite.policies.effective import on_device
 from backupsite.policies.known import read_known_facts
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.windows import COLD, HOT, WINDOW_LASTS, Window, first_window, is_taken_hot, may_wait
@@ -71,7 +72,7 @@ class Backup:
             known=known_points(run, timezone.now()),
             seen=read_usual(run),
             expected_files=count_files(run.device),
-            limits=limits_of(run.policy),
+            limits=limits_of(on_device(run.policy, run.device)),
             hours=hours,
         )
         outcome = back_up(request, lambda: _open(run), tell=tell, control=control)

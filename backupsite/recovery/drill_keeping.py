@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents.drilling.evidence import Evidence
 from agents.errors import PlanRefused
 from backupsite.alerts import notices
+from backupsite.policies.effective import on_device
 from backupsite.policies.models import Policy
 from backupsite.policies.naming import name_source
 from backupsite.recovery.drill_machines import machine_of
@@ -94,7 +95,7 @@ def _make(run: Run, points: Sequence[RestorePoint]) -> Drill:
         at=timezone.now(),
         is_sample=is_sample,
         machine="" if is_sample else _name_machine(run),
-        rto=None if is_sample else _target_of(rule, point.policy),
+        rto=None if is_sample else _target_of(rule, on_device(point.policy, point.device)),
     )
 
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from django.db.models import Case, F, OuterRef, Q, Subquery, When
 
 from backupsite.fleet.models import Device
-from backupsite.policies.models import PolicyDevice
+from backupsite.policies.effective import TARGET, read_target
+from backupsite.policies.models import Override, PolicyDevice
 from backupsite.policies.windows import MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
 from backupsite.recovery.models import RestorePoint
 from backupsite.web.status import Status
@@ -142,6 +143,7 @@ class Row(NamedTuple):
     newest_complete: bool | None
     cold_at: datetime | None
     cold_complete: bool | None
+    own_rpo: Any
 
 
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
@@ -151,6 +153,7 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
         resting_since=None,
     ).order_by("-made_at", "is_complete")  # fmt: skip
     cold = newest.filter(method__startswith="cold")
+    own = Override.objects.filter(assignment=OuterRef("pk"), field=TARGET)
     rows = PolicyDevice.objects.filter(
         policy__is_enabled=True, policy__sources__isnull=False, device__retired_at=None
     )
@@ -162,6 +165,7 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
             mode=F("policy__sources__mode"),
             is_optional=F("policy__sources__is_optional"),
             fallback=F("policy__sources__if_hot_impossible"),
+            own_rpo=Subquery(own.values("value")[:1]),
             newest_at=Subquery(newest.values("made_at")[:1]),
             newest_complete=Subquery(newest.values("is_complete")[:1]),
             cold_at=_if_both(cold.values("made_at")[:1]),
@@ -172,7 +176,7 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
     )
     listed = columns.values_list(
         "device_id", "policy_id", "key", "mode", "fallback", "policy__rpo", "policy__cold_is_enabled",
-        "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete",
+        "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete", "own_rpo",
     )  # fmt: skip
     return [source for values in listed for source in _judge_row(Row(*values), now)]
 
@@ -185,10 +189,15 @@ def _if_both(found: Any) -> Case:
 def _judge_row(row: Row, now: datetime) -> Iterator[SourceExposure]:
     """Yield what a source requires: a copy that is new enough; a cold one beside it for hot and cold."""
     waits = row.mode == MODE_COLD or (row.mode == MODE_HOT and row.fallback == WAIT)
-    target = row.cold_rpo if waits and row.has_window else row.rpo
+    target = row.cold_rpo if waits and row.has_window else _target_of(row)
     yield _judge(row, target, row.newest_at, bool(row.newest_complete), now, is_cold=row.mode == MODE_COLD)
     if row.mode == MODE_BOTH:
         yield _judge(row, row.cold_rpo, row.cold_at, bool(row.cold_complete), now, is_cold=True)
+
+
+def _target_of(row: Row) -> timedelta:
+    """Return the target of the policy, or the device's own."""
+    return row.rpo if row.own_rpo is None else read_target(row.own_rpo)
 
 
 def _judge(

@@ -12,7 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from backupsite.fleet.models import Device
-from backupsite.policies.models import Policy
+from backupsite.policies.effective import KEPT
+from backupsite.policies.models import Override, Policy
 from backupsite.policies.planning import Planner
 from backupsite.policies.retention import Copy, Rules, judge
 from backupsite.policies.schedule import find_zone
@@ -106,10 +107,12 @@ def estimate(policy: Policy, kept: Sequence[datetime], now: datetime) -> tuple[i
 
 
 def count_going(policy: Policy, rules: Rules, device: Device, now: datetime) -> int:
-    """Return how many restore points of a device would go at the next look by these rules. Runs five
-    queries."""
+    """Return how many restore points of a device would go at the next look by these rules, or by the
+    device's own. Runs seven queries."""
     stored = retiring.read_stored(device)
-    known = {**retiring.read_rules(stored), policy.pk: (rules, policy)}
+    known = retiring.read_rules(stored)
+    if not Override.objects.filter(assignment__policy=policy, assignment__device=device, field=KEPT).exists():
+        known[policy.pk] = (rules, policy)
     judged = judge_device(
         stored, known, now, needed=find_needed(device.pk, stored), looked=looked_at(device.pk, now)
     )

@@ -18,7 +18,8 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
-from backupsite.policies.models import Policy
+from backupsite.policies.effective import KEPT, NOTHING, apply
+from backupsite.policies.models import Override, Policy
 from backupsite.policies.retention import SHORTEST_REST, Rules
 from backupsite.recovery import retiring_clock
 from backupsite.recovery.index import catching_up
@@ -73,7 +74,7 @@ def read_stored(device: Device) -> list[Stored]:
 
 
 def judge(device: Device, stored: Sequence[Stored], now: datetime) -> list[Judged]:
-    """Given a device and its copies, return why each stays by its policy. Runs three queries."""
+    """Given a device and its copies, return why each stays by its policy. Runs four queries."""
     return judge_device(
         stored,
         read_rules(stored),
@@ -84,10 +85,17 @@ def judge(device: Device, stored: Sequence[Stored], now: datetime) -> list[Judge
 
 
 def read_rules(stored: Iterable[Stored]) -> dict[int, tuple[Rules, Policy]]:
-    """Given copies, return the rules of the policies that made them. Runs one query."""
-    ids = {copy.first.policy_id for copy in stored}
+    """Given copies of one device, return the rules that hold there of the policies that made them. Runs two
+    queries."""
+    copies = list(stored)
+    if not copies:
+        return {}
+    ids = {copy.first.policy_id for copy in copies}
     policies = Policy.objects.filter(pk__in=[pk for pk in ids if pk is not None])
-    return {policy.pk: (Rules.of(policy), policy) for policy in policies}
+    own = Override.objects.filter(assignment__device=copies[0].first.device_id, field=KEPT)
+    kept = {policy: {KEPT: value} for policy, value in own.values_list("assignment__policy_id", "value")}
+    held = [apply(policy, kept.get(policy.pk, NOTHING)) for policy in policies]
+    return {policy.pk: (Rules.of(policy), policy) for policy in held}
 
 
 @transaction.atomic

@@ -13,7 +13,8 @@ from django.db.models.functions import Coalesce, Greatest
 
 from backupsite.alerts import notices
 from backupsite.policies.durations import show_duration
-from backupsite.policies.models import Policy, PolicyDevice
+from backupsite.policies.effective import TARGET, Own, apply, read_own, read_target
+from backupsite.policies.models import Override, Policy, PolicyDevice
 from backupsite.policies.pausing import leave_out_paused
 from backupsite.policies.planning import Planner
 from backupsite.policies.windows import COLD, HOT, MODE_BOTH, MODE_COLD, WINDOW_LASTS, Window, own_window
@@ -66,7 +67,8 @@ def _start_batch(
         wanted = {row.policy for row in rows if (row.policy, is_window) not in schedules}
         for policy in Policy.objects.filter(pk__in=wanted).prefetch_related("sources", "blocked_hours"):
             schedules[policy.pk, is_window] = _plan(policy, is_window)
-        planned = [schedules[row.policy, is_window] for row in rows]
+        own = {} if is_window else read_own(Override.objects.filter(assignment__in=[row.pk for row in rows]))
+        planned = [_differ(schedules[row.policy, is_window], own.get(row.pk)) for row in rows]
         won = [
             (row, each)
             for row, each in zip(rows, planned, strict=True)
@@ -81,6 +83,12 @@ def _plan(policy: Policy, is_window: bool) -> Planned:
         return Planned(Planner.of_window(policy), COLD, policy)
     own = own_window(policy.sources.all(), has_window=policy.cold_is_enabled)
     return Planned(Planner.of(policy), own or HOT, policy)
+
+
+def _differ(planned: Planned, own: Own | None) -> Planned:
+    """Given what a policy plans and the overrides of a device, return what holds there. A
+    window has none."""
+    return planned if own is None else _plan(apply(planned.policy, own), is_window=False)
 
 
 def _is_over(row: DueRow, planned: Planned, now: datetime) -> bool:
@@ -178,10 +186,13 @@ def tell_overdue(now: datetime) -> int:
     """Write a notice for each device whose newest good backup is older than its policy's target; return how
     many. Once for each time that it happens: a good backup starts over. A cold window has its own target."""
     count = 0
+    differing = _read_targets()
     for policy in Policy.objects.filter(is_enabled=True).prefetch_related("sources"):
         sources = list(policy.sources.all())
         if not sources or own_window(sources, has_window=policy.cold_is_enabled) is not None:
             count += _tell_late(policy, OWN, policy.rpo, None, now)
+            for stored, target in differing.get(policy.pk, ()):
+                count += _tell_late(policy, OWN, target, None, now, stored)
         if policy.cold_is_enabled and any(source.mode in (MODE_COLD, MODE_BOTH) for source in sources):
             # Nobody can miss a window that was only now asked for.
             count += _tell_late(policy, IN_WINDOW, policy.cold_rpo, policy.changed_at, now)
@@ -200,12 +211,33 @@ OWN = Told("succeeded_at", "overdue_told_at", "backup")
 IN_WINDOW = Told("cold_succeeded_at", "cold_overdue_told_at", "cold backup")
 
 
+def _read_targets() -> dict[int, list[tuple[str, timedelta]]]:
+    """Return the targets that devices of each policy have of their own, as stored and as read, each once.
+    Runs one query."""
+    targets: dict[int, list[tuple[str, timedelta]]] = {}
+    rows = Override.objects.filter(field=TARGET, assignment__policy__is_enabled=True).order_by()
+    for policy, stored in rows.values_list("assignment__policy_id", "value").distinct():
+        targets.setdefault(policy, []).append((stored, read_target(stored)))
+    return targets
+
+
 def _tell_late(
-    policy: Policy, told: Told, target: timedelta, asked_at: datetime | None, now: datetime
+    policy: Policy,
+    told: Told,
+    target: timedelta,
+    asked_at: datetime | None,
+    now: datetime,
+    stored: str | None = None,
 ) -> int:
+    """Tell of the devices that have this target of their own, as it is `stored`; without it of the others."""
+    rows = PolicyDevice.objects.filter(policy=policy, device__retired_at=None)
+    if stored is not None:
+        rows = rows.filter(overrides__field=TARGET, overrides__value=stored)
+    elif told is OWN:
+        rows = rows.exclude(overrides__field=TARGET)
     asked = Greatest(F("assigned_at"), Value(asked_at)) if asked_at is not None else F("assigned_at")
     late = (
-        leave_out_paused(PolicyDevice.objects.filter(policy=policy, device__retired_at=None), now)
+        leave_out_paused(rows, now)
         .exclude(devices_of(list_open()))  # told once, for all of them
         .exclude(is_away(target, now))
         .filter(**{told.told_at: None})

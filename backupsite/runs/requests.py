@@ -10,6 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
+from backupsite.policies.effective import on_device
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.windows import COLD
 from backupsite.repositories.models import Repository
@@ -73,7 +74,7 @@ def find_place(
     asked_at: datetime,
 ) -> datetime:
     """Given what is asked for, return its place among what waits. Interactive work has a queue of its own,
-    in which who comes first goes first. Runs two queries for a backup of the schedule, else none."""
+    in which who comes first goes first. Runs three queries for a backup of the schedule, else none."""
     if queue.queue_of(kind) == queue.INTERACTIVE:
         return asked_at
     if requested_by != SCHEDULE:
@@ -84,6 +85,7 @@ def find_place(
     size = Repository.objects.filter(device=device).values_list("used_bytes", flat=True).first()
     is_window = policy.cold_is_enabled and request.get("window") == COLD
     good_at = None if assigned is None else assigned.cold_succeeded_at if is_window else assigned.succeeded_at
+    policy = on_device(policy, device) or policy
     return place_of_backup(policy, asked_at, is_window=is_window, good_at=good_at, size_bytes=size)
 
 
