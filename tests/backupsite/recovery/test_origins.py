@@ -14,6 +14,7 @@ from agents.events import Said
 from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
+from backupsite.recovery import comebacks
 from backupsite.recovery.browsing import Browse, ask_listing, find_listing, read_page
 from backupsite.recovery.copies import Copy, ask_copy
 from backupsite.recovery.downloads import Fetch, ask_download, file_of
@@ -27,7 +28,7 @@ from backupsite.repositories.making import ensure_copy, ensure_repository, repos
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
-from tests.backupsite.making import make_point, make_policy
+from tests.backupsite.making import make_point, make_policy, make_run
 from tests.backupsite.recovery.maintained import Maintained, make_maintained
 from tests.backupsite.repositories.conftest import device, home, storage
 
@@ -158,3 +159,17 @@ def test_nothing_is_replaced_while_it_cannot_be_saved_first(point: RestorePoint,
     answer = operator.post(f"/devices/{point.device.slug}/restore/", fields)
     assert answer.status_code == 422 and "Nothing can be backed up first" in answer.content.decode()
     assert not Run.objects.exists()
+
+
+def test_an_application_comes_back_from_the_copy_but_its_log_does_not(point: RestorePoint) -> None:
+    RestorePoint.objects.update(source="postgresql:15/main", part="base.tar", method="stream")
+    shutil.rmtree(repository_path(point.repository))
+    wish = {"way": "in-place", "services": [], "keep": False, "folder": "", "port": 0, "part": "",
+            "new_name": "", "table": "", "points": [str(point.pk)]}  # fmt: skip
+    run = make_run(point.device, kind=Run.COMEBACK, request=wish)
+    asked = comebacks.make_request(run)
+    assert [part.restic_id for part in asked.stored.parts] == ["6" * 64]
+    assert asked.place.path == repository_path(Repository.objects.get(copy_of=point.repository))
+    run.request["moment"] = "newest"
+    with pytest.raises(PlanRefused, match="log of PostgreSQL is in the first repository alone"):
+        comebacks.make_request(run)
