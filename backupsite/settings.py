@@ -11,6 +11,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 HOTFLEET_HOME = environment.home_directory(BASE_DIR)
 HOTFLEET_PORT = environment.read_port("HOTFLEET_PORT", 8700)
 CONSOLE_ID = environment.console_id(HOTFLEET_HOME)
+# What this machine is: the console's own, or a node that joined it.
+HOTFLEET_JOINED = environment.joined(HOTFLEET_HOME)
+HOTFLEET_NODE = HOTFLEET_JOINED.node
 HOTFLEET_ORIGINS = environment.origins(HOTFLEET_PORT)
 
 DEBUG = False
@@ -71,7 +74,8 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": environment.database(environment.read("DATABASE_URL"), HOTFLEET_HOME)}
+DATABASE_URL = environment.read("DATABASE_URL") or HOTFLEET_JOINED.database_url
+DATABASES = {"default": environment.database(DATABASE_URL, HOTFLEET_HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -128,8 +132,9 @@ STORAGES = {
 }
 
 # Without REDIS_URL `manage.py serve` runs a Valkey of its own at this socket.
-VALKEY_SOCKET = None if environment.read("REDIS_URL") else environment.valkey_socket(HOTFLEET_HOME)
-REDIS_URL = environment.redis_url(VALKEY_SOCKET)
+_HAS_REDIS = bool(environment.read("REDIS_URL") or HOTFLEET_JOINED.redis_url)
+VALKEY_SOCKET = None if _HAS_REDIS else environment.valkey_socket(HOTFLEET_HOME)
+REDIS_URL = environment.redis_url(VALKEY_SOCKET, HOTFLEET_JOINED.redis_url)
 # Runs that may be worked on at the same time on this machine, by queue.
 HOTFLEET_WORKERS = {
     "interactive": environment.read_count("HOTFLEET_INTERACTIVE_WORKERS", 2),

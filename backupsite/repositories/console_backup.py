@@ -31,6 +31,7 @@ from backupsite.engine import console_restic
 from backupsite.repositories.console_copy import copy_console
 from backupsite.repositories.making import recovery_password
 from backupsite.repositories.models import ConsoleBackup, ConsoleRepository, RecoveryPassword, Storage
+from backupsite.repositories.nodes import list_here
 from backupsite.repositories.storage import require_storage
 
 FOLDER: Final = "console"
@@ -49,7 +50,7 @@ TOO_OLD: Final = timedelta(days=2)
 
 def ensure_repositories() -> None:
     """Make the rows of storages that have none. The repository itself is made with its first copy."""
-    missing = Storage.objects.filter(kind=Storage.DIRECTORY, console_repository=None)
+    missing = list_here().filter(kind=Storage.DIRECTORY, console_repository=None)
     for storage in missing:
         with transaction.atomic():
             ConsoleRepository.objects.get_or_create(

@@ -16,6 +16,7 @@ from django.db.models import Sum
 
 from agents.errors import AgentError
 from backupsite.repositories.models import Repository, SpaceSample, Storage
+from backupsite.repositories.nodes import list_here
 from backupsite.repositories.storage import measure_storage
 from backupsite.web.formatting import format_bytes
 
@@ -92,17 +93,17 @@ def find_alarm(total: int | None, free: int | None, outlook: Outlook, today: dat
 
 
 def is_sampled(today: date) -> bool:
-    """Return True when every storage that could be measured was, today. Runs two queries."""
+    """Return True when every storage of this node that could be measured was, today. Runs two queries."""
     done = set(SpaceSample.objects.filter(day=today, repository=None).values_list("storage", flat=True))
-    return done >= set(Storage.objects.values_list("pk", flat=True))
+    return done >= set(list_here().values_list("pk", flat=True))
 
 
 def take_samples(today: date) -> list[str]:
-    """Measure every storage and write down what it and its repositories take. For workers; once a day.
+    """Measure the storages of this node, write down what they and their repositories take. Daily, by workers.
 
     Return a sentence for each that could not be measured: it is tried again later."""
     problems = []
-    for storage in Storage.objects.all():
+    for storage in list_here():
         try:
             measure_storage(storage)
         except (AgentError, OSError) as error:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from agents.errors import AgentError
 from backupsite.repositories.models import Storage
+from backupsite.repositories.nodes import is_here
 from backupsite.repositories.places import Space, StorageRefused, check_place, measure_space
 
 MARKER: Final = ".hotfleet-storage"
@@ -83,6 +84,11 @@ def try_directory(path: Path) -> Space:
 def require_storage(storage: Storage) -> Path:
     """Given a storage, return its directory after a look at its marker. Raise StorageMissing otherwise."""
     path = Path(storage.path)
+    if not is_here(storage):
+        raise StorageMissing(
+            f"{storage.path} lies on the node {storage.node}, not on this machine.",
+            remedy="What reads it has to run there; a second copy lies beside it or in an object store.",
+        )
     try:
         found = (path / MARKER).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
+from backupsite.repositories import nodes
 from backupsite.repositories.models import Repository
 from backupsite.runs import kinds, outages, queue
 from backupsite.runs.lease import Lease, claim, waits_for_cold
@@ -43,9 +45,9 @@ def take_next(name: kinds.QueueName) -> Lease | None:
 def wake_others() -> None:
     """Wake a worker of each queue in which a run may work now and no wake-up lies. Never raises for Redis."""
     now, standing = timezone.now(), read_standing()
-    for name in queue.NAMES:
-        if list_ready(name, standing, now).exists() or _find_try(name, standing, now) is not None:
-            queue.wake_up_to(name, 1)
+    for name, node in _list_queues(standing):
+        if count_ready(name, standing, now, node, most=1):
+            queue.wake_up_to(name, 1, node)
 
 
 def wake_ready(now: datetime) -> int:
@@ -53,11 +55,21 @@ def wake_ready(now: datetime) -> int:
     come, or Redis lost their wake-up."""
     standing = read_standing()
     count = 0
-    for name in queue.NAMES:
-        ready = list_ready(name, standing, now)[: queue.MOST_WAKES].count()
-        ready += _find_try(name, standing, now) is not None
-        count += queue.wake_up_to(name, ready) if ready else 0
+    for name, node in _list_queues(standing):
+        ready = count_ready(name, standing, now, node, most=queue.MOST_WAKES)
+        count += queue.wake_up_to(name, ready, node) if ready else 0
     return count
+
+
+def _list_queues(standing: Standing) -> list[tuple[kinds.QueueName, str]]:
+    slugs = [nodes.CONSOLE, *(node.slug for node in standing.others)]
+    return [(name, slug) for slug in slugs for name in queue.NAMES]
+
+
+def count_ready(name: kinds.QueueName, standing: Standing, now: datetime, node: str, *, most: int) -> int:
+    """Return how many workers of a node's queue have something to do now, up to about `most`."""
+    ready = list_ready(name, standing, now, node)[:most].count()
+    return ready + (_find_try(name, standing, now, node) is not None)
 
 
 def list_waiting(name: kinds.QueueName) -> QuerySet[Run]:
@@ -69,23 +81,30 @@ def list_waiting(name: kinds.QueueName) -> QuerySet[Run]:
     return waiting.exclude(kind__in=interactive)
 
 
-def _find_try(name: kinds.QueueName, standing: Standing, now: datetime) -> Run | None:
+def _find_try(
+    name: kinds.QueueName, standing: Standing, now: datetime, node: str | None = None
+) -> Run | None:
     if name == queue.INTERACTIVE or not standing.outages:
         return None
-    return outages.find_try(_list_undisturbed(name, standing, now), standing.outages, now)
+    return outages.find_try(_list_undisturbed(name, standing, now, node), standing.outages, now)
 
 
-def list_ready(name: kinds.QueueName, standing: Standing, now: datetime) -> QuerySet[Run]:
-    """Return the queued runs of a queue that may work now."""
-    ready = _list_undisturbed(name, standing, now)
+def list_ready(
+    name: kinds.QueueName, standing: Standing, now: datetime, node: str | None = None
+) -> QuerySet[Run]:
+    """Return the queued runs of a queue of a node (None: of this process's) that may work now."""
+    ready = _list_undisturbed(name, standing, now, node)
     if name == queue.INTERACTIVE or not standing.outages:
         return ready
     return ready.exclude(outages.held_by(standing.outages))
 
 
-def _list_undisturbed(name: kinds.QueueName, standing: Standing, now: datetime) -> QuerySet[Run]:
+def _list_undisturbed(
+    name: kinds.QueueName, standing: Standing, now: datetime, node: str | None
+) -> QuerySet[Run]:
     """The queued runs that may work now if every device answered."""
     ready = list_waiting(name).filter(Q(not_before=None) | Q(not_before__lte=now))
+    ready = _keep_node(ready, standing, node or settings.HOTFLEET_NODE)
     if standing.busy:
         ready = ready.exclude(kind__in=ALONE_ON_DEVICE, device__in=list(standing.busy))
     if standing.has_drill:
@@ -93,6 +112,16 @@ def _list_undisturbed(name: kinds.QueueName, standing: Standing, now: datetime) 
     if name == queue.INTERACTIVE:
         return ready
     return _leave_out_full(ready, standing).exclude(waits_for_cold(now))
+
+
+def _keep_node(ready: QuerySet[Run], standing: Standing, node: str) -> QuerySet[Run]:
+    """Leave the runs of the devices that a node works for. Nothing is asked where there is but one."""
+    if node == nodes.CONSOLE:
+        if not standing.others:
+            return ready
+        return ready.exclude(device__in=nodes.list_devices(list(standing.others)).values("pk"))
+    mine = [other for other in standing.others if other.slug == node]
+    return ready.filter(device__in=nodes.list_devices(mine).values("pk"))
 
 
 def _leave_out_full(ready: QuerySet[Run], standing: Standing) -> QuerySet[Run]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import threading
 import time
 import uuid
@@ -23,6 +22,7 @@ from django.utils import timezone
 
 from agents.errors import Cancelled, LeaseLost
 from backupsite.policies.windows import COLD
+from backupsite.repositories import nodes
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 
@@ -82,7 +82,7 @@ class Lease:
 
 def name_worker(pid: int) -> str:
     """Return how this machine's process is named in a run."""
-    return f"{socket.gethostname()[:48]}:{pid}"
+    return nodes.name_process(pid)
 
 
 def take(run_id: uuid.UUID) -> Lease | None:

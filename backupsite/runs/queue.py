@@ -25,6 +25,8 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from backupsite.fleet.models import Device
+from backupsite.repositories import nodes
 from backupsite.runs import kinds
 
 log = logging.getLogger(__name__)
@@ -126,19 +128,27 @@ def _client(url: str) -> Redis:
     return connect()
 
 
-def find_queue(name: str) -> RunQueue:
-    """Return the queue of this name on this process's own connection."""
-    return RunQueue(name, connection=_client(settings.REDIS_URL))
+def find_queue(name: str, node: str | None = None) -> RunQueue:
+    """Return the queue of this name of a node (None: of this process's) on this process's own connection."""
+    return RunQueue(name_in_redis(name, node), connection=_client(settings.REDIS_URL))
 
 
-def wake_on_commit(kind: str) -> None:
-    """Wake a worker for a run of this kind on commit. Never raises: the sweep repeats what is lost."""
-    transaction.on_commit(lambda: wake(queue_of(kind)), robust=True)
+def name_in_redis(name: str, node: str | None = None) -> str:
+    """Return what a queue of a node (None: of this process's) is called in Redis. Each node has its own."""
+    node = node or settings.HOTFLEET_NODE
+    return name if node == nodes.CONSOLE else f"{node}:{name}"
 
 
-def wake(name: str, count: int = 1) -> int:
-    """Wake up to `count` workers of a queue; return how many. Without Redis: 0, and a warning."""
-    queue = find_queue(name)
+def wake_on_commit(kind: str, device: Device) -> None:
+    """Wake a worker of a device's node for a run of this kind on commit. Never raises: the sweep repeats what
+    is lost."""
+    transaction.on_commit(lambda: wake(queue_of(kind), node=nodes.find_node_of(device)), robust=True)
+
+
+def wake(name: str, count: int = 1, node: str | None = None) -> int:
+    """Wake up to `count` workers of a queue of a node (None: of this process's); return how many. Without
+    Redis: 0, and a warning."""
+    queue = find_queue(name, node)
     try:
         with queue.connection.pipeline() as pipeline:
             for _ in range(count):
@@ -151,20 +161,20 @@ def wake(name: str, count: int = 1) -> int:
     return count
 
 
-def wake_up_to(name: str, count: int) -> int:
+def wake_up_to(name: str, count: int, node: str | None = None) -> int:
     """Have no fewer than `count` wake-ups lie in a queue, up to what is of use; return how many were added.
 
     Without Redis: 0, and a warning."""
     try:
-        missing = min(count, MOST_WAKES) - _count_wakes(name)
+        missing = min(count, MOST_WAKES) - _count_wakes(name, node)
     except RedisError as error:
         log.warning("Redis does not answer, runs wait in the database: %s", error)
         return 0
-    return wake(name, missing) if missing > 0 else 0
+    return wake(name, missing, node) if missing > 0 else 0
 
 
-def _count_wakes(name: str) -> int:
-    queue: Any = find_queue(name)
+def _count_wakes(name: str, node: str | None) -> int:
+    queue: Any = find_queue(name, node)
     prefix = f"{RUN}-".encode()
     return sum(entry.startswith(prefix) for entry in queue.connection.lrange(queue.key, 0, -1))
 

@@ -60,7 +60,7 @@ def request_run(
             place=place,
         )
         if not_before is None:
-            queue.wake_on_commit(kind)
+            queue.wake_on_commit(kind, device)
         bell.ring_on_commit(run)
     return run
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from backupsite.fleet.models import Device, Tag
-from backupsite.repositories.models import Storage
+from backupsite.repositories import nodes
+from backupsite.repositories.models import Node, Storage
 from backupsite.runs.models import Outage, Run
 from backupsite.runs.outages import list_open
 from backupsite.runs.states import State
@@ -30,13 +31,14 @@ class Full(NamedTuple):
 @dataclass(frozen=True)
 class Standing:
     """`busy` is the number of the run that works on a device, by the device. `full_*` are by their ids;
-    `outages` are those that last."""
+    `outages` are those that last, `others` the nodes beside the console's machine."""
 
     busy: Mapping[int, int]
     has_drill: bool
     full_storages: Mapping[int, Full]
     full_sites: Mapping[int, Full]
     outages: Sequence[Outage]
+    others: Sequence[Node] = ()
 
 
 class _Running(NamedTuple):
@@ -53,7 +55,7 @@ class _Running(NamedTuple):
 
 
 def read_standing() -> Standing:
-    """Return what works now and what is full by it. Runs four queries, one more when a site has a limit."""
+    """Return what works now and what is full by it. Runs five queries, one more when a site has a limit."""
     running = [
         _Running(*row)
         for row in Run.objects.filter(state=State.RUNNING)
@@ -72,6 +74,7 @@ def read_standing() -> Standing:
         full_storages=_find_full_storages(running),
         full_sites=_find_full_sites(running),
         outages=list_open(),
+        others=nodes.others(),
     )
 
 

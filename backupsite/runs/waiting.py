@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from backupsite.fleet.models import Device
+from backupsite.repositories import nodes
 from backupsite.repositories.models import Repository
 from backupsite.runs import queue
 from backupsite.runs.lease import waits_for_cold
@@ -41,11 +42,15 @@ def explain(runs: Iterable[Run], now: datetime) -> dict[UUID, Wait]:
     storages = _read_storages(devices) if standing.full_storages else {}
     has_sites = standing.full_sites or standing.outages
     sites = _read_sites(devices) if has_sites else {}
+    silent = _read_silent(devices, standing, now)
     ids = [run.pk for run in waiting]
     after_cold = set(Run.objects.filter(waits_for_cold(now), pk__in=ids).values_list("pk", flat=True))
     return {
-        run.pk: _explain(run, standing, storages, sites, now, run.pk in after_cold) for run in waiting
-    }  # fmt: skip
+        run.pk: silent[run.device_id]
+        if run.device_id in silent
+        else _explain(run, standing, storages, sites, now, run.pk in after_cold)
+        for run in waiting
+    }
 
 
 def explain_one(run: Run, now: datetime) -> Wait | None:
@@ -86,6 +91,21 @@ def _explain(
     if is_after_cold:
         return Wait("the cold backup of this device goes first")
     return _FOR_WORKER
+
+
+def _read_silent(devices: Collection[int], standing: Standing, now: datetime) -> dict[int, Wait]:
+    """Return, for the devices whose node is not heard, what to say. One query for each such node."""
+    found: dict[int, Wait] = {}
+    for node in standing.others:
+        if nodes.is_heard(node, now):
+            continue
+        name = make_visible(node.name)
+        wait = Wait(f"the node {name} was never started")
+        if node.heard_at is not None:
+            wait = Wait(f"the node {name} is silent", node.heard_at, "last heard")
+        mine = nodes.list_devices([node]).filter(pk__in=devices).values_list("pk", flat=True)
+        found |= dict.fromkeys(mine, wait)
+    return found
 
 
 def _find(full: Mapping[int, Full], of_device: set[int]) -> Full | None:

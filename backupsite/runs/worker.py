@@ -216,7 +216,7 @@ class RunPool(WorkerPool):
 
     def __init__(self, name: str, count: int) -> None:
         super().__init__(
-            [name], connection=queue.connect(is_worker=True), num_workers=count,
+            [queue.name_in_redis(name)], connection=queue.connect(is_worker=True), num_workers=count,
             worker_class=RunWorker, job_class=WorkerJob, queue_class=WorkerQueue,
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from backupsite.fleet.models import Device
 from backupsite.recovery.index import files
 from backupsite.recovery.index.adding import add_missing, has_missing
+from backupsite.repositories.nodes import list_elsewhere
 from backupsite.runs import queue
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -29,6 +30,8 @@ SLOT_S, SLOTS = 10, 360
 
 def after_run(device: Device, run: Run | None) -> None:
     """Bring a device's index up to date after a good backup, or when it was asked for. For workers."""
+    if list_elsewhere().filter(pk=device.pk).exists():
+        return  # its repository cannot be read here: folders are read one by one, by its own node
     if run is not None:
         run.refresh_from_db(fields=["state"])
         # A restore makes points too: what it replaced.
@@ -51,7 +54,11 @@ def ask(device_id: int) -> None:
 def look(now: datetime) -> None:
     """Ask for what is missing in the indexes of the devices whose turn it is. A step of the tick."""
     turn = int(now.timestamp() // SLOT_S) % SLOTS
-    for device in Device.objects.annotate(turn=F("pk") % SLOTS).filter(turn=turn):
+    for device in (
+        Device.objects.annotate(turn=F("pk") % SLOTS)
+        .filter(turn=turn)
+        .exclude(pk__in=list_elsewhere().values("pk"))
+    ):
         if has_missing(device):
             ask(device.pk)
     if turn == 0:

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from backupsite.recovery.wal_models import WalStream
+from backupsite.repositories.nodes import list_elsewhere
 from backupsite.runs.tick import name_holder
 
 LEASE = timedelta(seconds=30)
@@ -46,6 +47,8 @@ class Holding:
         due = Q(next_try_at=None) | Q(next_try_at__lte=now)
         work = Q(is_wanted=True) | Q(has_slot=True)
         waiting = WalStream.objects.filter(free, due, work).order_by("next_try_at", "wanted_at")
+        # The newest of a log is kept beside the repository: who follows it works there.
+        waiting = waiting.exclude(device__in=list_elsewhere().values("pk"))
         taken = []
         for key in waiting.values_list("pk", flat=True)[: max(most, 0)]:
             fields = {"holder": self.holder, "lease_token": self.token, "lease_until": now + LEASE}

@@ -1,0 +1,130 @@
+"""Nodes: whose storage is whose, and who is heard. The console's machine is the first one, always there."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from agents.commands import Secret
+from agents.errors import AgentError
+from backupsite import __version__
+from backupsite.fleet.models import Device
+from backupsite.repositories.default_storage import find_default
+from backupsite.repositories.models import Node, Storage
+
+CONSOLE: Final = "console"
+# A node says every ten seconds that it is there; who is not heard for so long is taken for dead.
+SILENT: Final = timedelta(seconds=60)
+
+
+class NotThisNode(AgentError):
+    """This process is not, or not any more, the node that it says."""
+
+    code = "not-this-node"
+
+
+def others() -> list[Node]:
+    """Return all nodes but the console's machine. Runs one query."""
+    return list(Node.objects.exclude(slug=CONSOLE).order_by("slug"))
+
+
+def is_here(storage: Storage) -> bool:
+    """Given a storage, return whether this process can reach it: a directory belongs to one machine."""
+    return storage.kind != Storage.DIRECTORY or storage.node.slug == settings.HOTFLEET_NODE
+
+
+def list_here() -> QuerySet[Storage]:
+    """Return the storages whose node this process works for."""
+    return Storage.objects.filter(node__slug=settings.HOTFLEET_NODE)
+
+
+def list_devices(nodes: list[Node]) -> QuerySet[Device]:
+    """Return the devices that these nodes (not the console's) work for: their repository lies there, or will.
+    The console's own machine is worked for by itself. Runs one query now."""
+    lives = Q(repository__storage__node__in=[node.pk for node in nodes])
+    default = find_default()
+    if default is not None and default.node_id in {node.pk for node in nodes}:
+        lives |= Q(repository=None)
+    return Device.objects.filter(lives).exclude(reach=Device.LOCAL).order_by()
+
+
+def list_elsewhere() -> QuerySet[Device]:
+    """Return the devices that another node works for than this process's."""
+    if settings.HOTFLEET_NODE == CONSOLE:
+        return list_devices(others())
+    mine = list_devices([node for node in others() if node.slug == settings.HOTFLEET_NODE])
+    return Device.objects.exclude(pk__in=mine.values("pk"))
+
+
+def find_node_of(device: Device) -> str:
+    """Given a device, return the short name of the node that works for it. Runs one query, three when there
+    are other nodes."""
+    for node in others():
+        if list_devices([node]).filter(pk=device.pk).exists():
+            return node.slug
+    return CONSOLE
+
+
+def is_heard(node: Node, now: datetime) -> bool:
+    """Return whether a node has said lately that it is there. The console asks, so it is."""
+    return node.slug == CONSOLE or (node.heard_at is not None and now - node.heard_at < SILENT)
+
+
+def make_ticket() -> tuple[Secret, str]:
+    """Return a new secret with which one machine is a node, and the hash of it that the row keeps."""
+    secret = Secret(secrets.token_urlsafe(32))
+    return secret, hash_ticket(secret)
+
+
+def hash_ticket(secret: Secret) -> str:
+    """Return the hash of a ticket: of 256 random bits, a fast one will do."""
+    return hashlib.sha256(secret.reveal().encode()).hexdigest()
+
+
+def claim(slug: str, ticket: Secret) -> Secret:
+    """Given the ticket of a join file, make this machine the node, once; return the ticket that it keeps.
+
+    Raise NotThisNode when another machine was first, or the node was removed or added anew."""
+    kept, hashed = make_ticket()
+    rows = Node.objects.filter(slug=slug, ticket=hash_ticket(ticket), joined_at=None)
+    if not rows.update(ticket=hashed, joined_at=timezone.now(), machine=socket.gethostname()[:64]):
+        raise NotThisNode(
+            f"This join file of the node {slug} was used before, or the node was removed.",
+            remedy="Remove the node on the console and add it again: that makes a new one.",
+        )
+    return kept
+
+
+def beat(slug: str, ticket: Secret) -> None:
+    """Say that a node is there. Raise NotThisNode when it was removed or the console's version is another."""
+    rows = Node.objects.filter(slug=slug, ticket=hash_ticket(ticket), joined_at__isnull=False)
+    if not rows.update(heard_at=timezone.now(), version=__version__):
+        raise NotThisNode(
+            f"The console does not know this machine as the node {slug} any more: it was removed.",
+            remedy="Add the node again, and join with what that prints, in an empty HOTFLEET_HOME.",
+        )
+    console = Node.objects.filter(slug=CONSOLE).values_list("version", flat=True).first()
+    if console and console != __version__:
+        raise NotThisNode(
+            f"This node is Hotfleet {__version__}, the console is {console}.",
+            remedy="Install the console's version here, and start the node again.",
+        )
+
+
+def beat_console() -> None:
+    """Say which version the console is: its nodes must be the same."""
+    Node.objects.filter(slug=CONSOLE).update(heard_at=timezone.now(), version=__version__)
+
+
+def name_process(pid: int) -> str:
+    """Return how a process of this node is named: two machines of the same name differ by their node."""
+    if settings.HOTFLEET_NODE == CONSOLE:
+        return f"{socket.gethostname()[:48]}:{pid}"
+    return f"{settings.HOTFLEET_NODE}@{pid}"

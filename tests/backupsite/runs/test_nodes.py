@@ -1,0 +1,142 @@
+"""Runs go to the node that their repository lies on, and wait for it with a reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from backupsite.fleet.models import Device
+from backupsite.recovery.wal.lease import Holding
+from backupsite.recovery.wal_models import WalStream
+from backupsite.repositories import nodes, space
+from backupsite.repositories.default_storage import make_default
+from backupsite.repositories.models import Node, Repository, Storage
+from backupsite.repositories.nodes import NotThisNode
+from backupsite.repositories.storage import StorageMissing, require_storage
+from backupsite.runs import queue
+from backupsite.runs.dispatch import count_ready, take_next
+from backupsite.runs.models import Run
+from backupsite.runs.standing import read_standing
+from backupsite.runs.states import State
+from backupsite.runs.waiting import explain_one
+from tests.backupsite.making import make_device, make_run, repository_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
+
+
+@pytest.fixture
+def cellar() -> Node:
+    return Node.objects.create(slug="cellar", name="cellar")
+
+
+@pytest.fixture
+def far(cellar: Node) -> Device:
+    """A device whose repository lies on the node."""
+    repository = repository_of(make_device("far"))
+    storage = Storage.objects.create(node=cellar, name="far", path="/srv/far", marker="far")
+    Repository.objects.filter(pk=repository.pk).update(storage=storage)
+    return Device.objects.get(name="far")
+
+
+@pytest.fixture
+def near() -> Device:
+    device = make_device("near")
+    repository_of(device)
+    return device
+
+
+def taken() -> Run | None:
+    lease = take_next("bulk")
+    return None if lease is None else Run.objects.get(pk=lease.run_id)
+
+
+def words(run: Run) -> str:
+    wait = explain_one(run, timezone.now())
+    return "" if wait is None else wait.text
+
+
+def count(node: str) -> int:
+    return count_ready("bulk", read_standing(), timezone.now(), node, most=10)
+
+
+def test_each_node_takes_what_is_its_own(near: Device, far: Device, settings: Settings) -> None:
+    first, second = make_run(far, State.QUEUED), make_run(near, State.QUEUED)
+    assert (count("console"), count("cellar")) == (1, 1)
+    assert taken() == second and taken() is None
+    settings.HOTFLEET_NODE = "cellar"
+    assert taken() == first and taken() is None
+
+
+def test_a_node_that_was_removed_takes_nothing(near: Device, settings: Settings) -> None:
+    make_run(near, State.QUEUED)
+    settings.HOTFLEET_NODE = "cellar"
+    assert taken() is None
+
+
+def test_new_devices_belong_to_the_node_of_the_default_storage(far: Device) -> None:
+    new, own = make_device("new"), make_device("own", reach=Device.LOCAL)
+    assert nodes.find_node_of(new) == "console"
+    make_default("ada", Storage.objects.get(name="far"))
+    assert nodes.find_node_of(new) == nodes.find_node_of(far) == "cellar"
+    assert nodes.find_node_of(own) == "console"  # the console's own machine is no other one's
+
+
+def test_what_waits_for_a_silent_node_says_so(near: Device, far: Device, cellar: Node) -> None:
+    waiting, other = make_run(far, State.QUEUED), make_run(near, State.QUEUED)
+    assert words(waiting) == "the node cellar was never started"
+    Node.objects.filter(pk=cellar.pk).update(heard_at=timezone.now() - timedelta(minutes=5))
+    assert words(waiting) == "the node cellar is silent"
+    assert words(other) == "for a free worker"
+    Node.objects.filter(pk=cellar.pk).update(heard_at=timezone.now())
+    assert words(waiting) == "for a free worker"
+
+
+def test_wake_ups_go_to_the_queue_of_the_node() -> None:
+    assert queue.name_in_redis("bulk") == queue.name_in_redis("bulk", "console") == "bulk"
+    assert queue.name_in_redis("bulk", "cellar") == "cellar:bulk"
+
+
+def test_a_storage_of_another_node_is_not_touched(far: Device, settings: Settings) -> None:
+    storage = Storage.objects.get(name="far")
+    with pytest.raises(StorageMissing, match="lies on the node cellar"):
+        require_storage(storage)
+    today = timezone.now().date()
+    assert len(space.take_samples(today)) == 1  # of this machine's own, whose disk is not there
+    settings.HOTFLEET_NODE = "cellar"
+    (problem,) = space.take_samples(today)
+    assert problem.startswith("far: ")
+
+
+def test_a_join_file_is_good_for_one_machine_until_the_node_is_removed(cellar: Node) -> None:
+    secret, hashed = nodes.make_ticket()
+    Node.objects.filter(pk=cellar.pk).update(ticket=hashed)
+    with pytest.raises(NotThisNode, match="does not know this machine"):
+        nodes.beat("cellar", secret)  # it has not joined yet
+    kept = nodes.claim("cellar", secret)
+    with pytest.raises(NotThisNode, match="was used before"):
+        nodes.claim("cellar", secret)
+    nodes.beat("cellar", kept)
+    cellar.refresh_from_db()
+    assert nodes.is_heard(cellar, timezone.now())
+    cellar.delete()
+    with pytest.raises(NotThisNode, match="was removed"):
+        nodes.beat("cellar", kept)
+
+
+def test_a_node_of_another_version_does_not_work(cellar: Node) -> None:
+    secret, hashed = nodes.make_ticket()
+    Node.objects.filter(pk=cellar.pk).update(ticket=hashed)
+    kept = nodes.claim("cellar", secret)
+    Node.objects.create(slug="console", name="This machine", version="0.0.0-other")
+    with pytest.raises(NotThisNode, match=r"the console is 0\.0\.0-other"):
+        nodes.beat("cellar", kept)
+
+
+def test_logs_are_followed_beside_their_repository(far: Device, settings: Settings) -> None:
+    WalStream.objects.create(device=far, instance="15/main", slot="s", wanted_at=timezone.now())
+    assert Holding().take(10) == []
+    settings.HOTFLEET_NODE = "cellar"
+    assert len(Holding().take(10)) == 1
