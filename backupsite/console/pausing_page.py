@@ -93,7 +93,7 @@ def pause_new(request: HttpRequest) -> HttpResponse:
         "back": _page_of(of),
         "is_paused": _active_of(of).exists(),
         "field": _field_of(of),
-        "crumbs": [(name_of(of), _page_of(of)), ("Pause", "")],
+        "crumbs": [*_way_to(of), ("Pause", "")],
     }
     return render(request, "console/pause.html", context, status=422 if form.errors else 200)
 
@@ -153,6 +153,14 @@ def name_of(of: Of) -> str:
     if of is None:
         return "The fleet"
     return make_visible(of.name) if isinstance(of, Device) else f"The policy {make_visible(of.name)}"
+
+
+def _way_to(of: Of) -> list[tuple[str, str]]:
+    """Return the crumbs above the page."""
+    if of is None:
+        return [("Fleet", reverse("fleet"))]
+    kind = ("Devices", reverse("devices")) if isinstance(of, Device) else ("Policies", reverse("policies"))
+    return [kind, (make_visible(of.name), of.get_absolute_url())]
 
 
 def _page_of(of: Of) -> str:

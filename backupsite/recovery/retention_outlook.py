@@ -25,7 +25,7 @@ from backupsite.web.charts import svg
 from backupsite.web.charts.timeline import find_place
 from backupsite.web.formatting import format_moment
 
-LEFT, RIGHT, LANE = 0.14, 0.97, 24
+LEFT, RIGHT, LANE = 0.22, 0.97, 24
 LANES = ("last", "hour", "day", "week", "month", "year", "age")
 NAMES = ("Last", "Hourly", "Daily", "Weekly", "Monthly", "Yearly", "Too young")
 TICKS = (
@@ -64,7 +64,9 @@ def look_ahead(policy: Policy, rules: Rules, now: datetime) -> Outlook:
     fates = judge([Copy(at, at) for at in times], rules, now, zone)
     kept = [(fate.copy.made_at, fate.reasons) for fate in fates if fate.stays]
     least, most = estimate(policy, [at for at, _ in kept], now)
-    found = Device.objects.filter(restore_points__policy=policy).distinct().order_by("pk")
+    # Not a join: it would sort all devices once for each of their restore points.
+    owners = RestorePoint.objects.filter(policy=policy).order_by().values("device")
+    found = Device.objects.filter(pk__in=owners).order_by("pk")
     devices = list(found[:MOST_DEVICES])
     going = [count_going(policy, rules, device, now) for device in devices]
     return Outlook(
@@ -160,7 +162,7 @@ def _ticks(oldest: timedelta, bottom: float) -> list[SafeString]:
     last = RIGHT
     for label, age_s in TICKS:
         place = LEFT + (RIGHT - LEFT) * find_place(timedelta(seconds=age_s), oldest)
-        if age_s < oldest.total_seconds() and last - place >= 0.09:
+        if age_s < oldest.total_seconds() and last - place >= 0.14:
             ticks.append(svg.text(svg.percent(place), bottom + 16, label, "middle"))
             last = place
     return ticks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -18,6 +19,8 @@ from backupsite.repositories.models import RecoveryPassword, Repository, Storage
 from backupsite.repositories.places import Space, measure_space
 from backupsite.repositories.space_state import list_devices, list_storages
 from backupsite.repositories.storage import require_storage
+
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def repositories(request: HttpRequest) -> HttpResponse:
     context = {
         "storages": [_look_at(storage) for storage in Storage.objects.select_related("node").order_by("id")],
         "default_storage": find_default(),
-        "repositories": rows,
+        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
         "spaces": list_storages(timezone.now().date()),
         "largest": list_devices(timezone.now().date()),
         "own_backups": list_own_backups(timezone.now()),

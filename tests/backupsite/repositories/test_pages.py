@@ -11,6 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 from backupsite.fleet.models import Device
 from backupsite.repositories.making import ensure_repository, measure_repository, open_repository
 from backupsite.repositories.models import Repository, Storage
+from tests.backupsite.making import make_device, repository_of
 
 pytestmark = pytest.mark.django_db
 
@@ -56,5 +57,17 @@ def test_its_number_of_queries_does_not_grow(
     for number in range(30):
         ensure_repository(Device.objects.create(slug=f"web-{number}", name=f"web-{number}"))
     # session, person, storages, default, repositories, four for space, own copies, kit, sheet
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         operator.get("/repositories/")
+
+
+def test_a_thousand_repositories_come_in_pages(operator: Client) -> None:
+    first = repository_of(make_device("db-000"))
+    for number in range(1, 60):
+        device = make_device(f"db-{number:03}")
+        Repository.objects.create(device=device, storage=first.storage, sealed_password=b"")
+    page = operator.get("/repositories/").content.decode()
+    assert "1 to 50 of 60" in page
+    assert "db-049" in page
+    assert "db-050" not in page
+    assert "db-059" in operator.get("/repositories/?page=2").content.decode()
