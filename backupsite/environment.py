@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import secrets
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+NODE_FILE = "node.json"
 _ORIGIN = re.compile(r"^https?://[A-Za-z0-9.\-\[\]:]+$")
 
 
@@ -94,6 +97,40 @@ def console_id(home: Path) -> str:
     return _kept_once(home / "console-id", lambda: secrets.token_hex(4))
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What a machine that joined as a node was told, kept 0600 in its home as `node.json`. `node` is
+    "console" on the console's own machine, which has no such file. `ticket` proves which node it is."""
+
+    node: str = "console"
+    database_url: str = ""
+    redis_url: str = ""
+    ticket: str = ""
+    is_claimed: bool = False
+
+
+def joined(home: Path) -> Joined:
+    """Return what this machine was told when it joined. Raise ImproperlyConfigured when that is damaged."""
+    path = home / NODE_FILE
+    if not path.exists():
+        return Joined()
+    try:
+        return Joined(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ImproperlyConfigured(f"{path} cannot be read: join the node again. {error}") from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small private file whole or not at all, in place of one that was there."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
 def secret_key(home: Path) -> str:
     """Return Django's secret key: HOTFLEET_SECRET_KEY, or one that is made once and kept 0600 in the home."""
     given = read("HOTFLEET_SECRET_KEY")
@@ -134,10 +171,10 @@ def valkey_socket(home: Path) -> Path:
     return base / f"hotfleet-{user}-{mark}" / "valkey.sock"
 
 
-def redis_url(socket: Path | None) -> str:
-    """Given the own Valkey's socket, return its address; given None, return REDIS_URL."""
+def redis_url(socket: Path | None, told: str = "") -> str:
+    """Given the own Valkey's socket, return its address; given None, return REDIS_URL, or what was told."""
     if socket is None:
-        return read("REDIS_URL")
+        return read("REDIS_URL") or told
     return f"unix://{quote(os.fspath(socket))}?db=0"
 
 
@@ -165,6 +202,8 @@ def database(url: str, home: Path) -> dict[str, object]:
             },
         }
     parts = urlsplit(url)
+    if parts.scheme == "sqlite" and parts.path.startswith("/"):  # of the console, on the same machine
+        return database("", Path(unquote(parts.path)).parent)
     if parts.scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured("DATABASE_URL is not like postgresql://user:password@server/name")
     # What follows the question mark goes to libpq: sslmode, sslrootcert, host (a directory: unix socket) ...

@@ -116,6 +116,11 @@ def unseal(owner: str, sealed: bytes | memoryview) -> Secret:
     raise VaultError(f"no key of the workers opens the secret of {owner}")
 
 
+def read_keys() -> list[Secret]:
+    """Return the private keys, newest first, for a node's machine. Raise VaultError when there is none."""
+    return [Secret(key.hex()) for key in _read("HOTFLEET_WORKERS_KEY", "workers")]
+
+
 def lock_keys(password: Secret) -> str:
     """Given the recovery password, return the private keys as a text that only it opens. For workers.
 

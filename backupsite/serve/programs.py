@@ -66,6 +66,11 @@ def streams() -> Program:
     return Program("streams", _command("streams"), stage=WORKERS, stop_after_s=_LEAVE_WITHIN_S + 5)
 
 
+def beat() -> Program:
+    """Return the process by which a node is heard."""
+    return Program("beat", _command("beat"), stage=TICK)
+
+
 def web_server(reserved: socket.socket) -> Program:
     """Return the web process on a reserved socket."""
     port = settings.HOTFLEET_PORT

@@ -1,0 +1,22 @@
+"""`manage.py beat`: says that this node is there, until SIGTERM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from backupsite.console import nodes
+from backupsite.repositories.nodes import NotThisNode
+
+
+class Command(BaseCommand):
+    # `work` checks the system once for all its programs.
+    requires_system_checks: list[str] = []
+    help = "Says every ten seconds that this node is there, and measures its storages once a day."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            nodes.run_beat()
+        except NotThisNode as error:
+            raise CommandError(f"{error.message} {error.remedy}") from error
