@@ -128,7 +128,7 @@ def test_the_queries_of_a_device_are_frozen(
     for number in range(9):
         make_point(device, policy, timezone.now(), f"/srv/{number}")
         make_run(device, policy=policy)
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(23):
         assert operator.get("/devices/db-01/").status_code == 200
 
 
