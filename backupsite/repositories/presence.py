@@ -9,7 +9,7 @@ from backupsite.repositories.storage import require_storage
 
 
 def why_not_there(repository: Repository) -> str:
-    """Given a repository in a directory, return in one sentence why it cannot be read now; "" when it is there.
+    """Given a repository in a directory, return in a sentence why it cannot be read now; "" when it is there.
     Of an object store: "", nobody waits for an answer of it here."""
     if repository.storage.kind != Storage.DIRECTORY:
         return ""

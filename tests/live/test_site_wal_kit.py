@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,13 @@ def test_what_the_kit_says_brings_a_server_back_to_a_moment(
         place = device.directory / f"by-hand-{len(found)}"
         follow_the_kit(enrolled, place, name, until)
         with Cluster.of_copy(place / "data") as copy:
-            wait_until(
-                lambda copy=copy: copy.sql("select pg_is_in_recovery()") == "f",
-                timeout_s=PATIENCE_S,
-                what="the end of the recovery",
-            )
+            wait_until(partial(is_settled, copy), timeout_s=PATIENCE_S, what="the end of the recovery")
             assert numbers(copy) == found
         shutil.rmtree(place)
+
+
+def is_settled(copy: Cluster) -> bool:
+    return copy.sql("select pg_is_in_recovery()") == "f"
 
 
 def follow_the_kit(enrolled: Enrolled, place: Path, name: str, until: datetime | None) -> None:
