@@ -20,6 +20,7 @@ from backupsite.console import (
     policy_removal,
     recovered,
     run_page,
+    tags_page,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -41,6 +42,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         overrides_page.override,
         name="device-override",
     ),
+    path("tags/", tags_page.tags, name="tags"),
+    path("tags/<int:pk>/", tags_page.tag_edit, name="tag"),
+    path("tags/<int:pk>/delete/", tags_page.tag_delete, name="tag-delete"),
     path("pause/", pausing_page.pause_new, name="pause"),
     path("pause/end/", pausing_page.pause_end, name="pause-end"),
     path("recovered/", recovered.confirm_recovery, name="confirm-recovery"),

@@ -72,3 +72,30 @@ def remove_unused() -> None:
 def _record(actor: Actor, device: Device, before: set[str], after: set[str]) -> None:
     detail = {"added": sorted(after - before), "removed": sorted(before - after)}
     audit.record(actor.name, "device.tags", str(device), detail, address=actor.address)
+
+
+@transaction.atomic
+def change_tag(actor: Actor, tag: Tag, name: str, *, is_site: bool, most_runs: int | None) -> bool:
+    """Rename a tag, or say whether it is a site: devices and policies keep it. Return False when nothing is
+    different. Raise ValueError with a sentence for the field when another tag has the name."""
+    if Tag.objects.filter(name__iexact=name).exclude(pk=tag.pk).exists():
+        raise ValueError("Another tag has this name.")
+    before: dict[str, str | int | bool | None] = {
+        "name": tag.name,
+        "is_site": tag.is_site,
+        "most_runs": tag.most_runs,
+    }
+    after: dict[str, str | int | bool | None] = {
+        "name": name,
+        "is_site": is_site,
+        "most_runs": most_runs if is_site else None,
+    }
+    if before == after:
+        return False
+    Tag.objects.filter(pk=tag.pk).update(**after)
+    detail: dict[str, str | int | bool | list[str] | list[int] | None] = {
+        f"{key}_before": value for key, value in before.items() if value != after[key]
+    }
+    detail |= {key: value for key, value in after.items() if value != before[key]}
+    audit.record(actor.name, "tag.change", str(before["name"]), detail, address=actor.address)
+    return True
