@@ -94,8 +94,9 @@ def copy_slowly(path: Path, copy: Path, busy: list[Writer]) -> None:
     with path.open("rb") as source, copy.open("wb") as target:
         target.write(source.read(path.stat().st_size // 2))
         count = busy[0].count
-        # far enough that the write-ahead log was written back into the file
-        wait_until(lambda: busy[0].count > count + 600, timeout_s=60, what="many changes")
+        # far enough that the write-ahead log (1,000 pages, 8 a change) was written back into the file
+        enough = 250 if path.with_name(f"{path.name}-wal").exists() else 50
+        wait_until(lambda: busy[0].count > count + enough, timeout_s=120, what="many changes")
         target.write(source.read())
 
 
