@@ -3,7 +3,7 @@ backups need, and what gets in each other's way. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -40,7 +40,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Consequences:
-    """`changes` are those of an existing policy, in words."""
+    """`changes` are those of an existing policy, in words. `at_rows`: the conflicts by the source's row."""
 
     changes: Sequence[str] = ()
     is_new: bool = True
@@ -49,6 +49,11 @@ class Consequences:
     rooms: Sequence[Room] = ()
     conflicts: Sequence[str] = ()
     hidden_conflicts: int = 0
+    at_rows: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+    def notes_of(self, row: int) -> Sequence[str]:
+        """Return what gets in the way of the source of a row."""
+        return self.at_rows.get(row, ())
 
 
 def shorten(sentences: Iterable[str]) -> tuple[tuple[str, ...], int]:

@@ -52,10 +52,11 @@ def read_consequences(
     places = {number: _place(draft) for number, draft in drafts.items()}
     sample = list(devices.order_by("name")[:MOST_SAMPLED])
     sizes, missing = _read_sizes(sample, [each.key for each in places.values() if not each.is_out])
+    nested, rivals = _find_nested(places), _list_rivals(edited, devices)
     conflicts, hidden = shorten(
         [
-            *_say_nested(places),
-            *find_rivals(places.values(), _list_rivals(edited, devices)),
+            *(f"{places[number].path}: {said}" for number, said in nested.items()),
+            *find_rivals(places.values(), rivals),
             *find_window_conflicts(preview.window, _blocked_of(form), preview.stops, preview.duration),
         ]
     )
@@ -67,6 +68,12 @@ def read_consequences(
         rooms=_list_rooms(sample, missing),
         conflicts=conflicts,
         hidden_conflicts=hidden,
+        at_rows={
+            number: shorten([*([nested[number]] if number in nested else []), *find_rivals([place], rivals)])[
+                0
+            ]
+            for number, place in places.items()
+        },
     )
 
 
@@ -74,9 +81,10 @@ def _place(draft: Mapping[str, Any]) -> Place:
     return Place(key_of(draft), draft["path"], draft["excludes"], draft["mode"])
 
 
-def _say_nested(places: Mapping[int, Place]) -> list[str]:
-    listed = list(places.values())
-    return [f"{listed[number].path}: {said}" for number, said in find_nested(listed).items()]
+def _find_nested(places: Mapping[int, Place]) -> dict[int, str]:
+    """Return what is said of sources inside of others, by their rows."""
+    numbers = list(places)
+    return {numbers[at]: said for at, said in find_nested(list(places.values())).items()}
 
 
 def _blocked_of(form: PolicyForm) -> Blocked:

@@ -212,10 +212,12 @@ def _show(
 
 def _preview_context(form: PolicyForm, sources: BaseSourceFormSet, edited: Policy | None) -> dict[str, Any]:
     preview, known, keys = read_preview(form, sources, edited)
+    consequences = read_consequences(form, sources, edited, preview)
+    notes = [consequences.notes_of(row.number) for row in preview.rows]
     return {
         "preview": preview,
-        "consequences": read_consequences(form, sources, edited, preview),
-        "rows": list(zip(sources.forms, preview.rows, strict=True)),
+        "consequences": consequences,
+        "rows": list(zip(sources.forms, preview.rows, notes, strict=True)),
         "found": find_more(known, keys),
         "instances": list_instances(known),
     }

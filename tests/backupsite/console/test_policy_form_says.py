@@ -11,7 +11,7 @@ from backupsite.fleet.models import Tag
 from backupsite.policies.models import Policy
 from backupsite.runs.models import Run
 from tests.backupsite.console.test_policy_pages import GOOD
-from tests.backupsite.making import make_device
+from tests.backupsite.making import make_device, make_policy, source_fields
 
 pytestmark = pytest.mark.django_db
 TAGGED = {"has_tags": "1", "tags": "web", "tag_match": "any", "devices": []}
@@ -37,3 +37,21 @@ def test_back_up_now_means_the_devices_that_tags_select(operator: Client) -> Non
     run = Run.objects.get(kind=Run.BACKUP)
     assert (run.device, run.policy) == (device, Policy.objects.get())
     assert answer["Location"] == run.get_absolute_url()
+
+
+def test_what_gets_in_the_way_of_a_source_is_said_at_its_row(operator: Client) -> None:
+    device = make_device()
+    make_policy(device, name="whole", paths=("/etc",))
+    rows = {
+        **source_fields(0, path="/srv"),
+        **source_fields(1, path="/srv/www"),
+        **source_fields(2, path="/etc"),
+    }
+    fields = {**GOOD, **rows, "sources-TOTAL_FORMS": "3", "devices": [device.pk]}
+    answer = operator.post("/policies/preview/", fields)
+    said = answer.context["consequences"]
+    assert said.notes_of(0) == ()
+    assert said.notes_of(1)[0].startswith("It lies in /srv, which takes it too")
+    assert said.notes_of(2)[0].startswith("/etc of db-01 is in “whole” too: both copy it")
+    (at_row,) = answer.content.decode().split('id="sources-2-outcome"')[1:]
+    assert "both copy it" in at_row
