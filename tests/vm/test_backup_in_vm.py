@@ -31,7 +31,7 @@ def test_a_live_directory_is_stored_and_restored(vm: Vm, console: Console, sourc
     (point,) = outcome.points
     console.restore(point.restic_id, source, "/srv/thin/restored")
     vm.run(f"diff -r {source} /srv/thin/restored && rm -r /srv/thin/restored")
-    wait_until_clean(vm, console.id, timeout_s=10)
+    wait_until_clean(vm, console.id, timeout_s=60)
 
 
 @pytest.mark.full
@@ -42,7 +42,7 @@ def test_the_whole_of_root_is_stored_although_its_own_tmp_is_read_only_meanwhile
     (point,) = outcome.points
     console.restore(point.restic_id, "/", "/srv/thin/restored", names=["etc/passwd", "tmp", "proc"])
     vm.run("cd /srv/thin && cmp restored/etc/passwd /etc/passwd && rmdir restored/proc && rm -r restored")
-    wait_until_clean(vm, console.id, timeout_s=10)
+    wait_until_clean(vm, console.id, timeout_s=60)
 
 
 @pytest.mark.parametrize("way", [pytest.param("reboot", marks=pytest.mark.full), "power cut"])
@@ -66,7 +66,7 @@ def test_a_machine_that_goes_down_in_the_middle_is_clean_and_backed_up_afterward
     vm.run(f"head -c 1M {source}/large >{source}/small; rm {source}/large")
     console.back_up(source, fallback="accept-live")
     assert console.count_restore_points() == 2
-    wait_until_clean(vm, console.id, timeout_s=10)
+    wait_until_clean(vm, console.id, timeout_s=60)
     console.check_repository()
 
 
@@ -76,7 +76,7 @@ def test_a_clock_ten_years_ahead_changes_nothing_but_is_told(vm: Vm, console: Co
     try:
         console.probe()
         console.back_up(source, fallback="accept-live")
-        wait_until_clean(vm, console.id, timeout_s=10)
+        wait_until_clean(vm, console.id, timeout_s=60)
     finally:
         vm.set_clock(years=-10)
     (clock,) = [event for event in console.events if isinstance(event, Checked) and event.name == "clock"]

@@ -101,7 +101,7 @@ def test_several_volumes_of_one_run_are_each_of_one_instant(
         worker.join(300)
     assert not worker.is_alive() and worker.error is None
     assert meanwhile == links  # udev never points at a snapshot: a mount by UUID finds the live file system
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     assert_volumes_are_well(vm)
     for path, point in zip(sources, worker.points, strict=True):
         assert (point.source, point.method, point.consistency) == (path, "lvm", Consistency.FILE_SYSTEM)
@@ -143,7 +143,7 @@ def test_a_snapshot_without_space_ends_the_run_and_says_why(
         rate == "1M"
     ):  # it was stopped. Of a snapshot that overflowed the rest cannot be read: it ends, and may be first
         assert console.count_restore_points() == 0
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     assert_volumes_are_well(vm)
 
 
@@ -188,7 +188,7 @@ def test_a_power_cut_leaves_volumes_that_the_next_run_removes(
         assert sorted(vm.run("lvs --noheadings -o lv_name -S 'lv_name=~hotfleet'").split()) == others
     finally:
         vm.run(f"lvremove -q -f -y data/{others[0]} data/{others[1]}")
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     assert_volumes_are_well(vm)
 
 

@@ -101,7 +101,7 @@ def test_a_hot_snapshot_of_ext4_on_lvm_starts_and_fits(vm: Vm, console: Console,
     assert not freeze.is_stop
     print(f"\nMariaDB on LVM and ext4: held for {freeze.milliseconds:.0f} ms (emulated): {freeze.steps}")
     print(f"the writer's longest step took {writer.longest_s * 1000:.0f} ms")
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     with restored(server, console, point.restic_id) as copy:
         assert find_faults(copy, {0: before}) == []
         rows = int(copy.sql("select count(*) from app.InnoDB"))

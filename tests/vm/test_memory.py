@@ -40,7 +40,7 @@ def runner(vm: Vm, told: list[Event]) -> Iterator[Runner]:
             yield runner
         finally:
             runner.close()
-            wait_until_clean(vm, runner.console_id, timeout_s=20)
+            wait_until_clean(vm, runner.console_id, timeout_s=60)
 
 
 def scopes_of(vm: Vm, runner: Runner) -> list[str]:

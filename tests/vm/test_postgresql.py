@@ -148,7 +148,7 @@ def test_a_hot_snapshot_of_xfs_on_lvm_starts_whole_and_no_writer_notices(
     assert not freeze.is_stop
     print(f"\nPostgreSQL {cluster.name} on LVM: frozen for {freeze.milliseconds:.0f} ms at most (emulated)")
     assert any(f"/etc/postgresql/{cluster.name} as files" in said for said in console.sentences)
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     with restored(vm, console, point, cluster.data):
         assert 0 < assert_whole(vm) <= int(sql(vm, "select count(*) from pgbench_history", port=cluster.port))
 
@@ -167,7 +167,7 @@ def test_a_cold_backup_stops_the_service_and_starts_it_again(
     assert vm.run(f"systemctl is-active {cluster.unit}").strip() == "active"
     assert vm.run(f"systemctl show -p MainPID --value {cluster.unit}").strip() != before
     assert sql(vm, _SUMS) == "t"
-    wait_until_clean(vm, console.id, timeout_s=20)
+    wait_until_clean(vm, console.id, timeout_s=60)
     assert console.restore(point.restic_id, cluster.data, _TARGET).is_complete
     state = vm.run(f"{_BIN}/pg_controldata {_TARGET}; rm -rf {_TARGET}")
     assert "Database cluster state:               shut down" in state

@@ -103,7 +103,7 @@ def test_a_run_that_ends_well_leaves_no_timer(vm: Vm) -> None:
             runner.run(Command.of("true"))
             assert is_timer_active(vm, runner)
             assert any(".timer" in each for each in find_traces(vm, console_id))
-        wait_until_clean(vm, console_id, timeout_s=10)
+        wait_until_clean(vm, console_id, timeout_s=60)
 
 
 @pytest.mark.full
@@ -122,4 +122,4 @@ def test_it_lets_a_living_run_alone(vm: Vm) -> None:
             time.sleep(8)  # the timer fires at least once
             assert vm.run(f"ls {MARK}")
             assert runner.run(Command.of("echo", "alive")).text == "alive\n"
-        wait_until_clean(vm, console_id, timeout_s=10)
+        wait_until_clean(vm, console_id, timeout_s=60)
