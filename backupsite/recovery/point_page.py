@@ -49,7 +49,7 @@ class Crumb:
 
 @require_safe
 def point(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    found = RestorePoint.objects.select_related("device", "policy", "run", "repository__storage")
+    found = RestorePoint.objects.select_related("device", "policy", "run", "repository__storage__node")
     shown = get_object_or_404(found, pk=pk)
     folder = read_folder(shown, request.GET.get("folder"))
     context = folder_context(shown, folder, request.GET)

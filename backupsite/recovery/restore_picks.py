@@ -90,7 +90,7 @@ def find_point(device: Device, text: str) -> RestorePoint | None:
     """Given a restore point's id as typed, return it if it is one of the device; without one the device's
     newest, None when there is none. Raise Http404 when it is another device's or nobody's."""
     found = RestorePoint.objects.filter(device=device)
-    found = found.select_related("device", "run", "repository__storage")
+    found = found.select_related("device", "run", "repository__storage__node")
     if not text:
         # What was saved just before a restore is not proposed: nobody means it without naming it.
         return found.filter(resting_since=None).exclude(run__kind=Run.RESTORE).first()
@@ -115,7 +115,7 @@ def offer_points(point: RestorePoint) -> list[RestorePoint]:
     """Given a restore point, return it with the newest ones of its source and the newest of other sources;
     none that was removed. Runs three queries."""
     found = RestorePoint.objects.filter(device=point.device, resting_since=None)
-    found = found.select_related("device", "run", "repository__storage")
+    found = found.select_related("device", "run", "repository__storage__node")
     same = found.filter(source=point.source, part=point.part)
     offered = {each.pk: each for each in same[:SAME_SOURCE]} | {point.pk: point}
     others = found.exclude(source=point.source).exclude(run__kind=Run.RESTORE)

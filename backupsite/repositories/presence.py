@@ -5,13 +5,14 @@ from __future__ import annotations
 from agents.errors import AgentError
 from backupsite.repositories.making import repository_path
 from backupsite.repositories.models import Repository, Storage
+from backupsite.repositories.nodes import is_here
 from backupsite.repositories.storage import require_storage
 
 
 def why_not_there(repository: Repository) -> str:
     """Given a repository in a directory, return in a sentence why it cannot be read now; "" when it is there.
-    Of an object store: "", nobody waits for an answer of it here."""
-    if repository.storage.kind != Storage.DIRECTORY:
+    Of an object store, or on another node: "", nobody waits for an answer of it here."""
+    if repository.storage.kind != Storage.DIRECTORY or not is_here(repository.storage):
         return ""
     try:
         require_storage(repository.storage)

@@ -25,7 +25,7 @@ from backupsite.recovery.index.reading import under
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.origins import COPY, FIRST, find_origin
 from backupsite.repositories.making import ensure_copy, ensure_repository, repository_path
-from backupsite.repositories.models import Repository, Storage
+from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from tests.backupsite.making import make_point, make_policy, make_run
@@ -121,6 +121,13 @@ def test_a_repository_that_is_gone_is_read_from_its_copy(kept: Maintained) -> No
     assert kept.work(Prove(), copied).state == State.SUCCEEDED
     with pytest.raises(AgentError):
         kept.work(Prove(), started(ask_drill(point, None, requested_by="ada")))
+
+
+def test_what_lies_on_another_node_is_not_taken_for_gone(point: RestorePoint) -> None:
+    shutil.rmtree(repository_path(point.repository))
+    assert find_origin([point]).is_copy
+    Storage.objects.filter(pk=point.repository.storage_id).update(node=Node.objects.create(slug="north"))
+    assert not find_origin([RestorePoint.objects.get(pk=point.pk)]).is_copy
 
 
 def test_a_drill_of_the_copy_is_asked_for_by_a_button(point: RestorePoint, operator: Client) -> None:
