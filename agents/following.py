@@ -198,6 +198,8 @@ class Follower:
                 remedy="Free some space there, or keep less. What was sent is used by the next run.",
                 detail=detail,
             )
+        if (failure := self._gateway.store_failure) is not None:
+            raise failure  # nobody's fault but our storage's: it says whether a retry can help
         refusals = [refusal for refusal in self._gateway.refusals if refusal.status == 403]
         if refusals:
             raise RepositoryRefused(

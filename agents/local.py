@@ -67,7 +67,7 @@ class LocalSession:
         return process
 
     def open_door(self, serve: Serve) -> AbstractContextManager[Door]:
-        return _open_door(serve)
+        return open_door(serve)
 
     def close(self) -> None:
         self._spawner.close()
@@ -112,7 +112,8 @@ class SocketStream:
 
 
 @contextlib.contextmanager
-def _open_door(serve: Serve) -> Iterator[LocalDoor]:
+def open_door(serve: Serve) -> Iterator[LocalDoor]:
+    """Open a door for programs of this user here. Raise ForwardingRefused when there is no place for it."""
     attendants = Attendants(serve)
     folder = tempfile.mkdtemp(prefix="hotfleet-door-", dir=_door_place())  # mkdtemp makes it 0700
     door = LocalDoor(Path(folder) / "socket")

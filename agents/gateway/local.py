@@ -103,11 +103,11 @@ class LocalStore:
             if folder is not None and target.name:
                 os.unlink(target.name, dir_fd=folder)
 
-    def move_out(self, target: Target, folder: int) -> None:
+    def move_out(self, target: Target, folder: Path) -> None:
         """Move a file into another directory of the same disk; does nothing when it is not there."""
         with _told(), self.folder_of(target) as source, suppress(FileNotFoundError):
             if source is not None and target.name:
-                os.rename(target.name, f"{target.kind}-{target.name}", src_dir_fd=source, dst_dir_fd=folder)
+                os.rename(target.name, folder / f"{target.kind}-{target.name}", src_dir_fd=source)
 
     def remove_temporary(self) -> int:
         """Remove what cut-off uploads left, return how many. Only while no run writes to this repository."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agents.gateway.store import StoreFailed
 from agents.gateway.target import Kind, Target
 
 MIB = 1024 * 1024
@@ -16,10 +17,11 @@ CREATED_BY_BACKUP = (Kind.DATA, Kind.INDEX, Kind.SNAPSHOTS, Kind.LOCKS)
 
 
 class Rights(StrEnum):
-    """What a run may do with the repository."""
+    """What a run may do with the repository. SERVER is the console's own restic, which may remove too."""
 
     BACKUP = "backup"
     RESTORE = "restore"
+    SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Refused(Exception):
         self.out_of_space = out_of_space
         self.breaks_rule = breaks_rule
 
+    @classmethod
+    def by_store(cls, error: StoreFailed) -> Refused:
+        """Given why the store could not do it, return the refusal: nobody broke a rule."""
+        return cls(403, error.reason, out_of_space=error.out_of_space, breaks_rule=False)
+
 
 def check_rights(method: str, target: Target | None, rights: Rights) -> Target:
     """Given a request, return its target when the rights allow it. Raise Refused when they do not."""
@@ -66,11 +73,13 @@ def check_rights(method: str, target: Target | None, rights: Rights) -> Target:
     if target.is_folder:
         raise Refused(405, "a folder can only be listed")
     if method == "DELETE":
-        return _check_delete(target)
+        return _check_delete(target, rights)
     return _check_post(target, rights)
 
 
-def _check_delete(target: Target) -> Target:
+def _check_delete(target: Target, rights: Rights) -> Target:
+    if rights is Rights.SERVER and target.kind in CREATED_BY_BACKUP:
+        return target
     if target.kind is not Kind.LOCKS:
         raise Refused(403, "a device may not delete anything from its repository")
     return target

@@ -52,6 +52,12 @@ class Uploads:
             finally:
                 upload.discard()
 
+    def remove(self, target: Target) -> None:
+        """Remove a file of whatever run: only the server's own restic may ask for that."""
+        self._store.remove(target)
+        with self._mutex:
+            self._locks.discard(target.name or "")
+
     def remove_lock(self, target: Target) -> None:
         """Remove a lock that this run made. Raise Refused for any other."""
         name = target.name or ""

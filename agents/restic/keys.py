@@ -16,6 +16,7 @@ import hmac
 import json
 import math
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,16 +124,21 @@ def open_key(content: bytes, password: Secret) -> MasterKey | None:
 
 
 def open_master_key(repository: Path, password: Secret) -> MasterKey:
-    """Given a repository's directory, return its master key. Raise RepositoryBroken when no key opens.
+    """Given a repository's directory, return its master key. Raise RepositoryBroken when no key opens."""
+    try:
+        contents = [file.read_bytes() for file in (repository / "keys").iterdir()]
+    except OSError as error:
+        raise RepositoryBroken("the repository's keys cannot be read", detail=str(error)) from error
+    return open_one_of(contents, password)
+
+
+def open_one_of(contents: Iterable[bytes], password: Secret) -> MasterKey:
+    """Given the key files of a repository, return its master key. Raise RepositoryBroken when none opens.
 
     The cheapest key is tried first: it is the one that the console's own password opens.
     """
-    try:
-        contents = sorted((file.read_bytes() for file in (repository / "keys").iterdir()), key=_cost_of)
-    except OSError as error:
-        raise RepositoryBroken("the repository's keys cannot be read", detail=str(error)) from error
     damaged: RepositoryBroken | None = None
-    for content in contents:
+    for content in sorted(contents, key=_cost_of):
         try:
             master = open_key(content, password)
         except RepositoryBroken as error:  # another one may be whole

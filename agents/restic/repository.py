@@ -1,16 +1,14 @@
 """A repository on this machine, read and mended by the console itself.
 
 Opening restic's own key costs 0.5 to 0.7 s of scrypt in every start of restic. So the console has a cheap key
-(see `keys`), opens it in this process, and shows restic a *view*: a private directory of links to the
-repository, whose `keys/` holds one run key. The password itself never reaches a child.
+(see `keys`), opens it in this process, and shows restic the repository with one run key (`location`): of
+a directory a *view* of links to it. The password itself never reaches a child.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -24,14 +22,20 @@ from agents.restic import arguments, children
 from agents.restic.arguments import Restic
 from agents.restic.binary import Binary
 from agents.restic.fields import Fields, parse_json
-from agents.restic.keys import Key, MasterKey, make_cheap_key, make_run_key, open_master_key
+from agents.restic.keys import (
+    Key,
+    MasterKey,
+    make_cheap_key,
+    make_run_key,
+    open_master_key,
+    open_one_of,
+)
+from agents.restic.location import Location, Shown, locate, sync_folder
 from agents.restic.messages import BackupSummary, Decoder, only_summary, parse_backup_summary
 from agents.restic.outcomes import Outcome, judge
 from agents.restic.trees import Node, parse_tree
-from agents.restic.views import make_view
 from agents.restic.walking import Head, Walked, parse_head, read_lines, walk
 
-_FOLDERS = ("data", "index", "snapshots", "locks")
 _NAME = re.compile(r"[0-9a-f]{64}")
 _READ_TIMEOUT_S = 300.0
 
@@ -68,13 +72,14 @@ class Repository:
 
     `url` and `password` open it for a restic of this machine, as long as it is open here."""
 
-    def __init__(self, binary: Binary, master: MasterKey, path: Path, view: Path, key: Key) -> None:
+    def __init__(self, binary: Binary, master: MasterKey, location: Location, shown: Shown, key: Key) -> None:
         """Use `open_repository`."""
         self._master = master
-        self._path = path
+        self._location = location
+        self._find_failure = shown.find_failure
         self._reading = Restic(str(binary.path), takes_locks=False)
         self._writing = Restic(str(binary.path), retry_lock_s=30)
-        self.url, self.password = str(view), key.password
+        self.url, self.password = shown.url, key.password
         self._variables = arguments.environment(self.url, key.password)
 
     def make_run_key(self) -> Key:
@@ -131,7 +136,7 @@ class Repository:
         with ExitStack() as stack:
 
             def open_lines(command: Command) -> Iterator[bytes]:
-                pieces = children.stream(command, self._variables)
+                pieces = self._stream(command)
                 return read_lines(stack.enter_context(closing(pieces)))
 
             lines = open_lines(arguments.list_all(self._reading, snapshot_id))
@@ -145,11 +150,11 @@ class Repository:
         """Return the content of one file. Close the iterator when it is not read to its end.
 
         Raise ResticFailed, perhaps after some pieces: then what was passed on is not the file."""
-        return children.stream(arguments.dump(self._reading, snapshot_id, path), self._variables)
+        return self._stream(arguments.dump(self._reading, snapshot_id, path))
 
     def dump_tar(self, snapshot_id: str, folder: str) -> Iterator[bytes]:
         """Return a folder as a tar archive. Same rules as `dump_file`."""
-        return children.stream(arguments.dump(self._reading, snapshot_id, folder), self._variables)
+        return self._stream(arguments.dump(self._reading, snapshot_id, folder))
 
     def store(self, paths: Sequence[str], *, host: str, tags: Sequence[str]) -> str:
         """Store files of this machine as one snapshot and return its id. Raise an AgentError when restic
@@ -177,7 +182,7 @@ class Repository:
         for name in lock_names:
             if _NAME.fullmatch(name) is None:
                 raise ValueError(f"not the name of a lock: {name!r}")
-            (self._path / "locks" / name).unlink(missing_ok=True)
+            self._location.remove_lock(name)
         self._judged(arguments.unlock(self._reading))
         self._judged(arguments.repair_index(self._writing), timeout_s=6 * 3600)
 
@@ -218,9 +223,11 @@ class Repository:
         folder: Path | None = None,
     ) -> Result:
         """Run restic with what `make` makes of it, and return how it ended; the status is not judged. Without
-        `writes` it takes no lock. `watch` is told what it prints, and may end it by raising."""
+        `writes` it takes no lock. `watch` is told what it prints, and may end it by raising.
+
+        Raise StoreFailed when restic failed because the storage did."""
         restic = self._writing if writes else self._reading
-        return children.run(
+        result = children.run(
             make(restic),
             {**self._variables, **(variables or {})},
             timeout_s=timeout_s,
@@ -228,11 +235,12 @@ class Repository:
             tail_bytes=tail_bytes,
             folder=folder,
         )
+        return self._told(result)
 
     def stream(self, make: Callable[[Restic], Command]) -> Generator[bytes, None, None]:
         """Run restic without a lock and return what it prints, piece by piece. Closing the iterator kills
         it. Raise ResticFailed at the end when it failed."""
-        return children.stream(make(self._reading), self._variables)
+        return self._stream(make(self._reading))
 
     def _judged(self, command: Command, *, timeout_s: float = _READ_TIMEOUT_S) -> Result:
         result = self._run(command, timeout_s=timeout_s)
@@ -240,60 +248,53 @@ class Repository:
         return result
 
     def _run(self, command: Command, *, timeout_s: float = _READ_TIMEOUT_S) -> Result:
-        return children.run(command, self._variables, timeout_s=timeout_s)
+        return self._told(children.run(command, self._variables, timeout_s=timeout_s))
+
+    def _stream(self, command: Command) -> Generator[bytes, None, None]:
+        try:
+            yield from children.stream(command, self._variables)
+        except AgentError as error:
+            if (failure := self._find_failure()) is not None:
+                raise failure from error
+            raise
+
+    def _told(self, result: Result) -> Result:
+        """Raise what the storage could not do, when restic failed: that says more than restic's words."""
+        if not result.is_success and (failure := self._find_failure()) is not None:
+            raise failure
+        return result
 
 
 @contextmanager
 def open_repository(
-    path: Path, password: Secret, binary: Binary, *, without_snapshots: bool = False
+    place: Path | Location, password: Secret, binary: Binary, *, without_snapshots: bool = False
 ) -> Iterator[Repository]:
-    """Open the repository in directory `path` (one scrypt) until the context ends. `without_snapshots`: as if
+    """Open a repository (one scrypt) until the context ends. `without_snapshots`: as if
     it held none; those that are stored are gone with the context, and their data stays.
 
     Raise RepositoryBroken when it is not there or the password does not open it."""
-    master = open_master_key(path, password)
+    location = locate(place)
+    master = open_one_of(location.read_keys(), password)
     key = make_run_key(master)
-    with make_view() as view:
-        (view / "keys").mkdir()
-        (view / "keys" / key.name).write_bytes(key.content)
-        if without_snapshots:
-            (view / "snapshots").mkdir()
-        for name in (*(each for each in _FOLDERS if not (view / each).exists()), "config"):
-            (view / name).symlink_to(path.resolve() / name)
-        yield Repository(binary, master, path, view, key)
+    with location.show(key, without_snapshots=without_snapshots) as shown:
+        yield Repository(binary, master, location, shown, key)
 
 
 def create(
-    path: Path,
+    place: Path | Location,
     password: Secret,
     recovery_password: Secret,
     binary: Binary,
     like: Mapping[str, str | Secret] | None = None,
 ) -> str:
-    """Create a repository in directory `path` (missing or empty) that both passwords open; return its id. One
+    """Create a repository in a place that is missing or empty, which both passwords open; return its id. One
     that is `like` another (`arguments.from_variables`) cuts files into the same pieces.
 
     `password` is the console's, random, 128 bits or more: its key is cheap to open. The repository gets its
-    name only when it is whole. Raise RepositoryBroken when `path` is in use, an AgentError when restic fails.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.is_symlink() or (path.exists() and any(path.iterdir())):
-        raise RepositoryBroken("the directory for the repository is in use")
-    for left in path.parent.glob(f".{path.name}.*"):  # of a start that was killed; one run at a time makes it
-        shutil.rmtree(left)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    draft.mkdir(mode=0o700)
-    try:
-        repository_id = _fill(draft, password, recovery_password, binary, like or {})
-        try:
-            draft.rename(path)
-        except OSError as error:
-            raise RepositoryBroken("the directory for the repository is in use", detail=str(error)) from error
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    _sync_folder(path.parent)
-    return repository_id
+    name only when it is whole. Raise RepositoryBroken when the place is in use, an AgentError when restic
+    fails."""
+    with locate(place).drafting() as draft:
+        return _fill(draft, password, recovery_password, binary, like or {})
 
 
 def _fill(
@@ -321,7 +322,7 @@ def _write_key(folder: Path, key: Key) -> None:
         file.write(key.content)
         file.flush()
         os.fsync(fd)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def parse_snapshot(fields: Fields) -> SnapshotInfo:
@@ -340,11 +341,3 @@ def parse_snapshot(fields: Fields) -> SnapshotInfo:
     if _NAME.fullmatch(info.snapshot_id) is None or _NAME.fullmatch(info.tree) is None:
         raise ProtocolBroken("restic's record of a restore point is not whole")
     return info
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
