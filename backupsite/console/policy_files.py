@@ -76,19 +76,20 @@ def compare_file(data: bytes) -> Comparison:
     """Given a file, return what it says and what it would change. Runs a dozen queries, and one for each
     policy that changes. Takes seconds for a large one: not in a transaction."""
     there, machine = read_there(), find_own_machine()
+    selection = Selection(there.devices)
     known = Known(
         lambda name: there.stored[name].state if name in there.stored else None,
         there.devices.keys(),
         lambda tag: _find_tag(tag, there.tags),
         timezone.now(),
         there.storages,
-        lambda state: _find_repositories(state, machine, there.devices),
+        lambda state: _find_repositories(state, machine, selection),
     )
     reading = read_policies(data, known)
     if reading.problems:
         return Comparison(reading, there, ())
     changes = tuple(
-        _compare(there.stored.get(state.name.lower()), state, there.devices) for state in reading.states
+        _compare(there.stored.get(state.name.lower()), state, selection) for state in reading.states
     )
     return Comparison(reading, there, changes)
 
@@ -99,29 +100,37 @@ def _find_tag(text: str, known: Mapping[str, str]) -> str:
     return known.get(name.lower(), name)
 
 
-def _find_repositories(
-    state: PolicyState, machine: OwnMachine | None, devices: Mapping[str, int]
-) -> list[str]:
+def _find_repositories(state: PolicyState, machine: OwnMachine | None, selection: Selection) -> list[str]:
     """Return why sources cannot be taken on the console's own machine, if it is one of the devices."""
     if machine is None:
         return []
     found = [said for each in state.sources if (said := machine.find_problem(each))]
-    return found if found and machine.device.pk in select_devices(state, devices) else []
+    return found if found and machine.device.pk in selection.of(state) else []
 
 
-def _compare(present: Stored | None, state: PolicyState, devices: Mapping[str, int]) -> Change:
+def _compare(present: Stored | None, state: PolicyState, selection: Selection) -> Change:
     before = present.state if present is not None else None
     if before is not None and make_plain(before) == make_plain(state):
         return Change(state.name, False, (), 0)
-    return compare(before, state, len(select_devices(state, devices)))
+    return compare(before, state, len(selection.of(state)))
 
 
-def select_devices(state: PolicyState, devices: Mapping[str, int]) -> set[int]:
-    """Given a policy and the keys of all devices by name, return those of its own: by name, and by its tags.
-    Runs a query when it has tags."""
-    named = {devices[name] for name in state.devices if name in devices}
-    tagged = find_tagged(state.tags, needs_all=bool(state.fields["needs_all_tags"]), key="name")
-    return named | set(tagged.values_list("pk", flat=True))
+class Selection:
+    """The devices of policies of a file, given the keys of all devices by name. Hundreds of policies have the
+    same few tags: each combination is looked for once."""
+
+    def __init__(self, devices: Mapping[str, int]) -> None:
+        self._devices = devices
+        self._tagged: dict[tuple[frozenset[str], bool], frozenset[int]] = {}
+
+    def of(self, state: PolicyState) -> frozenset[int]:
+        """Return the devices of a policy: by name, and by its tags. Runs a query for tags it has not met."""
+        key = frozenset(state.tags), bool(state.fields["needs_all_tags"])
+        if key not in self._tagged:
+            found = find_tagged(key[0], needs_all=key[1], key="name")
+            self._tagged[key] = frozenset(found.values_list("pk", flat=True))
+        named = [self._devices[name] for name in state.devices if name in self._devices]
+        return self._tagged[key].union(named) if named else self._tagged[key]
 
 
 def apply_comparison(actor: Actor, comparison: Comparison, now: datetime) -> list[Policy]:
