@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
+from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from backupsite.fleet.models import Device
@@ -107,9 +108,10 @@ class RunQueue(DjangoRQ):
 
     def push(self, function: str, *arguments: str, job_id: str, pipeline: Any = None) -> None:
         """Add a wake-up. Raise RedisError."""
-        untyped: Any = self
+        # RQ's own: django_rq's asks the settings about the queue, which know no node's.
+        untyped: Any = Queue
         untyped.enqueue_call(
-            function, args=arguments, job_id=job_id, description=function, pipeline=pipeline,
+            self, function, args=arguments, job_id=job_id, description=function, pipeline=pipeline,
             timeout=-1, result_ttl=0, failure_ttl=60,
         )  # fmt: skip
 
