@@ -36,8 +36,7 @@ class Storage(models.Model):
     `marker` stands in a file in it: without that file it is not the place that was set up (its disk is not
     mounted), and nothing is written. `sealed_secret` opens the account of an object store. `quota_bytes` is
     what may be used of what has no end of its own. `reading_costs`: whole reads are spread as thinly as the
-    rules allow. `is_default`: devices that have no repository yet get theirs there. `read_budget_bytes` is
-    what checks may read of it in a day, `copy_rate_bytes_s` how fast second copies are read from it.
+    rules allow. `is_default`: devices that have no repository yet get theirs there.
     """
 
     DIRECTORY, S3, GCS, AZURE = "directory", "s3", "gcs", "azure"
@@ -61,8 +60,6 @@ class Storage(models.Model):
     sealed_secret = models.BinaryField(default=bytes)
     quota_bytes = models.BigIntegerField(null=True, blank=True)
     reading_costs = models.BooleanField(default=False)
-    read_budget_bytes = models.BigIntegerField(null=True, blank=True)
-    copy_rate_bytes_s = models.BigIntegerField(null=True, blank=True)
     is_default = models.BooleanField(default=False)
     most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
     total_bytes = models.BigIntegerField(null=True, blank=True)

@@ -129,8 +129,6 @@ class Migration(migrations.Migration):
                 ("sealed_secret", models.BinaryField(default=bytes)),
                 ("quota_bytes", models.BigIntegerField(blank=True, null=True)),
                 ("reading_costs", models.BooleanField(default=False)),
-                ("read_budget_bytes", models.BigIntegerField(blank=True, null=True)),
-                ("copy_rate_bytes_s", models.BigIntegerField(blank=True, null=True)),
                 ("is_default", models.BooleanField(default=False)),
                 ("most_runs", models.PositiveSmallIntegerField(blank=True, null=True)),
                 ("total_bytes", models.BigIntegerField(blank=True, null=True)),
