@@ -36,7 +36,9 @@ class OriginFields(forms.Form):
 
     @property
     def wanted_origin(self) -> str:
-        """Where it is read, as the form stands now."""
+        """Where it is read, as the form stands now; BEST where there is nothing to choose."""
+        if not self.has_copies:
+            return BEST
         said = self.data.get("origin", BEST) if self.is_bound else self.initial["origin"]
         return said if said in (FIRST, COPY) else BEST
 

@@ -23,12 +23,12 @@ from backupsite.recovery.folders import decode_path, encode_path
 from backupsite.recovery.index.adding import add
 from backupsite.recovery.index.reading import under
 from backupsite.recovery.models import PointCopy, RestorePoint
-from backupsite.recovery.origins import COPY, FIRST, find_origin
+from backupsite.recovery.origins import BEST, COPY, FIRST, find_origin
 from backupsite.repositories.making import ensure_copy, ensure_repository, repository_path
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
-from tests.backupsite.making import make_point, make_policy, make_run
+from tests.backupsite.making import make_device, make_point, make_policy, make_run
 from tests.backupsite.recovery.maintained import Maintained, make_maintained
 from tests.backupsite.repositories.conftest import device, home, storage
 
@@ -156,8 +156,16 @@ def test_what_the_form_says_is_what_the_run_reads(point: RestorePoint, operator:
     assert Run.objects.get(kind=Run.RESTORE).request["from"] == COPY
     assert AuditEvent.objects.get(verb="device.restore").detail["from"] == COPY
     lone = make_point(point.device, None, point.made_at, "/etc")
+    page = operator.get(path, {"point": str(lone.pk)})
+    assert page.context["wish"].origin == FIRST, "others that are offered have a copy"
     answer = operator.post(path, answer_of(lone))
     assert answer.status_code == 422 and "not in the second copy" in answer.content.decode()
+
+
+def test_without_a_copy_there_is_nothing_to_choose(operator: Client) -> None:
+    point = make_point(make_device("lone"), None, timezone.now(), "/srv")
+    page = operator.get("/devices/lone/restore/", {"point": str(point.pk)})
+    assert page.context["wish"].origin == BEST and "Read from" not in page.content.decode()
 
 
 def test_nothing_is_replaced_while_it_cannot_be_saved_first(point: RestorePoint, operator: Client) -> None:
