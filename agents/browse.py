@@ -27,7 +27,7 @@ def list_folder(place: RepositoryPlace, binary: Binary, restic_id: str, folder: 
     """Return what a folder of a restore point holds, folders first, every byte of a name exact.
 
     Raise PathMissing when there is no such folder, RepositoryBroken when the repository does not open."""
-    with open_repository(place.path, place.password, binary) as repository:
+    with open_repository(place.location, place.password, binary) as repository:
         nodes = repository.list_folder(restic_id, folder)
     return sorted(nodes, key=lambda node: (not node.is_folder, node.name))
 
@@ -41,7 +41,7 @@ def walk_point(
     Same errors as `list_folder`; those of the iterator come late: what it gave before is then not the whole.
     """
     with (
-        open_repository(place.path, place.password, binary) as repository,
+        open_repository(place.location, place.password, binary) as repository,
         repository.walk(restic_id) as walked,
     ):
         yield walked
@@ -66,7 +66,7 @@ def save_download(
     ResticFailed when restic cannot read it.
     """
     partial = into.with_suffix(".part")
-    with open_repository(place.path, place.password, binary) as repository, ExitStack() as stack:
+    with open_repository(place.location, place.password, binary) as repository, ExitStack() as stack:
         try:
             pieces = _read(repository, restic_id, paths, archive)
             if archive == "zip":

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from agents.errors import RepositoryBroken
 from agents.events import Level, Phase, Said, Tell
 from agents.flow import Control, phase
-from agents.gateway.local import LocalStore
 from agents.gateway.store import Store, StoreFailed
 from agents.gateway.target import Kind, Target
 from agents.maintaining.hurt import find_hurt, find_lost
@@ -52,7 +51,7 @@ def check(
     known, and what the control raises: what was read until then need not be read again."""
     request.place.journals.mkdir(mode=0o700, exist_ok=True)
     record = Record(request.place.journals / RECORD)
-    with LocalStore(request.place.path) as store:
+    with request.place.open_store() as store:
         with phase(tell, Phase.CHECK):
             reader = ReadingPass(store, record, tell=tell, control=control, rate_bytes_s=request.rate_bytes_s)
             reading = reader.run(now, everything=request.everything)
@@ -75,7 +74,7 @@ def _look(
     lost = find_lost(ids, present, damaged_of(findings, Kind.SNAPSHOTS))
     strays: list[Stray] = []
     try:
-        with open_repository(request.place.path, request.place.password, request.binary) as engine:
+        with open_repository(request.place.location, request.place.password, request.binary) as engine:
             if does_structure:
                 findings = _join(findings, _check_structure(request, engine, tell, control))
             hurt = find_hurt(engine, ids - lost.keys(), findings, control) if findings else {}
@@ -162,7 +161,7 @@ def prune(
 
 def measure(place: RepositoryPlace) -> int:
     """Return the bytes of all files of a repository."""
-    with LocalStore(place.path) as store:
+    with place.open_store() as store:
         return _sum(store)
 
 

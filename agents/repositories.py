@@ -22,7 +22,9 @@ from agents.gateway import (
     read_journal,
     set_aside,
 )
-from agents.gateway.target import Kind
+from agents.gateway.store import OpenStore
+from agents.gateway.target import Kind, Target
+from agents.objects import ObjectLocation
 from agents.restic import arguments
 from agents.restic.binary import Binary
 from agents.restic.repository import Repository, open_repository
@@ -32,12 +34,33 @@ from agents.session import Door, Session
 @dataclass(frozen=True, slots=True)
 class RepositoryPlace:
     """A repository in a directory of this machine. `journals` is a directory beside it, one file a run;
-    `storage` the directory of all repositories, which a backup of this very machine leaves out."""
+    `storage` the directory of all repositories, which a backup of this very machine leaves out. With
+    `objects` the repository lies there, and `path` is but the name for what this machine keeps of it."""
 
     path: Path
     journals: Path
     password: Secret
     storage: Path | None = None
+    objects: ObjectLocation | None = None
+
+    @property
+    def location(self) -> Path | ObjectLocation:
+        """What opens it for restic, and makes it."""
+        return self.objects or self.path
+
+    def open_store(self) -> OpenStore:
+        """Open its files; a context manager. Raise StoreFailed when it is not there."""
+        return self.objects.open_store() if self.objects is not None else LocalStore(self.path)
+
+    def is_there(self) -> bool:
+        """Return whether there is a repository. Raise StoreFailed when that cannot be known."""
+        return self.objects.is_there() if self.objects is not None else (self.path / "config").exists()
+
+    def holds(self, snapshot_id: str) -> bool:
+        """Return whether a snapshot is there. Raise StoreFailed when that cannot be known."""
+        if self.objects is None:
+            return (self.path / "snapshots" / snapshot_id).is_file()
+        return self.objects.open_store().size(Target(Kind.SNAPSHOTS, snapshot_id)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +78,7 @@ def open_place(place: RepositoryPlace, binary: Binary, tell: Tell) -> Iterator[R
 
     Raise RepositoryBroken when it does not open."""
     place.journals.mkdir(mode=0o700, exist_ok=True)
-    with open_repository(place.path, place.password, binary) as repository:
+    with open_repository(place.location, place.password, binary) as repository:
         _adopt(place, repository, tell)
         yield repository
 
@@ -70,7 +93,7 @@ def open_beside(place: RepositoryPlace, binary: Binary) -> Iterator[tuple[Reposi
     journals.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in journals.glob("*.jsonl"):  # of a dead run: who only reads made nothing
         left.unlink()
-    with open_repository(place.path, place.password, binary) as repository:
+    with open_repository(place.location, place.password, binary) as repository:
         yield replace(place, journals=journals), repository
 
 
@@ -78,7 +101,7 @@ def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:
     found = sorted(place.journals.glob("*.jsonl"))
     condemned = [journal for journal in found if read_broken_rule(journal)]
     for journal in condemned:
-        aside = set_aside(place.path, journal)
+        aside = set_aside(place.path, journal, place.open_store)
         tell(Said(f"An earlier run broke a rule: its files were set aside in {aside}.", Level.WARNING))
     journals = [journal for journal in found if journal not in condemned]
     entries = [entry for journal in journals for entry in read_journal(journal)]
@@ -87,7 +110,7 @@ def _adopt(place: RepositoryPlace, repository: Repository, tell: Tell) -> None:
         tell(Said(f"An earlier run was cut off after {sent:,} bytes: its data is made part of the index."))
         repository.adopt([entry.name for entry in entries if entry.kind is Kind.LOCKS])
     if found:
-        with LocalStore(place.path) as store:
+        with place.open_store() as store:
             store.remove_temporary()
     for journal in journals:
         journal.unlink()
@@ -111,7 +134,7 @@ def open_door(
     key = repository.make_run_key()
     journal_path = place.journals / f"{run_id}.jsonl"
     judging = _judging(place, journal_path, control)
-    with judging, LocalStore(place.path) as store, Journal(journal_path) as journal:
+    with judging, place.open_store() as store, Journal(journal_path) as journal:
         gateway = Gateway(
             store,
             credentials,
@@ -153,7 +176,7 @@ def _raise_when_broken(
         return
     if not control.is_current():
         raise LeaseLost("The run broke a rule, and lost its lease: the next run sets its files aside.")
-    aside = set_aside(place.path, journal)
+    aside = set_aside(place.path, journal, place.open_store)
     raise RepositoryRefused(
         f"The device broke a rule of its repository ({rule}). What this run stored was set aside in {aside}.",
         remedy="Find out why before you trust this device again: it may be compromised. Restore points of "

@@ -51,7 +51,7 @@ def find_unchanged(
         point = by_key.get(source.key)
         if point is None or source.method != point.method or not _can_be_proven(source):
             continue
-        if not (place.path / "snapshots" / point.restic_id).is_file():
+        if not place.holds(point.restic_id):
             continue
         proofs: dict[str, str] = {}
         for part in source.parts:

@@ -39,7 +39,7 @@ def sample_points(
     Works beside whatever uses the repository. Raise RepositoryBroken when it does not open, or is gone
     meanwhile: nothing is known about the data then."""
     began = time.monotonic()
-    with phase(tell, Phase.CHECK), open_repository(place.path, place.password, binary) as repository:
+    with phase(tell, Phase.CHECK), open_repository(place.location, place.password, binary) as repository:
         look = _Look(repository, stored, tell, control)
         try:
             look.read_structure()

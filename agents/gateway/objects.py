@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -31,7 +31,7 @@ from agents.gateway.store import StoreFailed, StoreUnreachable
 from agents.gateway.target import Kind, Target, is_name
 
 # Later than this a failed PUT is not begun anew: restic on the device would have given up by then.
-_RETRY_UNTIL_S: Final = 90.0
+RETRY_UNTIL_S = 90.0
 
 
 class ObjectStore:
@@ -45,10 +45,10 @@ class ObjectStore:
         spool: Path,
         *,
         is_conditional: bool,
-        retry_until_s: float = _RETRY_UNTIL_S,
+        retry_until_s: float | None = None,
     ) -> None:
         """Ask nobody anything yet."""
-        self.retry_until_s = retry_until_s
+        self.retry_until_s = RETRY_UNTIL_S if retry_until_s is None else retry_until_s
         self.client = client
         self.folder = folder
         self.spool = spool

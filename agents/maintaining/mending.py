@@ -20,7 +20,7 @@ from pathlib import Path
 from agents.commands import Command
 from agents.events import Said, Tell
 from agents.flow import Control
-from agents.gateway.local import LocalStore
+from agents.gateway.store import OpenStore
 from agents.gateway.target import Kind, Target
 from agents.maintaining.copying import copy_snapshots
 from agents.maintaining.reading import damaged_of
@@ -52,10 +52,10 @@ def mend(
 
     Raise an AgentError when restic cannot. May be begun again."""
     damaged = sorted(damaged_of(findings, Kind.DATA))
-    with LocalStore(place.path) as store:
+    with place.open_store() as store:
         there = [name for name in damaged if store.size(Target(Kind.DATA, name)) is not None]
         _set_records_aside(place, store, damaged_of(findings, Kind.SNAPSHOTS), tell)
-    with open_repository(place.path, place.password, binary) as repository:
+    with open_repository(place.location, place.password, binary) as repository:
         repository.unlock()
         _run(repository, arguments.repair_index, place, control)
         tell(Said("The index was written anew."))
@@ -66,14 +66,14 @@ def mend(
                 tell(Said(f"data/{name}: what is whole of it was kept, the rest is gone."))
 
 
-def _set_records_aside(place: RepositoryPlace, store: LocalStore, names: Collection[str], tell: Tell) -> None:
+def _set_records_aside(place: RepositoryPlace, store: OpenStore, names: Collection[str], tell: Tell) -> None:
     """Move damaged records of snapshots out of the repository: restic stops at them."""
     folder = _folder(place)
     for name in names:
-        target = place.path / "snapshots" / name
-        if target.exists():
-            target.rename(folder / f"snapshot-{name}")
-            store.settle(Target(Kind.SNAPSHOTS, name))
+        target = Target(Kind.SNAPSHOTS, name)
+        if store.size(target) is not None:
+            store.move_out(target, folder)
+            store.settle(target)
             tell(Said(f"snapshots/{name}: the damaged record was moved to {folder}."))
 
 
@@ -112,14 +112,14 @@ def refill(
     wanted = [each for each in sorted(hurt) if each in copied.snapshots]
     if not wanted:
         return {}
-    with open_repository(copied.place.path, copied.place.password, binary) as copy:
+    with open_repository(copied.place.location, copied.place.password, binary) as copy:
         ids = list(dict.fromkeys(copied.snapshots[each] for each in wanted))
-        with open_repository(place.path, place.password, binary, without_snapshots=True) as here:
+        with open_repository(place.location, place.password, binary, without_snapshots=True) as here:
             here.unlock()
             for _ in copy_snapshots(copy, here, ids, tell=tell, control=control):
                 control.raise_if_stopped()
         tell(Said(f"What the hurt snapshots need, {len(wanted)} in all, came back from the other copy."))
-        with open_repository(place.path, place.password, binary) as here:
+        with open_repository(place.location, place.password, binary) as here:
             known = {info.snapshot_id for info in here.list_snapshots()}
             lost = [each for each in wanted if each not in known]
             if not lost:

@@ -41,7 +41,7 @@ def store_batch(
             piece = _first(stretch, stretch.piece(full_only=not is_ended))
             if piece is None or piece.start == piece.end:
                 continue
-            with open_repository(place.path, place.password, binary) as repository:
+            with open_repository(place.location, place.password, binary) as repository:
                 batch = _store(repository, stretch, piece, host)
             keep(batch)
             _leave(stretch, piece, is_ended=is_ended)
