@@ -25,7 +25,7 @@ from tests.live.ground import Device, command, wait_until
 from tests.live.mariadb import Server, Writer, find_faults, request_for, writers
 
 HELD_MS = 30_000
-ROUNDS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 3
+ROUNDS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 2
 
 
 @pytest.fixture

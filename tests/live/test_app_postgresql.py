@@ -28,7 +28,7 @@ from tests.live.pgbench import assert_whole, count_writes, load, prepare
 from tests.live.postgresql import Cluster, as_postgres, own
 
 IS_FULL = os.environ.get("HOTFLEET_CAMPAIGN") == "full"
-BACKUPS = 50 if IS_FULL else 3
+BACKUPS = 50 if IS_FULL else 2
 
 
 @pytest.fixture(scope="module")

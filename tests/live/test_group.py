@@ -21,7 +21,7 @@ from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.postgresql import Cluster, own
 
-BACKUPS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 4
+BACKUPS = 50 if os.environ.get("HOTFLEET_CAMPAIGN") == "full" else 2
 
 
 class Shop:

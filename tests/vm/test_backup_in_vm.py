@@ -14,7 +14,7 @@ from tests.vm.traces import wait_until_clean
 from tests.vm.worker import Worker
 
 SOURCE = "/srv/thin/source"
-_LARGE_MB = 200
+_LARGE_MB = 100
 
 
 @pytest.fixture
