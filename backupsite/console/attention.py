@@ -61,6 +61,9 @@ def make_item(
         return Item(device, "warn", "Host key waits for approval", text, "Compare keys", connect, 3)
     if exposure.standing is Standing.UNPROTECTED:
         return _make_unprotected_item(device, connect)
+    if exposure.standing is Standing.UNDECIDED:
+        url = f"{device.get_absolute_url()}#undecided"
+        return Item(device, "warn", "Nobody decided about all data", exposure.undecided, "Decide", url, 6)
     return None
 
 

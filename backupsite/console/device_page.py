@@ -15,7 +15,13 @@ from django.views.decorators.http import require_safe
 
 from agents.facts import DeviceFacts
 from backupsite.console.coverage import find_gaps
-from backupsite.console.discovery import decided_paths, find_instances, list_decided
+from backupsite.console.discovery import (
+    FILES_ONLY,
+    decided_paths,
+    find_instances,
+    find_open_data,
+    list_decided,
+)
 from backupsite.console.overrides_page import list_held
 from backupsite.console.pausing_page import list_pauses
 from backupsite.console.policy_targets import read_target
@@ -27,6 +33,7 @@ from backupsite.console.standings import (
 )
 from backupsite.fleet.models import Device, HostKey
 from backupsite.fleet.tabs import make_tabs
+from backupsite.policies.found import say_undecided
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.windows import is_taken_hot
@@ -98,9 +105,12 @@ def device(request: HttpRequest, slug: str) -> HttpResponse:
 def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     sources = list_sources(now, [device.pk])
     is_paused = device.pk in list_paused([device.pk])
-    exposure = judge_device(sources, now, is_paused=is_paused)
     target, decided = read_target(device), list_decided(device)
     facts = target.facts
+    open_data = find_open_data(device, decided, facts)
+    exposure = judge_device(
+        sources, now, is_paused=is_paused, undecided=say_undecided([each.found for each in open_data])
+    )
     found = find_instances(device, target, decided, sources)
     listed = (
         Run.objects.filter(device=device)
@@ -119,9 +129,11 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "is_missed": exposure.standing in MISSED,
         "protected": _list_protected(device, sources),
         "facts": facts,
+        "open_data": open_data,
         "gaps": find_gaps(facts.mounts, decided_paths(decided, facts)) if facts is not None else [],
         "found": found,
         "undecided": [each for each in found if not each.is_decided],
+        "files_only": [each for each in found if each.status == FILES_ONLY],
         "has_hot": any(is_taken_hot(source) for source in decided),
         "has_cold": any(source.mode in (Source.COLD, Source.BOTH) for source in decided),
         "out": [source for source in decided if source.mode == Source.OUT and source.policy.is_enabled],

@@ -13,6 +13,7 @@ from agents.facts.mounts import is_within
 from backupsite.console.policy_outcome import Target
 from backupsite.fleet.models import Device
 from backupsite.policies.advisor import Advice, Look, advise_instance, look_at
+from backupsite.policies.found import Decided, Found, find_undecided, list_found
 from backupsite.policies.models import Policy, Source
 from backupsite.recovery.exposure import SourceExposure, Standing
 from backupsite.recovery.words import CONSISTENCIES, say_method
@@ -80,7 +81,8 @@ def find_instances(
         advice = advise_instance(look, device.criticality, target.stops.get(look.stops, ()))
         status = _judge(instance, own, sources, standings.get(instance.key))
         is_open = not own and instance.name.isprintable()
-        ways = tuple(_find_ways(device, instance, policies)) if is_open else ()
+        asked = {"application": instance.application, "instance": instance.name}
+        ways = tuple(_find_ways(device, asked, policies)) if is_open else ()
         found.append(FoundInstance(instance, look, advice, status, own, ways))
     return sorted(found, key=lambda each: (each.is_decided, each.instance.label))
 
@@ -104,8 +106,8 @@ def _judge(
     return FILES_ONLY if is_covered else UNDECIDED
 
 
-def _find_ways(device: Device, instance: Instance, policies: Mapping[int, Policy]) -> list[Way]:
-    asked = {"application": instance.application, "instance": instance.name}
+def _find_ways(device: Device, asked: Mapping[str, str], policies: Mapping[int, Policy]) -> list[Way]:
+    """Given how an address asks for something that was found, return the ways to a decision about it."""
     new = f"{reverse('policy-new')}?{urlencode({'device': device.slug, **asked})}"
     ways = [Way("Protect", new)]
     ways += [
@@ -127,3 +129,37 @@ def decided_paths(sources: Sequence[Source], facts: DeviceFacts | None) -> list[
     instances = facts.instances if facts is not None else ()
     places = [place for each in instances if each.key in keys for place in each.places]
     return [*(source.path for source in active if source.path), *places]
+
+
+@dataclass(frozen=True)
+class OpenData:
+    """What nobody decided about, and the ways to a decision."""
+
+    found: Found
+    ways: tuple[Way, ...]
+
+
+def find_open_data(device: Device, sources: Sequence[Source], facts: DeviceFacts | None) -> list[OpenData]:
+    """Given a device, the sources of its policies and what is known of it, return what nobody decided about:
+    it keeps the device from being green. What cannot be typed into a form has no ways. Runs no query."""
+    if facts is None:
+        return []
+    active = [source for source in sources if source.policy.is_enabled]
+    policies = {source.policy_id: source.policy for source in active}
+    undecided = find_undecided(list_found(facts), [Decided(each.key, each.path) for each in active])
+    return [
+        OpenData(each, tuple(_find_ways(device, _asked(each), policies)) if _is_typable(each) else ())
+        for each in undecided
+    ]
+
+
+def _asked(found: Found) -> dict[str, str]:
+    """Return how an address asks a policy's form for this."""
+    if not found.key:
+        return {"path": found.label}
+    application, _, name = found.key.partition(":")
+    return {"application": application, "instance": name}
+
+
+def _is_typable(found: Found) -> bool:
+    return (found.key or found.label).isprintable()

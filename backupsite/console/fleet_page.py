@@ -46,6 +46,7 @@ DAYS = 14
 MOST_ITEMS = 8
 MOST_RUNNING = 6
 MOST_NEXT = 5
+TROUBLED = (*MISSED, Standing.UNPROTECTED, Standing.UNDECIDED)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def make_verdict(counts: Counter[Standing], worst: str) -> Verdict:
     if unprotected:
         title = _say(unprotected, "device is not protected", "devices are not protected")
         return Verdict("warn", "warn", title, share)
+    if counts[Standing.UNDECIDED]:
+        title = _say(counts[Standing.UNDECIDED], "device has data", "devices have data")
+        return Verdict("warn", "warn", f"{title} that nobody decided about", share)
     if not inside:
         return Verdict("off", "paused", "Every policy is paused", share)
     if counts[Standing.PAUSED]:
@@ -121,8 +125,19 @@ def _standing_context(counts: Counter[Standing], now: datetime) -> dict[str, Any
         "device_count": counts.total(),
         "inside_count": sum(counts[standing] for standing in Standing if standing.meets_target),
         "missed_count": missed_count,
-        "review_url": f"{reverse('devices')}?state=missed" if missed_count else "",
+        **_review_context(counts),
     }
+
+
+def _review_context(counts: Counter[Standing]) -> dict[str, Any]:
+    """Where the devices are that the verdict is about, and how many."""
+    if missed := sum(counts[standing] for standing in MISSED):
+        return {"review_url": f"{reverse('devices')}?state=missed", "review_count": missed}
+    for standing in (Standing.UNPROTECTED, Standing.UNDECIDED):
+        if counts[standing]:
+            url = f"{reverse('devices')}?state={standing.word}"
+            return {"review_url": url, "review_count": counts[standing]}
+    return {"review_url": "", "review_count": 0}
 
 
 def _say_longest(now: datetime) -> str:
@@ -155,7 +170,7 @@ def _rank_devices(
 ) -> list[int]:
     """Given which host keys wait, whose backups fail and whose logs are behind, return every device in
     trouble, once, as urgent as `attention` ranks them; the longest without a restore point first."""
-    troubled = with_standing(Device.objects.all(), now).filter(standing__in=[*MISSED, Standing.UNPROTECTED])
+    troubled = with_standing(Device.objects.all(), now).filter(standing__in=TROUBLED)
     rows = list(troubled.order_by("-standing", "exposure__newest_at", "name").values_list("pk", "standing"))
     return list(
         dict.fromkeys(

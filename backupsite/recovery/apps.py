@@ -21,10 +21,10 @@ class RecoveryConfig(AppConfig):
         from backupsite.recovery.maintenance import Check
         from backupsite.recovery.pruning import Prune
         from backupsite.recovery.restores import Restore
-        from backupsite.recovery.stored import repair
+        from backupsite.recovery.stored import repair, restate
         from backupsite.recovery.wal import notes, wishes
         from backupsite.recovery.wal.storing import StoreLog
-        from backupsite.runs import afterwork, kinds, tick
+        from backupsite.runs import afterwork, checking, kinds, tick
 
         for kind in (
             Backup(),
@@ -42,6 +42,7 @@ class RecoveryConfig(AppConfig):
             Copy(),
         ):
             kinds.register(kind)
+        checking.when_facts_change(restate)
         tick.add_step(repair)
         tick.add_step(drill_due.look)
         tick.add_step(maintenance_due.look)

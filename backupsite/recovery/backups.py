@@ -14,7 +14,7 @@ from agents.backup import BackupOutcome, BackupRequest, back_up
 from agents.binds import NO_LIMITS, Limits
 from agents.errors import ConnectFailed, PlanRefused
 from agents.events import Consistency, Level, Said, Tell
-from agents.facts.device import DeviceFacts, to_json
+from agents.facts.device import DeviceFacts
 from agents.plan import SourceRequest
 from agents.plan.requests import Fallback
 from agents.session import Session
@@ -32,7 +32,7 @@ from backupsite.recovery.hours import hours_of
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.places import make_place
 from backupsite.recovery.seen import keep_instances, read_usual
-from backupsite.recovery.stored import lock, restate
+from backupsite.recovery.stored import lock
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
 from backupsite.runs.checking import keep_facts
@@ -290,10 +290,10 @@ def keep_points(
     ]
     RestorePoint.objects.bulk_create(points)
     keep_instances(points, outcome.facts)
-    restate([run.device_id])
     note_backup(run.policy_id, run.device_id, {point.source for point in outcome.points}, now)
     device = Device.objects.get(pk=run.device_id)
-    keep_facts(device, to_json(join_facts(read_known_facts(device), outcome.facts, asked)))
+    # It says how the device stands, too.
+    keep_facts(device, join_facts(read_known_facts(device), outcome.facts, asked))
 
 
 def join_facts(known: DeviceFacts | None, seen: DeviceFacts, asked: Collection[str]) -> DeviceFacts:

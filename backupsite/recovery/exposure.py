@@ -3,7 +3,8 @@
 A required source is a source of an enabled policy on a device of that policy, unless it is left out or
 optional. What is out of service requires nothing. Its newest restore point is one that the same policy made:
 another policy may have left files out. One whose data is damaged does not count. The streams of one source
-count as one: they are of one run, and incomplete when one of them is. A device stands as its worst source.
+count as one: they are of one run, and incomplete when one of them is. A device stands as its worst source,
+and never well while discovery found data that nobody decided about (`policies.found`).
 
 What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
 window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
@@ -23,7 +24,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.effective import TARGET, read_target
 from backupsite.policies.models import Override, PolicyDevice
 from backupsite.policies.windows import MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
-from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.models import Exposure, RestorePoint
 from backupsite.web.status import Status
 
 # From this share of the target on a source is close to its limit.
@@ -36,12 +37,13 @@ class Standing(IntEnum):
     """Against the recovery point objective, best first: the largest of several is the worst."""
 
     WITHIN = 0
-    PAUSED = 1
-    PARTIAL = 2
+    PARTIAL = 1
+    PAUSED = 2
     CLOSE = 3
-    UNPROTECTED = 4
-    NEVER = 5
-    OUTSIDE = 6
+    UNDECIDED = 4
+    UNPROTECTED = 5
+    NEVER = 6
+    OUTSIDE = 7
 
     @property
     def word(self) -> str:
@@ -69,6 +71,7 @@ STATUSES = {
     Standing.WITHIN: Status("Within RPO", "good", "good"),
     Standing.PARTIAL: Status("Within RPO, with warnings", "warn", "warn"),
     Standing.CLOSE: Status("Close to limit", "warn", "warn"),
+    Standing.UNDECIDED: Status("Data undecided", "warn", "warn"),
     Standing.OUTSIDE: Status("Outside RPO", "bad", "bad"),
     Standing.NEVER: Status("No restore point yet", "bad", "bad"),
     Standing.UNPROTECTED: Status("Not protected", "off", "off"),
@@ -98,11 +101,13 @@ class SourceExposure:
 
 @dataclass(frozen=True, slots=True)
 class DeviceExposure:
-    """How a device stands. `worst` None: no source of it is required."""
+    """How a device stands. `worst` None: no source of it is required. `undecided` names what discovery found
+    and nobody decided about, ready to be shown."""
 
     standing: Standing
     worst: SourceExposure | None = None
     source_count: int = 0
+    undecided: str = ""
 
 
 def judge(newest_at: datetime | None, is_complete: bool, rpo: timedelta, now: datetime) -> Standing:
@@ -118,14 +123,16 @@ def judge(newest_at: datetime | None, is_complete: bool, rpo: timedelta, now: da
 
 
 def judge_device(
-    sources: Iterable[SourceExposure], now: datetime, *, is_paused: bool = False
+    sources: Iterable[SourceExposure], now: datetime, *, is_paused: bool = False, undecided: str = ""
 ) -> DeviceExposure:
-    """Given the required sources of a device, return how it stands: as its worst source. Pure."""
+    """Given the required sources of a device and what nobody decided about, return how it stands: as its
+    worst source, and never well with something undecided. Pure."""
     listed = list(sources)
     if not listed:
-        return DeviceExposure(Standing.PAUSED if is_paused else Standing.UNPROTECTED)
+        return DeviceExposure(Standing.PAUSED if is_paused else Standing.UNPROTECTED, undecided=undecided)
     worst = max(listed, key=lambda source: (source.standing, -source.left(now)))
-    return DeviceExposure(worst.standing, worst, len(listed))
+    standing = max(worst.standing, Standing.UNDECIDED) if undecided else worst.standing
+    return DeviceExposure(standing, worst, len(listed), undecided)
 
 
 class Row(NamedTuple):
@@ -217,6 +224,14 @@ def list_paused(device_ids: Collection[int]) -> set[int]:
     return set(rows.order_by().values_list("pk", flat=True).distinct())
 
 
+def _list_undecided(device_ids: Collection[int]) -> dict[int, str]:
+    """Given devices, return those with something undecided, as it is stored. Runs one query."""
+    rows = Exposure.objects.exclude(undecided="")
+    if len(device_ids) <= FEW:
+        rows = rows.filter(pk__in=device_ids)
+    return dict(rows.values_list("pk", "undecided"))
+
+
 def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[SourceExposure]]:
     """Given the server's time and devices, return the required sources of each. Runs one query."""
     by_device: dict[int, list[SourceExposure]] = {device: [] for device in device_ids}
@@ -227,12 +242,12 @@ def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[
 
 
 def judge_devices(now: datetime, device_ids: Collection[int]) -> dict[int, DeviceExposure]:
-    """Given the server's time and devices, return how each stands. Runs two queries for any number.
+    """Given the server's time and devices, return how each stands. Runs three queries for any number.
 
     Reads restore points: for a page of devices. `recovery.stored` counts and orders a whole fleet.
     """
-    paused = list_paused(device_ids)
+    paused, undecided = list_paused(device_ids), _list_undecided(device_ids)
     return {
-        device: judge_device(sources, now, is_paused=device in paused)
+        device: judge_device(sources, now, is_paused=device in paused, undecided=undecided.get(device, ""))
         for device, sources in group_sources(now, device_ids).items()
     }

@@ -1,9 +1,9 @@
 """How each device stands, stored, so that pages about 10,000 devices need not ask for their restore points.
 
 What is stored does not age: it is not the standing, but the moments at which it changes by itself. Whoever
-writes what a standing depends on (restore points, policies, their devices and sources) calls `restate` in the
-same transaction. `repair` looks at each device about once an hour all the same: a wrong "within RPO" is the
-worst thing that this program can say.
+writes what a standing depends on (restore points, policies, their devices and sources, what was found on a
+device) calls `restate` in the same transaction. `repair` looks at each device about once an hour all the
+same: a wrong "within RPO" is the worst thing that this program can say.
 """
 
 from __future__ import annotations
@@ -22,29 +22,37 @@ from django.utils import timezone
 from backupsite.fleet.models import Device
 from backupsite.recovery.exposure import CLOSE, SourceExposure, Standing, group_sources, list_paused
 from backupsite.recovery.models import Exposure
+from backupsite.recovery.undecided import list_undecided
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
 # The tick comes every ten seconds: each device is looked at about once an hour.
 SLOT_S, SLOTS = 10, 360
-FIELDS = ("base", "close_at", "missed_at", "newest_at")
+FIELDS = ("base", "close_at", "missed_at", "newest_at", "undecided")
 
 
-def make_exposure(device_id: int, sources: Iterable[SourceExposure], *, is_paused: bool) -> Exposure:
-    """Given the required sources of a device, return the row that says how it stands at any time. Pure.
+def make_exposure(
+    device_id: int, sources: Iterable[SourceExposure], *, is_paused: bool, undecided: str = ""
+) -> Exposure:
+    """Given the required sources of a device, and what nobody decided about, return the row that says how it
+    stands at any time. Pure.
 
     `exposure.judge_device` says the same for one moment; a test holds the two together.
     """
     listed = list(sources)
     if not listed:
-        return Exposure(device_id=device_id, base=Standing.PAUSED if is_paused else Standing.UNPROTECTED)
+        base = Standing.PAUSED if is_paused else Standing.UNPROTECTED
+        return Exposure(device_id=device_id, base=base, undecided=undecided)
     ends = [
         (source.newest_at + source.rpo, source.newest_at, source.newest_at + source.rpo * CLOSE)
         for source in listed
         if source.newest_at is not None
     ]
-    made = Exposure(device_id=device_id, base=_find_base(listed))
+    base = _find_base(listed)
+    made = Exposure(
+        device_id=device_id, base=max(base, Standing.UNDECIDED) if undecided else base, undecided=undecided
+    )
     if ends:
         made.missed_at, made.newest_at, _ = min(ends)
         made.close_at = min(close_at for _, _, close_at in ends)
@@ -71,7 +79,7 @@ def lock(device_ids: Collection[int]) -> None:
 
 def restate(device_ids: Collection[int]) -> int:
     """Write how these devices stand; return how many rows were not right. Call it in the transaction that
-    changed what they depend on. Runs five queries for each 500 devices."""
+    changed what they depend on. Runs seven queries for each 500 devices."""
     with transaction.atomic():
         return sum(_restate_batch(batch) for batch in _batches(device_ids))
 
@@ -93,7 +101,10 @@ def _read_locked(device_ids: list[int]) -> dict[int, Exposure]:
 def _restate_batch(device_ids: list[int]) -> int:
     stored = _read_locked(device_ids)
     sources, paused = group_sources(timezone.now(), device_ids), list_paused(device_ids)
-    made = [make_exposure(pk, sources[pk], is_paused=pk in paused) for pk in device_ids]
+    undecided = list_undecided(device_ids)
+    made = [
+        make_exposure(pk, sources[pk], is_paused=pk in paused, undecided=undecided[pk]) for pk in device_ids
+    ]
     wrong = [row for row in made if _values(row) != _values(stored[row.device_id])]
     Exposure.objects.bulk_create(wrong, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
     return len(wrong)
@@ -109,6 +120,7 @@ def with_standing(devices: QuerySet[Device], now: datetime) -> Any:
     standing = Case(
         When(exposure__missed_at__lt=now, then=Value(int(Standing.OUTSIDE))),
         When(exposure__base=Standing.NEVER, then=Value(int(Standing.NEVER))),
+        When(exposure__base=Standing.UNDECIDED, then=Value(int(Standing.UNDECIDED))),
         When(exposure__close_at__lt=now, then=Value(int(Standing.CLOSE))),
         default=Coalesce(F("exposure__base"), Value(int(Standing.UNPROTECTED))),
         output_field=IntegerField(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.utils import timezone
 
 from agents.events import Phase, Said, Tell
-from agents.facts.device import to_json
+from agents.facts.device import DeviceFacts, to_json
 from agents.flow import phase
 from agents.probe import ProbeRequest, probe
 from agents.ssh import HostKey, fetch_host_keys
@@ -14,9 +16,13 @@ from backupsite.engine import console_restic
 from backupsite.fleet.devices import note_host_keys
 from backupsite.fleet.models import Device, JumpHost
 from backupsite.fleet.sessions import fetch_device_keys, jump_target_of, open_session
+from backupsite.policies.found import write_found
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
+
+Step = Callable[[list[int]], object]
+_steps: list[Step] = []
 
 
 class Scan:
@@ -71,7 +77,7 @@ class Probe:
             _name_jump_host(run.device),
         )
         facts = probe(request, lambda: open_session(run.device), tell=tell, control=control)
-        control.in_transaction(lambda: keep_facts(run.device, to_json(facts)))
+        control.in_transaction(lambda: keep_facts(run.device, facts))
         return Ended(State.SUCCEEDED)
 
 
@@ -79,7 +85,17 @@ def _name_jump_host(device: Device) -> str:
     return "" if device.jump_host is None else jump_target_of(device.jump_host).subject
 
 
-def keep_facts(device: Device, facts: str) -> None:
-    """Given the facts of a device as text, keep them as its newest."""
+def when_facts_change(step: Step) -> None:
+    """Have this called with a device's id in the transaction that keeps new facts of it."""
+    if step not in _steps:
+        _steps.append(step)
+
+
+def keep_facts(device: Device, facts: DeviceFacts) -> None:
+    """Given the facts of a device, keep them as its newest, and tell whoever depends on what was found."""
     now = timezone.now()
-    Device.objects.filter(pk=device.pk).update(facts=facts, facts_at=now, reached_at=now)
+    Device.objects.filter(pk=device.pk).update(
+        facts=to_json(facts), found=write_found(facts), facts_at=now, reached_at=now
+    )
+    for step in _steps:
+        step([device.pk])

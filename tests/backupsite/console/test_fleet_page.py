@@ -30,6 +30,9 @@ def titles(client: Client) -> list[tuple[str, str]]:
         ("within outside", "bad", "1 device is outside its target"),
         ("outside never unprotected", "bad", "2 devices are outside their target"),
         ("within unprotected", "warn", "1 device is not protected"),
+        ("within undecided", "warn", "1 device has data that nobody decided about"),
+        ("undecided undecided", "warn", "2 devices have data that nobody decided about"),
+        ("outside undecided", "bad", "1 device is outside its target"),
         ("within paused", "warn", "1 device is paused, all others are within their target"),
         ("paused", "off", "Every policy is paused"),
     ],
@@ -121,7 +124,7 @@ def test_the_queries_do_not_grow(operator: Client, django_assert_num_queries: Dj
     for device in devices[:20]:
         make_point(device, policy, timezone.now())
         make_run(device, State.FAILED)
-    with django_assert_num_queries(30):
+    with django_assert_num_queries(31):
         assert operator.get("/").status_code == 200
 
 
