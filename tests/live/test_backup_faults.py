@@ -125,7 +125,7 @@ def test_a_stopped_backup_cleans_up_at_once(console: Console, source: Path, erro
     (source / "large").write_bytes(os.urandom(256_000_000))
     with pytest.raises(type(error)):
         console.back_up(source, control=Stopping(console, error))
-    wait_until_clean(console, timeout_s=15)
+    wait_until_clean(console)
     assert console.count_restore_points() == 0
 
 

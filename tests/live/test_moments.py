@@ -256,7 +256,7 @@ def test_a_downtime_that_is_too_long_is_ended_by_the_device(place: Place) -> Non
         pytest.raises(FreezeTooLong),
         stopped(place.runner, [stop(place, start)], 0, 1000, place.told.append),
     ):
-        wait_until(place.writer.writes, what="the device starting the service", timeout_s=20)
+        wait_until(place.writer.writes, what="the device starting the service", timeout_s=60)
 
 
 def test_a_silent_console_leaves_nothing_held(place: Place) -> None:
