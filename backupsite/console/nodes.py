@@ -86,9 +86,8 @@ def remove(node: Node, *, actor: Any) -> None:
     """Forget a node; its workers stop. Raise PlanRefused while repositories lie on it."""
     count = Repository.objects.filter(storage__node=node).count()
     if node.slug == CONSOLE or count:
-        raise PlanRefused(
-            f"{count} repositories lie on {make_visible(node.name)}." if count else "That is the console."
-        )
+        lie = "1 repository lies" if count == 1 else f"{count} repositories lie"
+        raise PlanRefused(f"{lie} on {make_visible(node.name)}." if count else "That is the console.")
     record(actor, "node.removed", node.slug, {"storages": [each.path for each in node.storages.all()]})
     node.storages.all().delete()
     node.delete()
@@ -143,7 +142,7 @@ def _add_storage(text: str) -> None:
     try:
         with transaction.atomic():
             storage = Storage.objects.create(
-                node=node, name=f"{node.slug}: {tested.path}"[:64], path=str(tested.path),
+                node=node, name=_name_storage(node, tested.path), path=str(tested.path),
                 marker=tested.marker, total_bytes=tested.space.total_bytes,
                 free_bytes=tested.space.free_bytes, tested_at=timezone.now(),
             )  # fmt: skip
@@ -151,6 +150,13 @@ def _add_storage(text: str) -> None:
     except DatabaseError:
         forget_marker(tested)
         raise
+
+
+def _name_storage(node: Node, path: Path) -> str:
+    """Return a name that no storage has: the node's and the directory's, numbered where needed."""
+    name = f"{node.slug}: {path.name[:16]}"
+    taken = set(Storage.objects.filter(name__startswith=name).values_list("name", flat=True))
+    return name if name not in taken else f"{name} {len(taken) + 1}"
 
 
 def _compare_clocks() -> None:

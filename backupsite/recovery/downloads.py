@@ -24,6 +24,7 @@ from backupsite.recovery.index.reading import measure
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.origins import BEST, find_origin
 from backupsite.recovery.places import place_of
+from backupsite.repositories.nodes import CONSOLE
 from backupsite.repositories.places import measure_space
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
@@ -108,6 +109,11 @@ class Fetch:
     may_retry = False
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
+        if settings.HOTFLEET_NODE != CONSOLE:
+            raise PlanRefused(
+                f"The repository lies on the node {settings.HOTFLEET_NODE}; browsers fetch from the console.",
+                remedy="Restore it into a folder of a device instead.",
+            )
         remove_expired()
         download = Download.objects.select_related("point__repository__storage").filter(run=run).first()
         if download is None:

@@ -16,6 +16,7 @@ from backupsite.repositories.console_state import list_own_backups
 from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.kit import list_unprinted, write_directory
 from backupsite.repositories.models import RecoveryPassword, Repository, Storage
+from backupsite.repositories.nodes import is_here
 from backupsite.repositories.places import Space, measure_space
 from backupsite.repositories.space_state import list_devices, list_storages
 from backupsite.repositories.storage import require_storage
@@ -70,6 +71,10 @@ def repositories_list(request: HttpRequest) -> HttpResponse:
 
 
 def _look_at(storage: Storage) -> StorageRow:
+    if not is_here(storage):
+        # What its node measured last.
+        total, free = storage.total_bytes or 0, storage.free_bytes or 0
+        return StorageRow(storage, Space(total, free), "", "")
     try:
         require_storage(storage)
         return StorageRow(storage, measure_space(Path(storage.path)), "", "")

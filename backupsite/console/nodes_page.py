@@ -1,0 +1,75 @@
+"""The nodes: which are heard, what lies on them, how one is added; one is removed after a question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from agents.errors import PlanRefused
+from backupsite.console import nodes
+from backupsite.repositories.models import Node, Repository
+from backupsite.repositories.nodes import CONSOLE, is_heard
+from backupsite.web.status import Status
+from backupsite.web.visible import make_visible
+
+COMMAND = "script/node --add NAME | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A node as it is now."""
+
+    node: Node
+    status: Status
+    repositories: int
+
+    @property
+    def may_go(self) -> bool:
+        return self.node.slug != CONSOLE and not self.repositories
+
+
+@require_safe
+def nodes_list(request: HttpRequest) -> HttpResponse:
+    counts = dict(Repository.objects.order_by().values_list("storage__node").annotate(count=Count("pk")))
+    found = Node.objects.prefetch_related("storages").order_by("pk")
+    context = {
+        "rows": [Row(node, _status_of(node), counts.get(node.pk, 0)) for node in found],
+        "why_not": nodes.why_unreachable(),
+        "command": COMMAND,
+        "crumbs": [("Repositories", reverse("repositories")), ("Nodes", "")],
+    }
+    return render(request, "console/nodes.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def node_remove(request: HttpRequest, slug: str) -> HttpResponse:
+    node = get_object_or_404(Node.objects.exclude(slug=CONSOLE), slug=slug)
+    name, refused = make_visible(node.name), ""
+    if request.method == "POST":
+        try:
+            nodes.remove(node, actor=request)
+            messages.success(request, f"The node {name} was removed; its workers stop within seconds.")
+            return redirect("nodes")
+        except PlanRefused as error:
+            refused = error.message
+    context = {
+        "node": node,
+        "refused": refused,
+        "crumbs": [("Repositories", reverse("repositories")), ("Nodes", reverse("nodes")), (name, "")],
+    }
+    return render(request, "console/node_remove.html", context, status=422 if refused else 200)
+
+
+def _status_of(node: Node) -> Status:
+    if is_heard(node, timezone.now()):
+        return Status("Works", "good", "good")
+    if node.joined_at is None:
+        return Status("Not joined yet")
+    return Status("Silent", "bad", "bad")
