@@ -15,10 +15,13 @@ from django.views.decorators.http import require_http_methods
 
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
-from backupsite.policies.effective import VALUES, Effective, Value, apply, effective
+from backupsite.policies.document_values import Plain
+from backupsite.policies.effective import KEPT, VALUES, Effective, Value, apply, effective
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.override_forms import FORMS, KeptForm, OneForm
 from backupsite.policies.overriding import remove_override, set_override
+from backupsite.policies.retention import Rules
+from backupsite.recovery.retention_outlook import count_going
 from backupsite.recovery.stored import lock, restate
 from backupsite.web.visible import make_visible
 
@@ -49,18 +52,27 @@ def override(request: HttpRequest, slug: str, policy: str, name: str) -> HttpRes
     if name not in VALUES:
         raise Http404
     value = VALUES[name]
-    if request.method == "POST" and "remove" in request.POST:
-        return _remove(request, row, value)
     stored = list(row.overrides.all())
     held = apply(row.policy, {each.field: each.value for each in stored})
     data = request.POST if request.method == "POST" else None
     form = FORMS[name](data, policy=row.policy, initial=FORMS[name].begin(held))
-    if request.method == "POST" and form.is_valid():
-        return _save(request, row, value, form)
+    going, is_removal = 0, "remove" in request.POST
+    if request.method == "POST" and (is_removal or form.is_valid()):
+        going = _count_going(row, value, None if is_removal else form.stored)
+        if not going or request.POST.get("agreed") == str(going):
+            return _remove(request, row, value) if is_removal else _save(request, row, value, form)
     shown = next(each for each in effective(row.policy, stored) if each.value is value)
-    return render(
-        request, "console/override.html", _context(row, form, shown), status=422 if form.errors else 200
-    )
+    context = {**_context(row, form, shown), "going": going, "is_removal": is_removal}
+    is_refused = request.method == "POST"
+    return render(request, "console/override.html", context, status=422 if is_refused else 200)
+
+
+def _count_going(row: PolicyDevice, value: Value, stored: Plain | None) -> int:
+    """Return how many restore points would go by what is to be stored, None: by the policy again."""
+    if value.name != KEPT:
+        return 0
+    wanted = row.policy if stored is None else apply(row.policy, {KEPT: stored})
+    return count_going(row.policy, Rules.of(wanted), row.device, timezone.now(), for_device=True)
 
 
 def _context(row: PolicyDevice, form: OneForm | KeptForm, shown: Effective) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.tags import find_tags
 from backupsite.policies.blocked_form import typed_blocked
 from backupsite.policies.forms import PolicyForm, initial_of
+from backupsite.policies.kept_form import say_kept
 from backupsite.policies.models import Policy, Source
 from backupsite.policies.naming import name_source
 from backupsite.policies.overriding import find_differing
@@ -133,6 +134,7 @@ def _save(
         **form.blocked_fields,
         **form.copy_fields,
         **form.selection_fields,
+        **(form.kept_fields if edited is None else {}),
     }
     starts_now = request.POST.get("then") == "backup"
     with transaction.atomic():
@@ -196,6 +198,7 @@ def _show(
         "policy": edited,
         "active_pauses": list_pauses(edited) if edited is not None else [],
         "differing": find_differing(edited) if edited is not None else None,
+        "kept": say_kept(edited) if edited is not None else "",
         "form": form,
         "sources": sources,
         "device_count": form.device_count,

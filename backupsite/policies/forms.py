@@ -12,6 +12,7 @@ from backupsite.fleet.names import clean_name
 from backupsite.policies.blocked_form import BlockedForm, initial_blocked
 from backupsite.policies.copy_form import CopyForm, initial_copy
 from backupsite.policies.durations import show_duration
+from backupsite.policies.kept_form import PresetForm
 from backupsite.policies.models import Policy
 from backupsite.policies.schedule import WEEKDAYS, Schedule, find_zone
 from backupsite.policies.selection_form import SelectionForm, initial_selection
@@ -32,7 +33,7 @@ MOST_LISTED = 500
 MOST_FOUND = 100
 
 
-class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm):
+class PolicyForm(WindowForm, BlockedForm, CopyForm, SelectionForm, PresetForm):
     """A policy without its sources. `policy` is the one that is changed, None for a new one."""
 
     name = forms.CharField(

@@ -108,12 +108,15 @@ def estimate(policy: Policy, kept: Sequence[datetime], now: datetime) -> tuple[i
     return (min(least, most), max(least, most)) if is_known else (None, None)
 
 
-def count_going(policy: Policy, rules: Rules, device: Device, now: datetime) -> int:
-    """Return how many restore points of a device would go at the next look by these rules, or by the
-    device's own. Runs seven queries."""
+def count_going(
+    policy: Policy, rules: Rules, device: Device, now: datetime, *, for_device: bool = False
+) -> int:
+    """Return how many restore points of a device would go at the next look by these rules, meant for
+    its policy, where the device's own come first, or for the device. Runs seven queries."""
     stored = retiring.read_stored(device)
     known = retiring.read_rules(stored)
-    if not Override.objects.filter(assignment__policy=policy, assignment__device=device, field=KEPT).exists():
+    own = Override.objects.filter(assignment__policy=policy, assignment__device=device, field=KEPT)
+    if for_device or not own.exists():
         known[policy.pk] = (rules, policy)
     judged = judge_device(
         stored, known, now, needed=find_needed(device.pk, stored), looked=looked_at(device.pk, now)
