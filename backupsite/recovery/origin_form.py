@@ -22,11 +22,12 @@ class OriginFields(forms.Form):
         """Given the moments that are offered, the one that is shown and what its address says, offer the
         second copy if one of them has one. Runs one query."""
         self._copies = list_copies(points)
-        field: Any = self.fields["origin"]
-        field.choices = [(FIRST, Choice("The repository", "of the device"))]
+        choices = [(FIRST, Choice("The repository", f"in {make_visible(shown.repository.storage.name)}"))]
         if self.has_copies:
             storage = next(iter(self._copies.values())).repository.storage
-            field.choices.append((COPY, Choice("The second copy", f"in {make_visible(storage.name)}")))
+            choices.append((COPY, Choice("The second copy", f"in {make_visible(storage.name)}")))
+        field: Any = self.fields["origin"]
+        field.choices = choices
         is_copy = said == COPY or (said != FIRST and shown.pk in self._copies and why_not_first([shown]))
         self.initial["origin"] = COPY if is_copy else FIRST
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -145,7 +146,10 @@ def test_the_page_proposes_the_copy_of_a_damaged_one(point: RestorePoint, operat
     assert "found the first one damaged" in operator.get(point.get_absolute_url()).content.decode()
     proposed = operator.get(path, {"point": str(point.pk)})
     assert proposed.context["form"].initial["origin"] == COPY
-    assert "It is read from the second copy" in proposed.content.decode()
+    text = proposed.content.decode()
+    assert "It is read from the second copy" in text
+    (chosen,) = re.findall(r'<input type="radio" name="origin" value="copy"[^>]*>', text)
+    assert "checked" in chosen
     insists = operator.get(path, {"point": str(point.pk), "origin": "first"})
     assert insists.context["form"].initial["origin"] == FIRST
 
