@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, pairwise
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from backupsite.policies.blocked import Blocked
-from backupsite.policies.schedule import Schedule
+from backupsite.policies.schedule import Schedule, find_longest
 from backupsite.policies.windows import COLD, WINDOW_LASTS, own_window
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 RETRY_WAIT = timedelta(minutes=2)
 # A cold window that is blocked so many times in a row never comes.
 _MOST_LEFT_OUT = 400
-_LOOK_AHEAD, _MOST_STARTS = 60, 2500
-_WEEK = timedelta(days=8)
+_MOST_STARTS = 2500
 _MOMENT = timedelta(microseconds=1)
 
 
@@ -105,13 +104,9 @@ class Planner:
         return None if is_missed else at
 
     def longest_gap(self, moment: datetime) -> timedelta | None:
-        """Return the longest time between two of the next starts: 60 of them, with blocked hours those of a
-        week and a day. None: by hand only, or once."""
-        if not self.blocked.hours:
-            return self.schedule.longest_gap(moment)
-        listed = (start.at for start in islice(self.starts_after(moment), _MOST_STARTS))
-        starts = [at for number, at in enumerate(listed) if number < _LOOK_AHEAD or at < moment + _WEEK]
-        return max((later - sooner for sooner, later in pairwise(starts)), default=None)
+        """Return the longest time between two of the next starts, of 400 days, with blocked hours of 2,500 at
+        most. None: by hand only, or once."""
+        return _find_gap(self, moment)
 
     def achievable_rpo(self, moment: datetime, duration: timedelta) -> timedelta | None:
         """Given how long a run takes, return the oldest that the newest restore point gets when one attempt
@@ -123,3 +118,11 @@ class Planner:
             return None
         worst = gap + duration + RETRY_WAIT + duration
         return timedelta(minutes=-(-worst // timedelta(minutes=1)))
+
+
+@lru_cache(maxsize=16)
+def _find_gap(planner: Planner, moment: datetime) -> timedelta | None:
+    """Remembered, since a page asks for it and for the target that follows from it."""
+    if not planner.blocked.hours:
+        return planner.schedule.longest_gap(moment)
+    return find_longest((start.at for start in planner.starts_after(moment)), moment, _MOST_STARTS)

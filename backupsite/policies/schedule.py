@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,8 @@ SHORTEST_MINUTES, LONGEST_MINUTES = 5, 7 * 24 * 60
 # A longer spread would move runs into another day than the one that was chosen.
 LONGEST_SPREAD = 12 * 60
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_LOOK_AHEAD = 60
+# How far the longest time between two runs is looked for: over every weekend, month and change of the clocks.
+FEWEST_STARTS, MOST_STARTS, FAR_AHEAD = 60, 12_000, timedelta(days=400)
 NEVER = "This cron expression never comes true."
 
 
@@ -133,11 +134,11 @@ class Schedule:
         return iter(())
 
     def longest_gap(self, moment: datetime) -> timedelta | None:
-        """Return the longest time between two of the next 60 times. None: by hand only, or once."""
+        """Return the longest time between two times of the next 400 days, of 60 at least and 12,000 at most.
+        None: by hand only, or once."""
         if self.kind == EVERY:
             return timedelta(minutes=self.every_minutes)
-        times = list(islice(self.times_after(moment), _LOOK_AHEAD))
-        return max((later - sooner for sooner, later in pairwise(times)), default=None)
+        return find_longest(self.times_after(moment), moment)
 
     def sentence(self) -> str:
         """Return the schedule in words, like "Daily at 02:30 (Europe/Berlin)"."""
@@ -152,6 +153,14 @@ class Schedule:
             case "cron":
                 return f"Cron {' '.join(self.cron.split())} ({self.time_zone})"
         return "Only by hand"
+
+
+def find_longest(times: Iterator[datetime], moment: datetime, most: int = MOST_STARTS) -> timedelta | None:
+    """Given times from a moment on, return the longest time between two; of how many, `Schedule.longest_gap`
+    says."""
+    last = moment + FAR_AHEAD
+    near = takewhile(lambda each: each[0] < FEWEST_STARTS or each[1] < last, enumerate(islice(times, most)))
+    return max((later - sooner for (_, sooner), (_, later) in pairwise(near)), default=None)
 
 
 def find_zone(name: str) -> ZoneInfo:

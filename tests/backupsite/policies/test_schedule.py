@@ -179,6 +179,27 @@ def test_an_hourly_policy_cannot_meet_a_target_of_one_hour() -> None:
     assert daily(time(3)).longest_gap(datetime(2026, 10, 1, tzinfo=UTC)) == timedelta(hours=25)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "gap"),
+    [
+        # 44 starts a day: the weekend is beyond the first 60. Friday 18:45 to Monday 8:00 UTC.
+        (cron("*/15 8-18 * * 1-5", "UTC"), timedelta(days=2, hours=13, minutes=15)),
+        # 288 starts on one day, then a month of 31 days without its first.
+        (cron("*/5 * 1 * *", "UTC"), timedelta(days=30, minutes=5)),
+        (cron("* 1-22 * * 1-5", "UTC"), timedelta(days=2, hours=2, minutes=1)),
+        (cron("0 0 1 1 *", "UTC"), timedelta(days=366)),
+        # The clocks go back in eleven months: that day has 25 hours.
+        (daily(time(2)), timedelta(hours=25)),
+        (daily(time(2), "UTC"), timedelta(hours=24)),
+        (daily(time(2), "UTC", weekday=6), timedelta(days=7)),
+    ],
+)
+def test_the_longest_gap_is_found_however_dense_the_starts_before_it_are(
+    schedule: Schedule, gap: timedelta
+) -> None:
+    assert schedule.longest_gap(datetime(2026, 11, 23, 9, tzinfo=UTC)) == gap
+
+
 def test_a_day_that_no_month_has_never_comes_true() -> None:
     for expression in ("0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6 *"):
         with pytest.raises(ValueError, match="never comes true"):
