@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -68,7 +69,8 @@ def _start_batch(
         for policy in Policy.objects.filter(pk__in=wanted).prefetch_related("sources", "blocked_hours"):
             schedules[policy.pk, is_window] = _plan(policy, is_window)
         own = {} if is_window else read_own(Override.objects.filter(assignment__in=[row.pk for row in rows]))
-        planned = [_differ(schedules[row.policy, is_window], own.get(row.pk)) for row in rows]
+        differing: dict[str, Planned] = {}
+        planned = [_differ(schedules[row.policy, is_window], own.get(row.pk), differing) for row in rows]
         won = [
             (row, each)
             for row, each in zip(rows, planned, strict=True)
@@ -85,10 +87,15 @@ def _plan(policy: Policy, is_window: bool) -> Planned:
     return Planned(Planner.of(policy), own or HOT, policy)
 
 
-def _differ(planned: Planned, own: Own | None) -> Planned:
-    """Given what a policy plans and the overrides of a device, return what holds there. A
-    window has none."""
-    return planned if own is None else _plan(apply(planned.policy, own), is_window=False)
+def _differ(planned: Planned, own: Own | None, differing: dict[str, Planned]) -> Planned:
+    """Given what a policy plans and the overrides of a device, return what holds there; `differing` is filled
+    with what was made. A window has none."""
+    if own is None:
+        return planned
+    key = json.dumps([planned.policy.pk, own], sort_keys=True)
+    if key not in differing:
+        differing[key] = _plan(apply(planned.policy, own), is_window=False)
+    return differing[key]
 
 
 def _is_over(row: DueRow, planned: Planned, now: datetime) -> bool:
