@@ -155,11 +155,14 @@ def make_copy(repository: Repository, storage: Storage, tell: Tell) -> Repositor
     first one does."""
     target = ensure_copy(repository, storage)
     opened = open_keys(target)
-    if not target.is_made and not (opened.path / "config").exists():
+    if not target.is_made and not opened.is_there():
         tell(Said("This is the first second copy of the device: its repository is made."))
         place, binary = place_of(repository), console_restic()
-        with open_repository(place.path, place.password, binary) as source, named_as_source(source) as like:
-            create(opened.path, opened.password, recovery_password(), binary, like)
+        with (
+            open_repository(place.location, place.password, binary) as source,
+            named_as_source(source) as like,
+        ):
+            create(opened.location, opened.password, recovery_password(), binary, like)
     if not target.is_made:
         Repository.objects.filter(pk=target.pk).update(restic_id=read_id(opened))
         target.refresh_from_db()

@@ -30,9 +30,9 @@ def make_place(device: Device, tell: Tell) -> tuple[Repository, RepositoryPlace]
     Raise SetupIncomplete when the set-up is not finished, an AgentError when restic cannot make it."""
     repository = ensure_repository(device)
     opened = open_repository(repository)
-    if not repository.is_made and not (opened.path / "config").exists():
+    if not repository.is_made and not opened.is_there():
         tell(Said("This is the first backup of the device: its repository is made."))
-        create(opened.path, opened.password, recovery_password(), console_restic())
+        create(opened.location, opened.password, recovery_password(), console_restic())
     if not repository.is_made:
         # The name of the directory is ours; restic's own id is only kept to recognise the repository.
         Repository.objects.filter(pk=repository.pk).update(restic_id=read_id(opened))
@@ -41,10 +41,10 @@ def make_place(device: Device, tell: Tell) -> tuple[Repository, RepositoryPlace]
 
 def read_id(opened: OpenRepository) -> str:
     """Return restic's own name of a repository. Raise an AgentError when it does not open."""
-    with open_engine(opened.path, opened.password, console_restic()) as engine:
+    with open_engine(opened.location, opened.password, console_restic()) as engine:
         return engine.read_id()
 
 
 def _place(opened: OpenRepository) -> RepositoryPlace:
     journals = Path(f"{opened.path}.journals")
-    return RepositoryPlace(opened.path, journals, opened.password, opened.path.parent)
+    return RepositoryPlace(opened.path, journals, opened.password, opened.path.parent, opened.objects)

@@ -28,6 +28,8 @@ def list_candidates(storage: Storage) -> list[str]:
     """Return the names of the directories in a storage that hold a repository of nobody here.
 
     Raise StorageMissing, OSError."""
+    if storage.kind != Storage.DIRECTORY:
+        return []
     path = require_storage(storage)
     ours = {str(uuid) for uuid in Repository.objects.filter(storage=storage).values_list("uuid", flat=True)}
     names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))

@@ -16,11 +16,14 @@ from django.utils import timezone
 
 from agents.commands import Secret
 from agents.errors import AgentError
+from agents.gateway.target import FOLDERS
+from agents.objects import ObjectLocation
 from backupsite import vault
 from backupsite.fleet.models import Device
 from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Node, RecoveryPassword, Repository, Storage
-from backupsite.repositories.storage import require_storage
+from backupsite.repositories.objects import locate
+from backupsite.repositories.storage import local_folder, require_storage
 
 
 class SetupIncomplete(AgentError):
@@ -35,6 +38,16 @@ class OpenRepository:
 
     path: Path
     password: Secret
+    objects: ObjectLocation | None = None
+
+    @property
+    def location(self) -> Path | ObjectLocation:
+        """What opens it for restic, and makes it."""
+        return self.objects or self.path
+
+    def is_there(self) -> bool:
+        """Return whether it was made. Raise StoreFailed when that cannot be known."""
+        return self.objects.is_there() if self.objects is not None else (self.path / "config").exists()
 
 
 def first_node() -> Node:
@@ -81,7 +94,7 @@ def ensure_copy(repository: Repository, storage: Storage) -> Repository:
 
 def repository_path(repository: Repository) -> Path:
     """Given a repository, return its directory, without a look at the disk."""
-    return Path(repository.storage.path) / str(repository.uuid)
+    return local_folder(repository.storage) / str(repository.uuid)
 
 
 def open_repository(repository: Repository) -> OpenRepository:
@@ -90,7 +103,8 @@ def open_repository(repository: Repository) -> OpenRepository:
     Raise StorageMissing when its disk is not mounted, VaultError when the password does not open.
     """
     path = require_storage(repository.storage) / str(repository.uuid)
-    return OpenRepository(path, vault.unseal(_owner(repository), repository.sealed_password))
+    password = vault.unseal(_owner(repository), repository.sealed_password)
+    return OpenRepository(path, password, locate(repository))
 
 
 def recovery_password() -> Secret:
@@ -119,8 +133,15 @@ def measure_repository(repository: Repository) -> None:
     Raise StorageMissing when its disk is not mounted, OSError when a directory cannot be read.
     """
     path = require_storage(repository.storage) / str(repository.uuid)
-    repository.used_bytes, repository.measured_at = _sum_blocks(path), timezone.now()
+    objects = locate(repository)
+    repository.used_bytes = _sum_blocks(path) if objects is None else _sum_objects(objects)
+    repository.measured_at = timezone.now()
     repository.save(update_fields=["used_bytes", "measured_at"])
+
+
+def _sum_objects(objects: ObjectLocation) -> int:
+    with objects.open_store() as store:
+        return sum(size for kind in FOLDERS for _, size in store.list(kind))
 
 
 def _sum_blocks(path: Path) -> int:

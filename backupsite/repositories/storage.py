@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from django.conf import settings
+from django.db.models import Sum
 from django.utils import timezone
 
 from agents.errors import AgentError
@@ -83,7 +85,10 @@ def try_directory(path: Path) -> Space:
 
 def require_storage(storage: Storage) -> Path:
     """Given a storage, return its directory after a look at its marker. Raise StorageMissing otherwise."""
-    path = Path(storage.path)
+    path = local_folder(storage)
+    if storage.kind != Storage.DIRECTORY:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
     if not is_here(storage):
         raise StorageMissing(
             f"{storage.path} lies on the node {storage.node}, not on this machine.",
@@ -105,8 +110,23 @@ def require_storage(storage: Storage) -> Path:
     return path
 
 
+def local_folder(storage: Storage) -> Path:
+    """Given a storage, return its directory; of an object store, where this machine keeps what belongs to
+    its repositories and is not part of them (journals, files on their way)."""
+    if storage.kind == Storage.DIRECTORY:
+        return Path(storage.path)
+    return Path(settings.HOTFLEET_HOME) / "objects" / storage.marker
+
+
 def measure_storage(storage: Storage) -> None:
-    """Note the space of a storage in its row. Raise StorageMissing when it is not there."""
+    """Note the space of a storage in its row; an object store is as large as its quota, and holds what its
+    repositories take. Raise StorageMissing when it is not there."""
+    if storage.kind != Storage.DIRECTORY:
+        used = storage.repositories.aggregate(total=Sum("used_bytes"))["total"] or 0
+        quota = storage.quota_bytes
+        storage.total_bytes, storage.free_bytes = quota, None if quota is None else max(quota - used, 0)
+        storage.save(update_fields=["total_bytes", "free_bytes"])
+        return
     space = measure_space(require_storage(storage))
     storage.total_bytes, storage.free_bytes = space.total_bytes, space.free_bytes
     storage.tested_at = timezone.now()

@@ -75,6 +75,8 @@ def _look_at(storage: Storage) -> StorageRow:
         # What its node measured last.
         total, free = storage.total_bytes or 0, storage.free_bytes or 0
         return StorageRow(storage, Space(total, free), "", "")
+    if storage.kind != Storage.DIRECTORY:
+        return StorageRow(storage, None, "", "")
     try:
         require_storage(storage)
         return StorageRow(storage, measure_space(Path(storage.path)), "", "")

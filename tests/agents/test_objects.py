@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import os
 import sys
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.commands import Secret
 from agents.errors import RepositoryBroken
 from agents.gateway import StoreFailed, Target
 from agents.gateway.objects import ObjectStore
-from agents.gateway.objects_account import Account, connect
+from agents.gateway.objects_account import Account, ObjectKind, connect
 from agents.gateway.store import StoreUnreachable
 from agents.gateway.target import Kind
 from agents.maintaining.copying import copy_snapshots
@@ -162,3 +164,12 @@ def test_a_store_that_goes_away_is_what_the_error_says_and_not_what_restic_made_
             server.stop()
             with pytest.raises(StoreUnreachable, match="does not answer"):
                 repository.list_snapshots()
+
+
+def test_google_and_azure_accounts_become_clients_and_what_is_no_account_says_so() -> None:
+    key = base64.b64encode(b"a key of the account").decode()
+    assert connect(Account(ObjectKind.AZURE, "container", Secret(key), "ours", prefix="fleet"))
+    for broken in (Account(ObjectKind.GCS, "bucket", Secret("no key file")),):
+        with pytest.raises(StoreFailed, match="account of the object store is not one") as caught:
+            connect(broken)
+        assert "no key file" not in str(caught.value)
