@@ -23,17 +23,20 @@ class AdoptForm(forms.Form):
     device = forms.ModelChoiceField(
         Device.objects.none(),
         to_field_name="slug",
+        error_messages={"required": "Choose the device whose history it becomes."},
         empty_label="Choose a device",
         help_text="One that has no repository yet. Its restore points are then those of this repository.",
     )
     place = forms.ChoiceField(
         label="Repository",
+        error_messages={"required": "Choose the directory of a repository."},
         help_text="Directories in your places for backups that hold a restic repository. Move yours there.",
     )
     password = forms.CharField(
         strip=False,
         max_length=1000,
         label="Password of the repository",
+        error_messages={"required": "Type a password that opens it."},
         help_text="It goes on opening the repository, beside the console's key and your recovery kit.",
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
