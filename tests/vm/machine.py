@@ -17,6 +17,8 @@ from tests.vm.image import DISKS, Image
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "setpriv")
 BOOT_TIMEOUT_S = 300.0
 KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1"
+# Beside much other work a unit may need longer than the 90 s after which systemd gives it up.
+KERNEL_WORDS += " systemd.default_timeout_start_sec=600"
 
 
 class Vm:
