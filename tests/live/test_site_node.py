@@ -1,4 +1,4 @@
-"""A second worker process with a home, a storage and queues of its own, beside a whole console. About 40 s."""
+"""A second worker process with a home, a storage and queues of its own, beside a whole console. 20 s."""
 
 from __future__ import annotations
 
