@@ -25,6 +25,7 @@ from django.utils import timezone  # noqa: E402 (the models need django.setup fi
 
 from agents.browse import Archive  # noqa: E402
 from agents.commands import Secret  # noqa: E402
+from agents.gateway.objects_account import Account, ObjectKind  # noqa: E402
 from agents.restore import Conflict, Mode  # noqa: E402
 from agents.ssh.keys import HostKey as FoundKey  # noqa: E402
 from backupsite import vault  # noqa: E402
@@ -55,6 +56,7 @@ from backupsite.repositories import kit, making  # noqa: E402
 from backupsite.repositories.adopting import check_candidate  # noqa: E402
 from backupsite.repositories.default_storage import make_default  # noqa: E402
 from backupsite.repositories.models import ConsoleRepository, Repository, Storage  # noqa: E402
+from backupsite.repositories.objects import prepare_objects, seal_secret, url_of  # noqa: E402
 from backupsite.repositories.storage import prepare_storage  # noqa: E402
 from backupsite.runs import requests  # noqa: E402
 from backupsite.runs.models import Run  # noqa: E402
@@ -114,6 +116,17 @@ def ask_second_copy(device: str, storage: str) -> int:
     )
     Policy.objects.filter(assignments__device__slug=device).update(copy_storage=second)
     return ask_copy(Repository.objects.get(device__slug=device), requested_by=ME.name).number
+
+
+def keep_in_objects(device: str, endpoint: str, bucket: str, account: str, secret: str) -> None:
+    """Let the repository of a device, which was not made yet, lie in an object store; as its page adds it."""
+    found = prepare_objects(Account(ObjectKind.S3, bucket, Secret(secret), account, endpoint))
+    storage = Storage.objects.create(
+        kind=Storage.S3, node=making.first_node(), name=f"far from {device}", path=url_of(found.account),
+        marker=found.marker, endpoint=endpoint, bucket=bucket, account=account,
+        sealed_secret=seal_secret(found), reading_costs=True,
+    )  # fmt: skip
+    Repository.objects.filter(device__slug=device, restic_id="").update(storage=storage)
 
 
 def rename(device: str, name: str) -> None:
@@ -349,6 +362,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         note_keys,
         approve_keys,
         ask_second_copy,
+        keep_in_objects,
         rename,
         store_log,
         retire,
