@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,8 +17,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from backupsite.fleet.devices import actor_of
 from backupsite.fleet.models import Device
-from backupsite.policies.models import Pause, Policy
+from backupsite.policies.models import Pause, Policy, PolicyDevice
 from backupsite.policies.pausing import check_end, end_pauses, list_active, pause
+from backupsite.recovery.stored import restate
 from backupsite.web.visible import make_visible
 
 Of = Device | Policy | None
@@ -83,7 +85,9 @@ def pause_new(request: HttpRequest) -> HttpResponse:
     form = PauseForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         now, data = timezone.now(), form.cleaned_data
-        pause(actor_of(request), of, until=data["end"], reason=data["reason"], now=now)
+        with transaction.atomic():
+            pause(actor_of(request), of, until=data["end"], reason=data["reason"], now=now)
+            restate_paused(of)
         messages.success(request, f"{name_of(of)} is paused until {data['end']:%Y-%m-%d %H:%M}.")
         return redirect(_page_of(of))
     context = {
@@ -102,9 +106,21 @@ def pause_new(request: HttpRequest) -> HttpResponse:
 def pause_end(request: HttpRequest) -> HttpResponse:
     """What was due meanwhile is made up for by one run each."""
     of = _find(request)
-    if end_pauses(actor_of(request), of, now=timezone.now()):
+    with transaction.atomic():
+        count = end_pauses(actor_of(request), of, now=timezone.now())
+        restate_paused(of)
+    if count:
         messages.success(request, f"{name_of(of)} goes on. What was due is made up for by one run each.")
     return redirect(_page_of(of))
+
+
+def restate_paused(of: Of) -> None:
+    """Write how the devices stand that a pause begins or ends to hold. Call it in the same transaction."""
+    if isinstance(of, Device):
+        restate([of.pk])
+        return
+    rows = PolicyDevice.objects.all() if of is None else PolicyDevice.objects.filter(policy=of)
+    restate(list(rows.order_by().values_list("device_id", flat=True).distinct()))
 
 
 def list_pauses(of: Of = None) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from agents.errors import AgentError
 from backupsite import vault
 from backupsite.accounts.audit import record
 from backupsite.accounts.models import StoredSession
+from backupsite.console.pausing_page import restate_paused
 from backupsite.fleet.devices import Actor
 from backupsite.policies.pausing import pause
 from backupsite.repositories import console_recovery as lost_console
@@ -129,6 +130,7 @@ def settle(lost: LostConsole, copy: Copy, password: Secret) -> Recovered:
     _note_copy(lost, copy)
     reason = "This console was recovered. Somebody has to confirm that the old one is off."
     pause(ACTOR, None, until=now + PAUSED_FOR, reason=reason, now=now)
+    restate_paused(None)
     record(
         ACTOR.name,
         "console.recovered",

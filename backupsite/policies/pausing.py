@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from backupsite.accounts import audit
 from backupsite.fleet.devices import Actor
@@ -64,6 +64,7 @@ def pause(actor: Actor, of: Device | Policy | None, *, until: datetime, reason: 
     Raise ValueError with one sentence for the form when `until` is not later than now, or too late.
     """
     check_end(until, now)
+    began = list_of(of, now).aggregate(began=Min("made_at"))["began"]
     end_pauses(actor, of, now=now, is_told=False)
     made = Pause.objects.create(
         device=of if isinstance(of, Device) else None,
@@ -72,6 +73,9 @@ def pause(actor: Actor, of: Device | Policy | None, *, until: datetime, reason: 
         reason=reason,
         made_by=actor.name[:64],
     )
+    if began is not None:
+        # It is one pause without a gap: what was missed during the first part stays excused.
+        Pause.objects.filter(pk=made.pk).update(made_at=began)
     detail = {"until": until.isoformat(), "reason": reason}
     audit.record(actor.name, f"{_kind_of(of)}.pause", _name_of(of), detail, address=actor.address)
     return made
@@ -89,13 +93,17 @@ def check_end(until: datetime, now: datetime) -> None:
 def end_pauses(actor: Actor, of: Device | Policy | None, *, now: datetime, is_told: bool = True) -> int:
     """End what pauses a device, a policy or the fleet; return how many pauses that were. What another pause
     covers as well stays paused."""
-    active = list_active(now).filter(
-        device=of if isinstance(of, Device) else None, policy=of if isinstance(of, Policy) else None
-    )
-    count = active.update(ended_at=now, ended_by=actor.name[:64])
+    count = list_of(of, now).update(ended_at=now, ended_by=actor.name[:64])
     if count and is_told:
         audit.record(actor.name, f"{_kind_of(of)}.pause-end", _name_of(of), address=actor.address)
     return count
+
+
+def list_of(of: Device | Policy | None, now: datetime) -> QuerySet[Pause]:
+    """Return the pauses of exactly this device or policy, or of the fleet, that last now."""
+    return list_active(now).filter(
+        device=of if isinstance(of, Device) else None, policy=of if isinstance(of, Policy) else None
+    )
 
 
 def _kind_of(of: Device | Policy | None) -> str:

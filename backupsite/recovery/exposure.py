@@ -13,18 +13,21 @@ window's own. What is copied hot and cold is required twice: a hot copy does not
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from django.db.models import Case, F, OuterRef, Q, Subquery, When
+from django.utils import timezone
 
 from backupsite.fleet.models import Device
 from backupsite.policies.effective import TARGET, read_target
 from backupsite.policies.models import Override, PolicyDevice
 from backupsite.policies.windows import MODE_BOTH, MODE_COLD, MODE_HOT, MODE_OUT, WAIT
 from backupsite.recovery.models import Exposure, RestorePoint
+from backupsite.recovery.pauses import Holds, read_holds
+from backupsite.web.formatting import format_moment
 from backupsite.web.status import Status
 
 # From this share of the target on a source is close to its limit.
@@ -93,6 +96,15 @@ class SourceExposure:
     standing: Standing
     is_cold: bool = False
     mode: str = MODE_HOT
+    paused_until: datetime | None = None
+
+    @property
+    def missed_at(self) -> datetime | None:
+        return self.newest_at + self.rpo if self.newest_at is not None else None
+
+    @property
+    def status(self) -> Status:
+        return _say_status(self.standing, self.paused_until)
 
     def left(self, now: datetime) -> timedelta:
         """Return the time until the target is missed; negative when it is. Without a point, minus the RPO."""
@@ -108,6 +120,19 @@ class DeviceExposure:
     worst: SourceExposure | None = None
     source_count: int = 0
     undecided: str = ""
+    paused_until: datetime | None = None
+
+    @property
+    def status(self) -> Status:
+        return _say_status(self.standing, self.paused_until)
+
+
+def _say_status(standing: Standing, paused_until: datetime | None) -> Status:
+    """Return the status of a standing; that of a pause says when it ends, in the reader's time zone."""
+    if standing is not Standing.PAUSED or paused_until is None:
+        return standing.status
+    words = f"Paused until {format_moment(timezone.localtime(paused_until))}"
+    return replace(standing.status, label=words)
 
 
 def judge(newest_at: datetime | None, is_complete: bool, rpo: timedelta, now: datetime) -> Standing:
@@ -132,7 +157,8 @@ def judge_device(
         return DeviceExposure(Standing.PAUSED if is_paused else Standing.UNPROTECTED, undecided=undecided)
     worst = max(listed, key=lambda source: (source.standing, -source.left(now)))
     standing = max(worst.standing, Standing.UNDECIDED) if undecided else worst.standing
-    return DeviceExposure(standing, worst, len(listed), undecided)
+    ends = [source.paused_until for source in listed if source.paused_until is not None]
+    return DeviceExposure(standing, worst, len(listed), undecided, max(ends, default=None))
 
 
 class Row(NamedTuple):
@@ -154,7 +180,8 @@ class Row(NamedTuple):
 
 
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
-    """Given the server's time, return every required source, of some devices or of all. Runs one query."""
+    """Given the server's time, return every required source, of some devices or of all. Runs two queries."""
+    holds = read_holds(now)
     newest = RestorePoint.objects.filter(
         device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage="",
         resting_since=None,
@@ -185,7 +212,13 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
         "device_id", "policy_id", "key", "mode", "fallback", "policy__rpo", "policy__cold_is_enabled",
         "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete", "own_rpo",
     )  # fmt: skip
-    return [source for values in listed for source in _judge_row(Row(*values), now)]
+    return [_hold(source, holds) for values in listed for source in _judge_row(Row(*values), now)]
+
+
+def _hold(source: SourceExposure, holds: Holds) -> SourceExposure:
+    """Given a source, return it as it stands during the pauses."""
+    end = holds.find_end(device=source.device_id, policy=source.policy_id, missed_at=source.missed_at)
+    return source if end is None else replace(source, standing=Standing.PAUSED, paused_until=end)
 
 
 def _if_both(found: Any) -> Case:
@@ -233,7 +266,7 @@ def _list_undecided(device_ids: Collection[int]) -> dict[int, str]:
 
 
 def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[SourceExposure]]:
-    """Given the server's time and devices, return the required sources of each. Runs one query."""
+    """Given the server's time and devices, return the required sources of each. Runs two queries."""
     by_device: dict[int, list[SourceExposure]] = {device: [] for device in device_ids}
     for source in list_sources(now, device_ids if len(device_ids) <= FEW else None):
         if source.device_id in by_device:
@@ -242,7 +275,7 @@ def group_sources(now: datetime, device_ids: Collection[int]) -> dict[int, list[
 
 
 def judge_devices(now: datetime, device_ids: Collection[int]) -> dict[int, DeviceExposure]:
-    """Given the server's time and devices, return how each stands. Runs three queries for any number.
+    """Given the server's time and devices, return how each stands. Runs four queries for any number.
 
     Reads restore points: for a page of devices. `recovery.stored` counts and orders a whole fleet.
     """

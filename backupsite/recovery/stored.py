@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 BATCH = 500
 # The tick comes every ten seconds: each device is looked at about once an hour.
 SLOT_S, SLOTS = 10, 360
-FIELDS = ("base", "close_at", "missed_at", "newest_at", "undecided")
+FIELDS = ("base", "close_at", "missed_at", "newest_at", "paused_until", "undecided")
 
 
 def make_exposure(
@@ -45,7 +45,11 @@ def make_exposure(
         base = Standing.PAUSED if is_paused else Standing.UNPROTECTED
         return Exposure(device_id=device_id, base=base, undecided=undecided)
     ends = [
-        (source.newest_at + source.rpo, source.newest_at, source.newest_at + source.rpo * CLOSE)
+        (
+            _delay(source.newest_at + source.rpo, source),
+            source.newest_at,
+            _delay(source.newest_at + source.rpo * CLOSE, source),
+        )
         for source in listed
         if source.newest_at is not None
     ]
@@ -56,7 +60,16 @@ def make_exposure(
     if ends:
         made.missed_at, made.newest_at, _ = min(ends)
         made.close_at = min(close_at for _, _, close_at in ends)
+    pauses = [source.paused_until for source in listed if source.paused_until is not None]
+    made.paused_until = max(pauses, default=None)
     return made
+
+
+def _delay(moment: datetime, source: SourceExposure) -> datetime:
+    """Given when a standing changes, return when it does so for a source that a pause may hold: at its end
+    what is old is old."""
+    until = source.paused_until
+    return moment if until is None else max(moment, until - timedelta(microseconds=1))
 
 
 def _find_base(sources: list[SourceExposure]) -> Standing:
@@ -79,7 +92,7 @@ def lock(device_ids: Collection[int]) -> None:
 
 def restate(device_ids: Collection[int]) -> int:
     """Write how these devices stand; return how many rows were not right. Call it in the transaction that
-    changed what they depend on. Runs seven queries for each 500 devices."""
+    changed what they depend on. Runs eight queries for each 500 devices."""
     with transaction.atomic():
         return sum(_restate_batch(batch) for batch in _batches(device_ids))
 
@@ -100,14 +113,20 @@ def _read_locked(device_ids: list[int]) -> dict[int, Exposure]:
 
 def _restate_batch(device_ids: list[int]) -> int:
     stored = _read_locked(device_ids)
-    sources, paused = group_sources(timezone.now(), device_ids), list_paused(device_ids)
+    now = timezone.now()
+    sources, paused = group_sources(now, device_ids), list_paused(device_ids)
     undecided = list_undecided(device_ids)
     made = [
         make_exposure(pk, sources[pk], is_paused=pk in paused, undecided=undecided[pk]) for pk in device_ids
     ]
     wrong = [row for row in made if _values(row) != _values(stored[row.device_id])]
     Exposure.objects.bulk_create(wrong, update_conflicts=True, unique_fields=["device"], update_fields=FIELDS)
-    return len(wrong)
+    return sum(not _has_run_out(stored[row.device_id], now) for row in wrong)
+
+
+def _has_run_out(row: Exposure, now: datetime) -> bool:
+    """Return whether a pause ended by itself: what is stored was right, and has a simpler form now."""
+    return row.paused_until is not None and row.paused_until <= now
 
 
 def _values(row: Exposure) -> tuple[object, ...]:
@@ -122,6 +141,7 @@ def with_standing(devices: QuerySet[Device], now: datetime) -> Any:
         When(exposure__base=Standing.NEVER, then=Value(int(Standing.NEVER))),
         When(exposure__base=Standing.UNDECIDED, then=Value(int(Standing.UNDECIDED))),
         When(exposure__close_at__lt=now, then=Value(int(Standing.CLOSE))),
+        When(exposure__paused_until__gt=now, then=Value(int(Standing.PAUSED))),
         default=Coalesce(F("exposure__base"), Value(int(Standing.UNPROTECTED))),
         output_field=IntegerField(),
     )

@@ -65,7 +65,7 @@ def test_a_page_has_fifty_and_its_queries_do_not_grow(
         make_point(device, policy, timezone.now())
         make_run(device)
     # Session and user, names, paused, sources, the devices of the page, their newest backups, what is due.
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         text = operator.get("/devices/?sort=name&page=2").content.decode()
     assert "51 to 100 of 120" in text and "web-050" in text and "web-049" not in text
 
@@ -128,7 +128,7 @@ def test_the_queries_of_a_device_are_frozen(
     for number in range(9):
         make_point(device, policy, timezone.now(), f"/srv/{number}")
         make_run(device, policy=policy)
-    with django_assert_num_queries(23):
+    with django_assert_num_queries(24):
         assert operator.get("/devices/db-01/").status_code == 200
 
 

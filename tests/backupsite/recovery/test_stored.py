@@ -192,7 +192,7 @@ def test_only_what_differs_is_written(django_assert_num_queries: DjangoAssertNum
     ids = [device.pk for device in devices]
     assert restate(ids) == 0
     Policy.objects.filter(pk=policy.pk).update(is_enabled=False)
-    with django_assert_num_queries(9):  # two of them are the savepoint
+    with django_assert_num_queries(10):  # two of them are the savepoint
         assert restate(ids) == 20
 
 
