@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from agents.errors import PlanRefused
-from agents.facts.mounts import Mount, find_mount, mounts_below
+from agents.facts.mounts import Mount, find_mount, is_within, mounts_below
 from agents.restore import Conflict, Mode, RestoreRequest
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
@@ -57,8 +57,19 @@ class Wish:
 
     @property
     def paths(self) -> list[str]:
-        """What is restored, absolute in the restore point, nothing inside of another."""
-        return outermost(join(self.folder, name) for name in self.names) or [self.folder]
+        """What is restored, absolute in the restore point, nothing inside of another.
+
+        To its original place goes only what was backed up: a folder above it holds other things on the
+        device, which an exchange of that folder would take away."""
+        picked = outermost(join(self.folder, name) for name in self.names) or [self.folder]
+        if self.target is not None or self.point.part:
+            return picked
+        recorded = [decode_path(path) for path in self.point.paths]
+        return outermost(
+            place
+            for path in picked
+            for place in [each for each in recorded if each != path and is_within(each, path)] or [path]
+        )
 
     @property
     def places(self) -> list[str]:
@@ -91,6 +102,8 @@ class Wish:
     def to_request(self, run: Run, origin: Origin) -> RestoreRequest:
         """Return what the device's flow is asked. For workers: it opens the repository's secrets."""
         is_local = run.device.is_local
+        names = tuple(join(self.folder, name) for name in self.names)
+        original = () if self.paths == [self.folder] else tuple(self.paths)
         return RestoreRequest(
             console_id=settings.CONSOLE_ID,
             run_id=run.id.hex,
@@ -98,7 +111,7 @@ class Wish:
             binary=console_restic(),
             is_local=is_local,
             restic_id=origin.name_of(self.point.restic_id),
-            paths=tuple(join(self.folder, name) for name in self.names),
+            paths=names if self.target is not None else original,
             base=self.folder,
             target=self.target,
             conflict=self.conflict,

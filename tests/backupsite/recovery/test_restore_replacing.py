@@ -152,6 +152,22 @@ def test_places_are_counted_once(db: None) -> None:
     assert elsewhere.places == ["/var/x/www/a"]
 
 
+@pytest.mark.parametrize(("folder", "names"), [("/srv", ()), ("/", ("srv",))])
+def test_a_folder_above_what_was_backed_up_is_never_exchanged(
+    db: None, folder: str, names: tuple[str, ...]
+) -> None:
+    recorded = [encode_path("/srv/a"), encode_path("/srv/b/c")]
+    point = make_point(make_device(), None, timezone.now(), source="/srv", paths=recorded)
+    wish = Wish(point, folder, names, None, Conflict.REPLACE, Mode.EXACT)
+    assert wish.places == ["/srv/a", "/srv/b/c"]
+    inside = Wish(point, "/srv", ("b",), None, Conflict.REPLACE, Mode.EXACT)
+    assert inside.places == ["/srv/b/c"]
+    deeper = Wish(point, "/srv/a", ("x",), None, Conflict.REPLACE, Mode.EXACT)
+    assert deeper.places == ["/srv/a/x"]
+    elsewhere = Wish(point, "/srv", (), "/var/x", Conflict.REPLACE, Mode.EXACT)
+    assert elsewhere.places == ["/var/x"]
+
+
 def test_a_wish_survives_its_run(db: None) -> None:
     point = make_point(make_device(), None, timezone.now())
     wish = Wish(point, "/srv", ("\udcff.txt", "a b"), None, Conflict.SKIP, Mode.EXACT, True, 7)
