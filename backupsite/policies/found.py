@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from agents.facts import DeviceFacts
+from agents.facts import DeviceFacts, Instance
 from agents.facts.mounts import is_within
 from backupsite.web.visible import make_visible, shorten_middle
 
@@ -48,14 +48,20 @@ class Decided:
 
 def list_found(facts: DeviceFacts) -> FoundList:
     """Given the facts of a device, return what was found. File systems of the kernel, of the network and
-    read-only ones are no data of this device."""
+    read-only ones are no data of this device, nor is what lies in /tmp."""
     points: dict[str, list[str]] = {}
     for mount in facts.mounts:
         if not (mount.is_pseudo or mount.is_network or mount.is_read_only):
             points.setdefault(mount.device, []).append(mount.point)
     file_systems = [sorted(each, key=lambda point: (len(point), point)) for each in points.values()]
-    instances = [Found(each.key, each.label, each.places) for each in facts.instances]
+    lasting = [each for each in facts.instances if not _is_passing(each)]
+    instances = [Found(each.key, each.label, each.places) for each in lasting]
     return FoundList((*instances, *(Found("", each[0], tuple(each)) for each in file_systems)))
+
+
+def _is_passing(instance: Instance) -> bool:
+    """What lies in /tmp is gone after the next start of the machine: nobody has to decide about it."""
+    return bool(instance.places) and all(is_within(place, "/tmp") for place in instance.places)  # noqa: S108
 
 
 def write_found(facts: DeviceFacts) -> str:

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db import DatabaseError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
@@ -102,13 +103,19 @@ class ObjectForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 def storage_objects(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
-        return render(request, "repositories/storage_objects.html", {"form": ObjectForm()})
+        return _render(request, ObjectForm())
     form = ObjectForm(request.POST)
     if not form.is_valid() or form.prepared is None:
-        return render(request, "repositories/storage_objects.html", {"form": form}, status=422)
+        return _render(request, form, status=422)
     _create(request, form, form.prepared)
     messages.success(request, _describe(form.prepared))
     return redirect("repositories")
+
+
+def _render(request: HttpRequest, form: ObjectForm, status: int = 200) -> HttpResponse:
+    crumbs = [("Repositories", reverse("repositories")), ("Add an object store", "")]
+    page = "repositories/storage_objects.html"
+    return render(request, page, {"form": form, "crumbs": crumbs}, status=status)
 
 
 def _describe(prepared: Prepared) -> str:

@@ -9,12 +9,14 @@ from django.urls import NoReverseMatch, reverse
 
 @dataclass(frozen=True)
 class Item:
-    """One entry. `url_name` must resolve without arguments; `on_phone` puts it into the bottom bar."""
+    """One entry. `url_name` must resolve without arguments; `on_phone` puts it into the bottom bar.
+    The entry is current on the pages below `also`, a URL name, too."""
 
     label: str
     icon: str
     url_name: str
     on_phone: bool = False
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ SECTIONS = (
         "",
         (
             Item("Fleet", "fleet", "fleet", on_phone=True),
-            Item("Devices", "device", "devices", on_phone=True),
+            Item("Devices", "device", "devices", on_phone=True, also="tags"),
             Item("Runs", "run", "runs", on_phone=True),
             Item("Alerts", "alert", "alerts"),
         ),
@@ -87,7 +89,11 @@ def find_current(path: str, urls: list[str]) -> str | None:
 def make_navigation(path: str, sections: tuple[Section, ...] = SECTIONS) -> tuple[Group, ...]:
     """Given the request's path, return the groups to draw, the current entry marked. Runs no query."""
     urls = {item.url_name: find_url(item.url_name) for section in sections for item in section.items}
-    current = find_current(path, [url for url in urls.values() if url is not None])
+    known = {url: url for url in urls.values() if url is not None}
+    for item in (item for section in sections for item in section.items if item.also):
+        also, url = find_url(item.also), urls[item.url_name]
+        known |= {also: url} if also is not None and url is not None else {}
+    current = known.get(find_current(path, list(known)) or "")
     groups = []
     for section in sections:
         links = tuple(

@@ -74,3 +74,13 @@ def test_a_sentence_names_a_few() -> None:
     assert say_undecided([]) == ""
     assert say_undecided(found[2:4]) == "/, /data"
     assert say_undecided(found).endswith(" and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("places", "is_asked"),
+    [(["/tmp/x"], False), (["/tmp/x", "/srv/x"], True), (["/tmpfiles"], True), ([], True)],
+)
+def test_nobody_has_to_decide_about_what_lies_in_tmp(places: list[str], is_asked: bool) -> None:
+    passing = replace(make_etcd("/x"), places=tuple(places))
+    found = list_found(replace(FACTS, instances=(passing,)))
+    assert (ETCD in [each.key for each in found.entries]) is is_asked

@@ -13,9 +13,13 @@ def page(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
-urlpatterns = [path("", page, name="fleet"), path("devices/", page, name="devices")]
+urlpatterns = [
+    path("", page, name="fleet"),
+    path("devices/", page, name="devices"),
+    path("tags/", page, name="tags"),
+]
 SECTIONS = (
-    Section("", (Item("Fleet", "fleet", "fleet"), Item("Devices", "device", "devices", on_phone=True))),
+    Section("", (Item("Fleet", "fleet", "fleet"), Item("Devices", "device", "devices", True, "tags"))),
     Section("Later", (Item("Not built", "alert", "not-built"),)),
 )
 
@@ -33,6 +37,7 @@ def test_a_page_that_does_not_exist_yet_has_no_entry_and_leaves_no_empty_section
         ("/", ["Fleet"]),
         ("/devices/", ["Devices"]),
         ("/devices/db-01/runs/", ["Devices"]),
+        ("/tags/7/", ["Devices"]),
         ("/elsewhere/", []),
     ],
 )
