@@ -7,7 +7,7 @@ A device that was named stays until somebody takes it off.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,15 @@ from django.db.models import QuerySet
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.saving import plan_next
+
+Step = Callable[[Policy, list[int], datetime], object]
+_before_leaving: list[Step] = []
+
+
+def when_leaving(step: Step) -> None:
+    """Have this called with a policy and devices of it, in the transaction that takes them off it, before."""
+    if step not in _before_leaving:
+        _before_leaving.append(step)
 
 
 def find_tagged(
@@ -57,6 +66,8 @@ def refresh_policy(policy: Policy, now: datetime) -> set[int]:
     rows = dict(policy.assignments.values_list("device_id", "is_by_name"))
     leaving = [pk for pk, is_by_name in rows.items() if not is_by_name and pk not in tagged]
     for some in _batches(leaving):
+        for step in _before_leaving:
+            step(policy, some, now)
         policy.assignments.filter(device_id__in=some, is_by_name=False).delete()
     coming = sorted(tagged - rows.keys())
     PolicyDevice.objects.bulk_create(

@@ -7,7 +7,15 @@ class RecoveryConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from backupsite.recovery import copies, drill_due, maintenance_due, retiring, retiring_clock
+        from backupsite.policies import selecting
+        from backupsite.recovery import (
+            copies,
+            drill_due,
+            maintenance_due,
+            retiring,
+            retiring_clock,
+            retiring_own,
+        )
         from backupsite.recovery.adoptions import Adopt
         from backupsite.recovery.backups import Backup
         from backupsite.recovery.browsing import Browse
@@ -43,6 +51,7 @@ class RecoveryConfig(AppConfig):
         ):
             kinds.register(kind)
         checking.when_facts_change(restate)
+        selecting.when_leaving(retiring_own.hold_what_they_kept)
         tick.add_step(repair)
         tick.add_step(drill_due.look)
         tick.add_step(maintenance_due.look)

@@ -20,7 +20,7 @@ from agents.restic.repository import create, open_repository
 from backupsite.engine import console_restic
 from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.recovery.maintenance import repository_of
-from backupsite.recovery.maintenance_due import AGAIN, free
+from backupsite.recovery.maintenance_due import AGAIN, count_room, free
 from backupsite.recovery.maintenance_keeping import forget_old_runs
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.places import place_of, read_id
@@ -31,12 +31,11 @@ from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
-from backupsite.runs.requests import ACTIVE, request_run
+from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
 
 log = logging.getLogger(__name__)
-MOST_WAITING = 20
 
 
 def list_wanted(repository: Repository, now: datetime) -> list[RestorePoint]:
@@ -177,8 +176,7 @@ def look(now: datetime) -> None:
 
 def start_copies(now: datetime) -> int:
     """Ask for the second copies that lack a restore point; return how many. A copy that failed waits."""
-    room = MOST_WAITING - Run.objects.filter(kind=Run.COPY, state__in=ACTIVE).count()
-    chosen = list_lacking(now)[: max(room, 0)]
+    chosen = list_lacking(now)[: count_room(Run.COPY, now)]
     for repository in chosen:
         run = ask_copy(repository, requested_by=SCHEDULE)
         log.info("Run %d: the second copy of %s.", run.number, repository.uuid)

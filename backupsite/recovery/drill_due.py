@@ -20,6 +20,7 @@ from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
 from backupsite.recovery.drill_samples import ask_sample
 from backupsite.recovery.drills import ask_drill
 from backupsite.recovery.models import RestorePoint
+from backupsite.repositories.nodes import list_silent
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.models import Run
@@ -94,11 +95,12 @@ def _with_newest(is_sample: bool) -> Any:
 
 def start_due(now: datetime) -> int:
     """Ask for the drills and samples that are due, while few of each wait; return how many."""
-    count = 0
+    count, silent = 0, list_silent(now).values("pk")
     for is_sample, kind in KINDS.items():
-        room = MOST_WAITING - Run.objects.filter(kind=kind, state__in=ACTIVE).count()
-        due = _with_newest(is_sample).filter(next_due__lte=now).order_by("next_due")[: max(room, 0)]
-        count += sum(_start(turn, now) for turn in due)
+        waiting = Run.objects.filter(kind=kind, state__in=ACTIVE).exclude(device__in=silent)
+        room = max(MOST_WAITING - waiting.count(), 0)
+        due = _with_newest(is_sample).filter(next_due__lte=now).exclude(device__in=silent)
+        count += sum(_start(turn, now) for turn in due.order_by("next_due")[:room])
     return count
 
 

@@ -19,6 +19,7 @@ from backupsite.recovery.drill_machines import machine_of
 from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.stored import lock, restate
 from backupsite.runs.models import Run
 from backupsite.runs.texts import make_storable
 
@@ -34,6 +35,7 @@ def keep_evidence(
     run: Run, points: Sequence[RestorePoint], evidence: Evidence, notes: Sequence[str] = ()
 ) -> None:
     """Write down what a drill found, mark its points, and tell people when they are not good."""
+    lock({point.device_id for point in points})
     drill = _make(run, points)
     drill.result = Drill.PASSED if evidence.is_passed else Drill.FAILED
     drill.checks = [
@@ -48,6 +50,7 @@ def keep_evidence(
     drill.restore_s, drill.start_s, drill.total_s = evidence.restore_s, evidence.start_s, evidence.total_s
     _save(drill, points)
     _mark(drill, RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
+    restate({point.device_id for point in points})  # what failed its drill keeps nobody within the target
     _turns_of(drill).update(done_at=drill.at, told_at=None)
     if not evidence.is_passed:
         _tell(drill, evidence)

@@ -2,9 +2,10 @@
 
 A required source is a source of an enabled policy on a device of that policy, unless it is left out or
 optional. What is out of service requires nothing. Its newest restore point is one that the same policy made:
-another policy may have left files out. One whose data is damaged does not count. The streams of one source
-count as one: they are of one run, and incomplete when one of them is. A device stands as its worst source,
-and never well while discovery found data that nobody decided about (`policies.found`).
+another policy may have left files out. One whose data is damaged, or that failed its drill, does not count.
+The streams of one source count as one: they are of one run, and incomplete when one of them is. A device
+stands as its worst source, and never well while discovery found data that nobody decided about
+(`policies.found`).
 
 What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
 window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
@@ -185,7 +186,7 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
     newest = RestorePoint.objects.filter(
         device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage="",
         resting_since=None,
-    ).order_by("-made_at", "is_complete")  # fmt: skip
+    ).exclude(drill_state=RestorePoint.REFUTED).order_by("-made_at", "is_complete")  # fmt: skip
     cold = newest.filter(method__startswith="cold")
     own = Override.objects.filter(assignment=OuterRef("pk"), field=TARGET)
     rows = PolicyDevice.objects.filter(

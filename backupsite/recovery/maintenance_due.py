@@ -20,6 +20,7 @@ from backupsite.recovery.maintenance import ask_check
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.pruning import ask_prune
 from backupsite.repositories.models import Repository
+from backupsite.repositories.nodes import list_silent
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.models import Run
@@ -46,8 +47,8 @@ def look(now: datetime) -> None:
 
 def start_checks(now: datetime) -> int:
     """Ask for the checks that are due, those first that wait longest; return how many."""
-    room = MOST_WAITING - Run.objects.filter(kind=Run.CHECK, state__in=ACTIVE).count()
-    if room <= 0:
+    room = count_room(Run.CHECK, now)
+    if not room:
         return 0
     due = [pk for pk, uuid, done_at in _list_candidates(now) if is_due(uuid, done_at, now)][:room]
     chosen = Repository.objects.filter(pk__in=due).select_related("device", "copy_of__device", "storage")
@@ -80,7 +81,7 @@ def _list_candidates(now: datetime) -> list[tuple[int, UUID, datetime | None]]:
 def start_prunes(now: datetime) -> int:
     """Ask for the removal of what is due to go, once a day at most for each repository; return how many. Once
     a month in any case: runs that were cut off leave data too. A damaged repository is left alone."""
-    room = MOST_WAITING - Run.objects.filter(kind=Run.PRUNE, state__in=ACTIVE).count()
+    room = count_room(Run.PRUNE, now)
     over = RestorePoint.objects.filter(
         repository=OuterRef("pk"), resting_since__isnull=False, rests_until__lte=now, is_protected=False
     )
@@ -88,15 +89,24 @@ def start_prunes(now: datetime) -> int:
     month = now - PRUNE_ANYWAY
     is_time = Q(pruned_at__lt=month) | Q(pruned_at=None, created_at__lt=month)
     found = free(now).filter(copy_of=None, damage="").exclude(Exists(recent)).filter(Exists(over) | is_time)
-    chosen = found.select_related("device", "copy_of__device").order_by("pk")[: max(room, 0)]
+    chosen = found.select_related("device", "copy_of__device").order_by("pk")[:room]
     for repository in chosen:
         run = ask_prune(repository, requested_by=SCHEDULE)
         log.info("Run %d: old data of the repository %s goes.", run.number, repository.uuid)
     return len(chosen)
 
 
+def count_room(kind: str, now: datetime) -> int:
+    """Return how many more runs of a kind may wait. What waits for a silent node keeps no other waiting."""
+    waiting = Run.objects.filter(kind=kind, state__in=ACTIVE).exclude(
+        device__in=list_silent(now).values("pk")
+    )
+    return max(MOST_WAITING - waiting.count(), 0)
+
+
 def free(now: datetime) -> Any:
-    """Return the repositories, each with its device as `owned_by`, on which nobody works or is about to."""
+    """Return the repositories, each with its device as `owned_by`, on which nobody works or is about to, and
+    whose node is heard."""
     made = Repository.objects.exclude(restic_id="").annotate(owned_by=Coalesce("device", "copy_of__device"))
     active = Run.objects.filter(
         device=OuterRef("owned_by"),
@@ -108,7 +118,8 @@ def free(now: datetime) -> Any:
     soon = leave_out_paused(awaited, now).filter(
         Q(next_due__lte=now + SOON) | Q(next_cold_due__lte=now + SOON), device=OuterRef("owned_by")
     )
-    return made.exclude(Exists(active)).exclude(Exists(soon))
+    found = made.exclude(Exists(active)).exclude(Exists(soon))
+    return found.exclude(owned_by__in=list_silent(now).values("pk"))
 
 
 def is_due(uuid: UUID, done_at: datetime | None, now: datetime) -> bool:

@@ -87,6 +87,7 @@ def links_of_udev(vm: Vm) -> str:
     return vm.run("udevadm settle; ls -l /dev/disk/by-uuid | awk '{print $9, $11}'")
 
 
+@pytest.mark.full
 def test_several_volumes_of_one_run_are_each_of_one_instant(
     vm: Vm, console: Console, sources: list[str]
 ) -> None:

@@ -3,11 +3,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
+from backupsite.recovery.drill_keeping import keep_evidence
 from backupsite.recovery.exposure import Standing, judge, judge_device, judge_devices, list_sources
-from tests.backupsite.making import make_device, make_point, make_policy
+from backupsite.recovery.stored import count_standings, restate
+from backupsite.runs.models import Run
+from tests.backupsite.making import make_device, make_point, make_policy, make_run
+from tests.backupsite.recovery.test_drill_pages import BAD, make_evidence
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 RPO = timedelta(hours=10)
@@ -111,3 +117,17 @@ def test_a_device_out_of_service_misses_nothing() -> None:
     device.retired_at = NOW
     device.save()
     assert judge_devices(NOW, [device.pk])[device.pk].standing is Standing.PAUSED
+
+
+@pytest.mark.django_db
+def test_a_restore_point_that_failed_its_drill_does_not_count() -> None:
+    device = make_device()
+    policy = make_policy(device)
+    now = timezone.now()
+    point = make_point(device, policy, now)
+    restate([device.pk])
+    assert judge_devices(now, [device.pk])[device.pk].standing is Standing.WITHIN
+    run = make_run(device, kind=Run.DRILL, request={"points": [str(point.pk)]})
+    keep_evidence(run, [point], make_evidence(BAD))
+    assert judge_devices(now, [device.pk])[device.pk].standing is Standing.NEVER
+    assert count_standings(Device.objects.all(), now) == {Standing.NEVER: 1}

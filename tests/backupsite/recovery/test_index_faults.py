@@ -301,6 +301,6 @@ def test_looking_takes_as_many_queries_as_it_did(
     trees: Trees, asked: list[int], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     trees.add(A)
-    with django_assert_num_queries(2):  # devices of the turn, restore points of each
+    with django_assert_num_queries(3):  # other nodes, devices of the turn, restore points of each
         catching_up.look(at_turn_of(trees.device))
     assert asked == []

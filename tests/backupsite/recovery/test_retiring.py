@@ -12,7 +12,9 @@ from django.utils import timezone
 from backupsite.alerts.models import Notice
 from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device
-from backupsite.policies.models import Policy
+from backupsite.policies.effective import KEPT, VALUES
+from backupsite.policies.models import Override, Policy, PolicyDevice
+from backupsite.policies.selecting import refresh_policy
 from backupsite.recovery import retiring, retiring_clock
 from backupsite.recovery.models import Listing, RestorePoint, RetentionHold
 from backupsite.recovery.retiring_clock import Reading, find_jump, watch
@@ -292,3 +294,26 @@ def test_a_hold_by_a_person_of_the_whole_fleet(now: datetime) -> None:
     assert hold(None, RetentionHold.PERSON, "The auditors are here.", now) is not None
     assert hold(None, RetentionHold.PERSON, "Again.", now) is None
     assert retiring.retire(device, now) == 0
+
+
+def test_who_leaves_a_policy_with_rules_of_its_own_is_held(now: datetime) -> None:
+    device, policy, _ = make_history(now)
+    rows = PolicyDevice.objects.filter(device=device)
+    rows.update(is_by_name=False)
+    kept = VALUES[KEPT].write(policy)
+    Override.objects.create(assignment=rows.get(), field=KEPT, value=kept, made_by="ada")
+    assert refresh_policy(policy, now) == {device.pk}
+    held = RetentionHold.objects.get()
+    assert (held.device, held.cause) == (device, RetentionHold.PERSON)
+    assert retiring.retire(device, now) == 0 and not resting()
+    lift(Actor("ada"), held, now)
+    assert retiring.retire(device, now)
+
+
+def test_who_leaves_a_policy_with_another_own_value_is_not_held(now: datetime) -> None:
+    device, policy, _ = make_history(now)
+    rows = PolicyDevice.objects.filter(device=device)
+    rows.update(is_by_name=False)
+    Override.objects.create(assignment=rows.get(), field="rpo", value="1 h", made_by="ada")
+    assert refresh_policy(policy, now) == {device.pk}
+    assert not RetentionHold.objects.exists()
