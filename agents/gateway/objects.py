@@ -153,7 +153,10 @@ class ObjectUpload:
         is_repeat = False
         while True:
             try:
-                self._is_published = self._put() or is_repeat
+                is_new = self._put()
+                if is_repeat and not is_new:
+                    self._require_whole()
+                self._is_published = is_new or is_repeat
                 return self._is_published
             except StoreUnreachable:
                 if time.monotonic() + pause_s > give_up_at:
@@ -174,8 +177,8 @@ class ObjectUpload:
             raise _spool_failed(error) from error
         if not size:
             return self._put_bytes(b"", 0)
-        with mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) as content:
-            return self._put_bytes(content, size)
+        # Not closed here: a client that failed may hold it for a moment longer.
+        return self._put_bytes(mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ), size)
 
     def _put_bytes(self, content: bytes | mmap.mmap, size: int) -> bool:
         client, key = self._store.client, self._key
@@ -195,6 +198,17 @@ class ObjectUpload:
             if obstore.head(client, key)["size"] != size:
                 raise StoreFailed("what was stored in the object store is not what was sent")
             return True
+
+    def _require_whole(self) -> None:
+        """Raise StoreFailed when what lies at the place is not what was to be sent: a PUT that was cut off
+        may leave a part of it, and nobody may take that for stored."""
+        with told():
+            try:
+                found = obstore.head(self._store.client, self._key)["size"]
+            except FileNotFoundError:
+                raise StoreUnreachable("a file in the object store went away just now") from None
+        if found != self._file.tell():
+            raise StoreFailed("a file in the object store is not whole: it was cut off when it was sent")
 
 
 def _spool_failed(error: OSError) -> StoreFailed:

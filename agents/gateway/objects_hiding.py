@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from agents.gateway.store import Reader, Store, Upload
+from agents.gateway.store import Reader, Store, StoreFailed, Upload
 from agents.gateway.target import Kind, Target
 
 
@@ -43,9 +43,11 @@ class WithoutSnapshots:
             self._store.settle(target)
 
     def remove(self, target: Target) -> None:
-        if not _is_hidden(target):
+        if target.kind is Kind.LOCKS:
             self._store.remove(target)
             return
+        if not _is_hidden(target):
+            raise StoreFailed("nothing is removed while the snapshots that need it are hidden")
         with self._mutex:
             self._kept.pop(target.name or "", None)
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,7 +114,13 @@ def answering(status: int, code: str) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             return None
 
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with _serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=listening.serve_forever)
     thread.start()
     try:
@@ -123,6 +129,45 @@ def answering(status: int, code: str) -> Iterator[str]:
         listening.shutdown()
         thread.join()
         listening.server_close()
+
+
+@contextmanager
+def hanging_up(part: float) -> Iterator[str]:
+    """A server that keeps this part of what is sent, and hangs up without an answer."""
+    kept: list[int] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.close_connection = True
+            length = int(self.headers["Content-Length"])
+            self.rfile.read(length)
+            kept.append(int(length * part))
+
+        def do_HEAD(self) -> None:
+            self.send_response(200 if kept else 404)
+            self.send_header("Content-Length", str(kept[-1] if kept else 0))
+            self.send_header("Last-Modified", "Mon, 23 Nov 2026 00:00:00 GMT")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return None
+
+    with _serving(Handler) as url:
+        yield url
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5])
+def test_a_file_that_was_cut_off_is_never_taken_for_stored(
+    server: ObjectServer, tmp_path: Path, part: float
+) -> None:
+    with hanging_up(part) as endpoint:
+        client = connect(replace(server.account(), endpoint=endpoint), request_s=5, retries_s=0.1)
+        store = ObjectStore(client, "repository", tmp_path, is_conditional=False, retry_until_s=60)
+        upload = store.begin(Target(Kind.DATA, "a" * 64))
+        upload.write(b"data" * 1000)
+        with nullcontext() if part == 1 else pytest.raises(StoreFailed, match="not whole"):
+            assert upload.publish(), "sent, though its answer was lost"
+        upload.discard()
 
 
 @pytest.mark.parametrize(
