@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,8 @@ def test_host_keys_are_fetched_without_a_login(device: Device) -> None:
 
 
 def test_without_an_approved_key_nothing_is_sent(device: Device) -> None:
+    # The ground's own look whether sshd greets is written down to its end first.
+    wait_until(lambda: re.search(r"Connection (reset|closed) by", device.sshd_log) is not None)
     before = device.sshd_log
     with pytest.raises(HostKeyUnknown):
         connect(device.target(), private_key=device.key_pair.private_key, host_keys=[])

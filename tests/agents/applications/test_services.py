@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.applications.services import stop_around, watch_standing
+from tests.live.machine import wait_until
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,8 @@ def test_a_server_that_is_started_while_its_files_are_read_is_noticed(
     assert run(quiesce.undo) == 0
     for folder, status in ((elsewhere, 0), (place, 3)):
         process = subprocess.Popen([server, "60"], cwd=folder)
+        line = Path(f"/proc/{process.pid}/cmdline")
+        wait_until(lambda line=line: bytes(server) in line.read_bytes())  # Popen returns a moment before
         try:
             assert run(quiesce.undo) == status
             assert run(quiesce.hold) == status
