@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from agents.events import Level, Moved, Said, Tell
 from agents.gateway.local import LocalReader
-from agents.gateway.store import Reader, Store, StoreFailed
+from agents.gateway.store import Reader, Store, StoreFailed, StoreUnreachable
 from agents.gateway.target import Kind, Target
 from agents.maintaining.record import Record
 from agents.maintaining.words import Finding, ReadingReport, Upkeeper
@@ -29,6 +29,8 @@ _PIECE = 1024 * 1024
 _SAVE_EVERY_S = 60.0
 _TELL_EVERY_S = 1.0
 CHANGED = "its content is not what was stored"
+# So many files in a row that do not come: it is the store or the line, and the pass ends.
+_MOST_UNREACHED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class ReadingPass:
         self.findings: list[Finding] = []
         self.read_files = self.read_bytes = 0
         self.is_whole = False
+        self._missed = self._unreached = 0
 
     def run(self, now: Callable[[], float] = time.time, *, everything: bool = False) -> ReadingReport:
         """Read what is due now, and return how much was read. Stops early when the caller gives way.
@@ -89,21 +92,22 @@ class ReadingPass:
                 self._read(turn, now)
                 self._look_up(total, len(turns))
             else:
-                self.is_whole = True
+                self.is_whole = not self._missed
         finally:
             self._save()
         self._show(total, len(turns))
         return self._report(sizes, int(now()))
 
     def _read(self, turn: Turn, now: Callable[[], float]) -> None:
-        """Read a file, a second time when it is not what it should be: the disk may have changed its mind."""
-        problem = self._find_problem(turn.target)
+        """Read a file, and note what it is."""
+        try:
+            problem = self._look_twice(turn.target)
+        except StoreUnreachable as error:
+            self._pass_over(turn.target, error)
+            return
+        self._unreached = 0
         if problem is None:
             return  # it is gone: who may remove files did so
-        if problem and (again := self._find_problem(turn.target)) == "":
-            said = "was wrong when it was read first, and right when it was read again"
-            self._tell(Said(f"{turn.target} {said}: look at the memory and the disk.", Level.WARNING))
-            problem = again
         self.read_files += 1
         self.read_bytes += turn.size
         # What is damaged counts as never read: so it is found again each day, until it is mended.
@@ -111,6 +115,31 @@ class ReadingPass:
         if problem:
             self.findings.append(Finding(turn.target, problem))
             self._tell(Said(f"{self.findings[-1]}.", Level.ERROR))
+
+    def _pass_over(self, target: Target, error: StoreUnreachable) -> None:
+        """A file that did not come over the network is not damaged: it stays as unread as it was, and is due
+        again at the next pass. Raise the error when none comes any more."""
+        self._missed += 1
+        self._unreached += 1
+        if self._unreached >= _MOST_UNREACHED:
+            raise error
+        self._tell(
+            Said(f"{target} was not read: {error.reason}. The next check tries it again.", Level.WARNING)
+        )
+
+    def _look_twice(self, target: Target) -> str | None:
+        """Read a file, a second time when it is not what it should be: the disk may have changed its mind."""
+        problem = self._find_problem(target)
+        if not problem:
+            return problem
+        try:
+            again = self._find_problem(target)
+        except StoreUnreachable:
+            return problem
+        if again == "":
+            said = "was wrong when it was read first, and right when it was read again"
+            self._tell(Said(f"{target} {said}: look at the memory and the disk.", Level.WARNING))
+        return "" if again == "" else problem
 
     def _find_problem(self, target: Target) -> str | None:
         """Return "" when a file is what was stored, what is wrong with it, or None when there is none."""
@@ -124,7 +153,7 @@ class ReadingPass:
                 reader.close()
         except StoreFailed as error:
             # Only the file, or all of the store? Asking for what must be there tells.
-            if self._store.size(Target(Kind.CONFIG, "")) is None:
+            if isinstance(error, StoreUnreachable) or self._store.size(Target(Kind.CONFIG, "")) is None:
                 raise
             return f"it cannot be read ({error.reason})"
         return "" if digest == target.name else CHANGED

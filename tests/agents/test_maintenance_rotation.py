@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.gateway.local import LocalStore
+from agents.gateway.local import LocalReader, LocalStore
+from agents.gateway.store import StoreUnreachable
 from agents.gateway.target import Kind, Target
 from agents.maintaining.hurt import DATA, FOLDERS, RECORD_DAMAGED, UNREADABLE
 from agents.maintaining.reading import DAYS, ReadingPass
@@ -133,3 +134,47 @@ def test_every_file_is_read_in_thirty_days_whatever_their_sizes(made: Ground, tm
             record.of(Target(kind, name)) for kind in (Kind.DATA, Kind.KEYS) for name, _ in store.list(kind)
         ]
     assert min(each.read_s for each in seen) >= BEGAN_S
+
+
+class Faraway(LocalStore):
+    """A store of which the files named in `silent` do not come."""
+
+    def __init__(self, path: Path, silent: set[Target]) -> None:
+        self.silent = silent
+        super().__init__(path)
+
+    def open(self, target: Target) -> LocalReader | None:
+        if target in self.silent:
+            raise StoreUnreachable("the object store does not answer")
+        return super().open(target)
+
+
+def targets_of(ground: Ground) -> list[Target]:
+    with LocalStore(ground.place.path) as store:
+        return [Target(Kind.DATA, name) for name, _ in store.list(Kind.DATA)]
+
+
+def test_a_file_that_does_not_come_is_not_damaged_and_is_due_again(made: Ground, tmp_path: Path) -> None:
+    ground = copy_of(made, tmp_path)
+    silent = targets_of(ground)[0]
+    record = Record(tmp_path / "record")
+    with Faraway(ground.place.path, {silent}) as store:
+        reading = ReadingPass(store, record, tell=ground.told.append, control=Patient())
+        report = reading.run(lambda: BEGAN_S)
+        assert reading.findings == [] and not report.is_whole
+        store.silent.clear()
+        assert report.unread_bytes == store.size(silent)
+        again = ReadingPass(store, record, tell=ground.told.append, control=Patient()).run(
+            lambda: BEGAN_S + DAY_S
+        )
+    assert again.is_whole and again.unread_bytes == 0
+    assert any("does not answer" in str(each) for each in ground.told)
+
+
+def test_where_nothing_comes_any_more_the_pass_ends(made: Ground, tmp_path: Path) -> None:
+    ground = copy_of(made, tmp_path)
+    with Faraway(ground.place.path, set(targets_of(ground))) as store:
+        reading = ReadingPass(store, Record(tmp_path / "record"), tell=ground.told.append, control=Patient())
+        with pytest.raises(StoreUnreachable):
+            reading.run(lambda: BEGAN_S)
+    assert reading.findings == []
