@@ -46,7 +46,7 @@ AGENTS_WHY = {
     "session": "the contract must not know who fulfils it",
 }
 
-TOP_LEVEL = {"checks", "engine", "environment", "processes", "setup_code", "vault"}
+TOP_LEVEL = {"checks", "clock", "engine", "environment", "processes", "setup_code", "vault"}
 APPS: dict[str, set[str]] = {
     "web": set(),
     "accounts": {"web"},

@@ -19,7 +19,8 @@ from backupsite.repositories.nodes import CONSOLE, is_heard
 from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
-COMMAND = "script/node --add NAME | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups"
+_JOIN = " | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups"
+COMMAND = f"script/node --add NAME{_JOIN}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Row:
     @property
     def may_go(self) -> bool:
         return self.node.slug != CONSOLE and not self.repositories
+
+    @property
+    def may_be_lost(self) -> bool:
+        return self.node.slug != CONSOLE
 
 
 @require_safe
@@ -65,6 +70,24 @@ def node_remove(request: HttpRequest, slug: str) -> HttpResponse:
         "crumbs": [("Repositories", reverse("repositories")), ("Nodes", reverse("nodes")), (name, "")],
     }
     return render(request, "console/node_remove.html", context, status=422 if refused else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def node_again(request: HttpRequest, slug: str) -> HttpResponse:
+    """Its machine was lost. What another one is told holds keys, and is printed on the console alone."""
+    node = get_object_or_404(Node.objects.exclude(slug=CONSOLE), slug=slug)
+    name = make_visible(node.name)
+    if request.method == "POST":
+        nodes.lock_out(node, actor=request)
+        messages.success(request, f"The machine of {name} is locked out. Another one can take its place now.")
+        return redirect("node-again", node.slug)
+    context = {
+        "node": node,
+        "is_locked_out": node.joined_at is None,
+        "command": f"script/node --add {node.slug} --again{_JOIN}",
+        "crumbs": [("Repositories", reverse("repositories")), ("Nodes", reverse("nodes")), (name, "")],
+    }
+    return render(request, "console/node_again.html", context)
 
 
 def _status_of(node: Node) -> Status:

@@ -51,6 +51,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("recovered/", recovered.confirm_recovery, name="confirm-recovery"),
     path("repositories/nodes/", nodes_page.nodes_list, name="nodes"),
     path("repositories/nodes/<slug:slug>/remove/", nodes_page.node_remove, name="node-remove"),
+    path("repositories/nodes/<slug:slug>/again/", nodes_page.node_again, name="node-again"),
     path("repositories/console/", own_backup_page.console_backup, name="console-backup"),
     path("runs/<int:number>/", run_page.run, name="run"),
     path("policies/preview/", policy_pages.policy_preview, name="policy-preview"),

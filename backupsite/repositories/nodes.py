@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents.commands import Secret
 from agents.errors import AgentError
-from backupsite import __version__
+from backupsite import __version__, clock
 from backupsite.fleet.models import Device
 from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Node, Storage
@@ -81,8 +81,20 @@ def find_node_of(device: Device) -> str:
 
 
 def is_heard(node: Node, now: datetime) -> bool:
-    """Return whether a node has said lately that it is there. The console asks, so it is."""
-    return node.slug == CONSOLE or (node.heard_at is not None and now - node.heard_at < SILENT)
+    """Given the time of this machine, return whether a node has said lately that it is there. The console
+    asks, so it is. Runs one query for others: they say it by the database's clock."""
+    if node.slug == CONSOLE or node.heard_at is None:
+        return node.slug == CONSOLE
+    return now + clock.offset() - node.heard_at < SILENT
+
+
+def is_known() -> bool:
+    """Return whether this process may work for its node: it was not removed, nor given to another machine.
+    Runs one query, none on the console."""
+    if settings.HOTFLEET_NODE == CONSOLE:
+        return True
+    hashed = hash_ticket(Secret(settings.HOTFLEET_JOINED.ticket))
+    return Node.objects.filter(slug=settings.HOTFLEET_NODE, ticket=hashed, joined_at__isnull=False).exists()
 
 
 def make_ticket() -> tuple[Secret, str]:
@@ -105,7 +117,7 @@ def claim(slug: str, ticket: Secret) -> Secret:
     if not rows.update(ticket=hashed, joined_at=timezone.now(), machine=socket.gethostname()[:64]):
         raise NotThisNode(
             f"This join file of the node {slug} was used before, or the node was removed.",
-            remedy="Remove the node on the console and add it again: that makes a new one.",
+            remedy=f"On the console: script/node --add {slug} --again, for this one in place of the other.",
         )
     return kept
 
@@ -113,10 +125,12 @@ def claim(slug: str, ticket: Secret) -> Secret:
 def beat(slug: str, ticket: Secret) -> None:
     """Say that a node is there. Raise NotThisNode when it was removed or the console's version is another."""
     rows = Node.objects.filter(slug=slug, ticket=hash_ticket(ticket), joined_at__isnull=False)
-    if not rows.update(heard_at=timezone.now(), version=__version__):
+    if not rows.update(heard_at=clock.now(), version=__version__):
         raise NotThisNode(
-            f"The console does not know this machine as the node {slug} any more: it was removed.",
-            remedy="Add the node again, and join with what that prints, in an empty HOTFLEET_HOME.",
+            f"The console does not know this machine as the node {slug} any more: it was removed, or another "
+            "machine was given its place.",
+            remedy=f"On the console: script/node --add {slug} --again. Join with what that prints, in an "
+            "empty HOTFLEET_HOME.",
         )
     console = Node.objects.filter(slug=CONSOLE).values_list("version", flat=True).first()
     if console and console != __version__:
@@ -128,11 +142,16 @@ def beat(slug: str, ticket: Secret) -> None:
 
 def beat_console() -> None:
     """Say which version the console is: its nodes must be the same."""
-    Node.objects.filter(slug=CONSOLE).update(heard_at=timezone.now(), version=__version__)
+    Node.objects.filter(slug=CONSOLE).update(heard_at=clock.now(), version=__version__)
 
 
 def name_process(pid: int) -> str:
     """Return how a process of this node is named: two machines of the same name differ by their node."""
     if settings.HOTFLEET_NODE == CONSOLE:
         return f"{socket.gethostname()[:48]}:{pid}"
-    return f"{settings.HOTFLEET_NODE}@{pid}"
+    return f"{name_processes(settings.HOTFLEET_NODE)}{pid}"
+
+
+def name_processes(slug: str) -> str:
+    """Given a node that is not the console's machine, return how the names of its processes begin."""
+    return f"{slug}@"

@@ -31,7 +31,9 @@ TURN = "turn"
 def take_next(name: kinds.QueueName) -> Lease | None:
     """Claim the run of this queue whose turn it is for this process. Return None when none may work now."""
     with transaction.atomic():
-        _lock_turn()
+        lock_turn()
+        if not nodes.is_known():
+            return None
         now = timezone.now()
         standing = read_standing()
         run = _find_try(name, standing, now)
@@ -138,7 +140,7 @@ def _leave_out_full(ready: QuerySet[Run], standing: Standing) -> QuerySet[Run]:
     return ready
 
 
-def _lock_turn() -> None:
+def lock_turn() -> None:
     """Until the transaction ends nobody else takes a run. Those of SQLite exclude each other anyway."""
     Counter.objects.get_or_create(name=TURN)
     Counter.objects.select_for_update().get(name=TURN)

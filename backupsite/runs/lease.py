@@ -3,6 +3,8 @@
 1. `claim` makes the run RUNNING by a conditional UPDATE under a fresh token.
 2. `renew` moves lease_until while the row still carries the token and reads the cancel column.
 3. Who writes for the run names the token in its WHERE; when no row matches, another one decided meanwhile.
+
+lease_until is a moment of the database's clock: who renews and who judges may be two machines.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agents.errors import Cancelled, LeaseLost
+from backupsite import clock
 from backupsite.policies.windows import COLD
 from backupsite.repositories import nodes
 from backupsite.runs.models import Run
@@ -59,10 +62,10 @@ class Lease:
         return Run.objects.filter(pk=self.run_id, state=State.RUNNING, lease_token=self.token)
 
     def renew(self) -> None:
-        """Extend the lease and learn of a cancel. Runs two queries; raises DatabaseError, then try again."""
+        """Extend the lease and learn of a cancel. Runs three queries. Raise DatabaseError, then try again."""
         # Counted from before the UPDATE: what is_current promises may only end too early, never too late.
         started = time.monotonic()
-        if not self.rows().update(lease_until=timezone.now() + LEASE):
+        if not self.rows().update(lease_until=clock.now() + LEASE):
             self.mark_lost()
             return
         self._good_until = started + LEASE.total_seconds()
@@ -101,7 +104,7 @@ def claim(waiting: QuerySet[Run], run_id: uuid.UUID) -> Lease | None:
             taken = waiting.filter(pk=run_id, state=State.QUEUED).update(
                 state=State.RUNNING,
                 lease_token=token,
-                lease_until=now + LEASE,
+                lease_until=clock.now() + LEASE,
                 started_at=now,
                 worker=name_worker(os.getpid()),
                 sequence=F("sequence") + 1,
@@ -127,4 +130,4 @@ def waits_for_cold(now: datetime) -> Q:
 
 def expire(worker: str) -> None:
     """Let the lease of a worker end now because its process is known to be dead. The sweep does the rest."""
-    Run.objects.filter(state=State.RUNNING, worker=worker).update(lease_until=timezone.now())
+    Run.objects.filter(state=State.RUNNING, worker=worker).update(lease_until=clock.now())

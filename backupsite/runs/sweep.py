@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count
 
 from agents.errors import LeaseLost
+from backupsite import clock
 from backupsite.runs import dispatch
 from backupsite.runs.closing import LOST, close
 from backupsite.runs.models import Run, RunImpact, RunSample, TickLease
@@ -22,8 +23,14 @@ OLD_SAMPLES = 60
 THIN_BATCH = 50
 
 
+def look_for_lost(_: datetime) -> None:
+    """A step of the tick. Its own clock judges nobody: leases are moments of the database's."""
+    end_lost(clock.now())
+
+
 def end_lost(now: datetime) -> int:
-    """End the runs whose lease ran out, each in its own transaction; return how many."""
+    """Given the time of the database's clock, end the runs whose lease ran out, each in its own transaction;
+    return how many."""
     count = 0
     for run in Run.objects.filter(state=State.RUNNING, lease_until__lt=now):
         # Both conditions again: it may have been renewed, or ended, since it was read.

@@ -76,7 +76,7 @@ def send_notices(now: datetime) -> None:
 
 # What was lost comes first: a device may be waiting for it.
 STEPS: list[Step] = [
-    sweep.end_lost,
+    sweep.look_for_lost,
     due.start_due,
     breaker.look,
     sweep.wake_queued,

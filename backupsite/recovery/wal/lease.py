@@ -16,8 +16,9 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from backupsite import clock
 from backupsite.recovery.wal_models import WalStream
-from backupsite.repositories.nodes import list_elsewhere
+from backupsite.repositories.nodes import is_known, list_elsewhere
 from backupsite.runs.tick import name_holder
 
 LEASE = timedelta(seconds=30)
@@ -42,8 +43,10 @@ class Holding:
 
     def take(self, most: int) -> list[WalStream]:
         """Take streams that nobody holds and whose time has come, at most so many."""
-        now = timezone.now()
-        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        if not is_known():
+            return []
+        now, shared = timezone.now(), clock.now()
+        free = Q(lease_until=None) | Q(lease_until__lt=shared)
         due = Q(next_try_at=None) | Q(next_try_at__lte=now)
         work = Q(is_wanted=True) | Q(has_slot=True)
         waiting = WalStream.objects.filter(free, due, work).order_by("next_try_at", "wanted_at")
@@ -51,17 +54,17 @@ class Holding:
         waiting = waiting.exclude(device__in=list_elsewhere().values("pk"))
         taken = []
         for key in waiting.values_list("pk", flat=True)[: max(most, 0)]:
-            fields = {"holder": self.holder, "lease_token": self.token, "lease_until": now + LEASE}
+            fields = {"holder": self.holder, "lease_token": self.token, "lease_until": shared + LEASE}
             if WalStream.objects.filter(free, due, work, pk=key).update(**fields):
                 taken.append(key)
         return list(WalStream.objects.filter(pk__in=taken, lease_token=self.token).select_related("device"))
 
     def renew(self) -> set[uuid.UUID]:
-        """Extend the lease of everything that is held; return what that is. Call it before `take`. Runs two
+        """Extend the lease of everything that is held; return what that is. Call it before `take`. Runs three
         queries; raises DatabaseError, then try again."""
         # Counted from before the UPDATE: what is_current promises may only end too early, never too late.
         started = time.monotonic()
-        self.rows().update(lease_until=timezone.now() + LEASE)
+        self.rows().update(lease_until=clock.now() + LEASE)
         held = set(self.rows().values_list("pk", flat=True))
         self._good_until = started + LEASE.total_seconds()
         return held

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from backupsite.environment import Joined
 from backupsite.fleet.models import Device
 from backupsite.recovery.wal.lease import Holding
 from backupsite.recovery.wal_models import WalStream
@@ -48,6 +49,14 @@ def near() -> Device:
     return device
 
 
+def be(node: Node, settings: Settings) -> None:
+    """Have this process be a machine that has just joined as this node."""
+    secret, hashed = nodes.make_ticket()
+    Node.objects.filter(pk=node.pk).update(ticket=hashed, joined_at=timezone.now())
+    settings.HOTFLEET_NODE = node.slug
+    settings.HOTFLEET_JOINED = Joined(node=node.slug, ticket=secret.reveal(), is_claimed=True)
+
+
 def taken() -> Run | None:
     lease = take_next("bulk")
     return None if lease is None else Run.objects.get(pk=lease.run_id)
@@ -66,14 +75,27 @@ def test_each_node_takes_what_is_its_own(near: Device, far: Device, settings: Se
     first, second = make_run(far, State.QUEUED), make_run(near, State.QUEUED)
     assert (count("console"), count("cellar")) == (1, 1)
     assert taken() == second and taken() is None
-    settings.HOTFLEET_NODE = "cellar"
+    be(Node.objects.get(slug="cellar"), settings)
     assert taken() == first and taken() is None
 
 
-def test_a_node_that_was_removed_takes_nothing(near: Device, settings: Settings) -> None:
+def test_a_node_that_was_removed_takes_nothing(near: Device, cellar: Node, settings: Settings) -> None:
     make_run(near, State.QUEUED)
-    settings.HOTFLEET_NODE = "cellar"
+    be(cellar, settings)
+    cellar.delete()
     assert taken() is None
+
+
+def test_the_machine_whose_place_another_one_has_takes_nothing(far: Device, settings: Settings) -> None:
+    run = make_run(far, State.QUEUED)
+    WalStream.objects.create(device=far, instance="15/main", slot="s", wanted_at=timezone.now())
+    be(Node.objects.get(slug="cellar"), settings)
+    old = settings.HOTFLEET_JOINED
+    be(Node.objects.get(slug="cellar"), settings)
+    new, settings.HOTFLEET_JOINED = settings.HOTFLEET_JOINED, old
+    assert taken() is None and Holding().take(10) == []
+    settings.HOTFLEET_JOINED = new
+    assert taken() == run and len(Holding().take(10)) == 1
 
 
 def test_new_devices_belong_to_the_node_of_the_default_storage(far: Device) -> None:
@@ -105,7 +127,7 @@ def test_a_storage_of_another_node_is_not_touched(far: Device, settings: Setting
         require_storage(storage)
     today = timezone.now().date()
     assert len(space.take_samples(today)) == 1  # of this machine's own, whose disk is not there
-    settings.HOTFLEET_NODE = "cellar"
+    be(Node.objects.get(slug="cellar"), settings)
     (problem,) = space.take_samples(today)
     assert problem.startswith("far: ")
 
@@ -138,5 +160,5 @@ def test_a_node_of_another_version_does_not_work(cellar: Node) -> None:
 def test_logs_are_followed_beside_their_repository(far: Device, settings: Settings) -> None:
     WalStream.objects.create(device=far, instance="15/main", slot="s", wanted_at=timezone.now())
     assert Holding().take(10) == []
-    settings.HOTFLEET_NODE = "cellar"
+    be(Node.objects.get(slug="cellar"), settings)
     assert len(Holding().take(10)) == 1

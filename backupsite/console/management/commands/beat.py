@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from backupsite.console import nodes
+from backupsite.console import nodes_heard
 from backupsite.repositories.nodes import NotThisNode
 
 
@@ -17,6 +17,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            nodes.run_beat()
+            nodes_heard.run_beat()
         except NotThisNode as error:
             raise CommandError(f"{error.message} {error.remedy}") from error

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agents.errors import AgentError
 from backupsite import environment
-from backupsite.console import nodes
+from backupsite.console import nodes_joining
 
 
 class Command(BaseCommand):
@@ -30,9 +30,9 @@ class Command(BaseCommand):
             raise CommandError(problem)
         try:
             if options["claim"]:
-                nodes.claim(options["storage"])
+                nodes_joining.claim(options["storage"])
             else:
-                name = nodes.join(sys.stdin.read(), settings.HOTFLEET_HOME)
+                name = nodes_joining.join(sys.stdin.read(), settings.HOTFLEET_HOME)
                 self.stdout.write(f"This machine is the node {name}.")
         except AgentError as error:
             raise CommandError(" ".join(filter(None, (error.message, error.remedy)))) from error

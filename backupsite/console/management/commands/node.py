@@ -13,7 +13,7 @@ from backupsite.repositories.models import Node
 
 HINT = """Type, with the address of its machine and the directory for backups there:
 
-  script/node --add {name} | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups
+  script/node --add {name}{again} | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups
 
 What goes through that pipe opens every repository: it is not shown here."""
 
@@ -25,6 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("what", choices=["add", "list", "remove"])
         parser.add_argument("name", nargs="?", default="")
         parser.add_argument("--same-machine", action="store_true", help="a second node on this machine")
+        parser.add_argument(
+            "--again", action="store_true", help="the node's machine was lost: another one takes its place"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["name"]
@@ -37,18 +40,21 @@ class Command(BaseCommand):
         if not name:
             raise CommandError("Write the name of the node.")
         if options["what"] == "add" and sys.stdout.isatty():
-            self.stdout.write(HINT.format(name=name))
+            self.stdout.write(HINT.format(name=name, again=" --again" if options["again"] else ""))
             return
         try:
-            self._do(options["what"], name, options["same_machine"])
+            self._do(options["what"], name, options["same_machine"], options["again"])
         except AgentError as error:
             raise CommandError(" ".join(filter(None, (error.message, error.remedy)))) from error
 
-    def _do(self, what: str, name: str, same_machine: bool) -> None:
-        if what == "add":
+    def _do(self, what: str, name: str, same_machine: bool, again: bool) -> None:
+        if what == "add" and not again:
             self.stdout.write(nodes.add(name, actor="shell", same_machine=same_machine))
             return
         node = Node.objects.filter(slug=name).first()
         if node is None:
             raise CommandError(f"There is no node called {name}.")
-        nodes.remove(node, actor="shell")
+        if what == "add":
+            self.stdout.write(nodes.add_again(node, actor="shell", same_machine=same_machine))
+        else:
+            nodes.remove(node, actor="shell")
