@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, connections
 
 from agents.commands import Secret
 from backupsite import clock
@@ -26,17 +27,41 @@ MEASURE_EVERY: Final = 180
 TOLD_AFTER: Final = timedelta(minutes=5)
 
 
+class Measuring:
+    """Measures the storages beside the beat: a disk that hangs must not silence its node."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> bool:
+        """Begin, unless it was begun and goes on; nothing is done where it was done today."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        self._thread = threading.Thread(target=_measure, name="measuring", daemon=True)
+        self._thread.start()
+        return True
+
+
+def _measure() -> None:
+    try:
+        space_chore.measure()
+    except Exception:
+        log.exception("The storages could not be measured.")
+    finally:
+        connections.close_all()
+
+
 def run_beat() -> None:
     """Say every ten seconds that this node is there, until SIGTERM. Raise NotThisNode when it is removed."""
     stop = StopRequest()
     slug, ticket = settings.HOTFLEET_NODE, Secret(settings.HOTFLEET_JOINED.ticket)
-    beats = 0
+    beats, measuring = 0, Measuring()
     while not stop.is_made:
         try:
             nodes.beat(slug, ticket)
             look_at_clock(slug)
             if beats % MEASURE_EVERY == 0:
-                space_chore.measure()  # nothing, where it was done today
+                measuring.begin()
             beats += 1
         except (DatabaseError, InterfaceError) as error:
             log.warning("The database refuses the beat of node %s: %s", slug, error)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from backupsite.alerts import notices
 from backupsite.repositories import space
+from backupsite.repositories.hanging import StorageHangs
 from backupsite.repositories.models import Storage
 from backupsite.runs import chores
 
@@ -32,12 +33,25 @@ def measure() -> None:
         return
     for problem in space.take_samples(today):
         log.warning("A storage could not be measured: %s", problem)
+        if isinstance(problem.error, StorageHangs):
+            _tell_hangs(problem.storage, problem.error)
     samples = space.read_storages(today)
     for storage in Storage.objects.exclude(total_bytes=None):
         outlook = space.look_ahead(samples.get(storage.pk, []), storage.free_bytes)
         alarm = space.find_alarm(storage.total_bytes, storage.free_bytes, outlook, today)
         if alarm:
             _tell(storage, alarm, today.isocalendar().week)
+
+
+def _tell_hangs(storage: Storage, error: StorageHangs) -> None:
+    """Tell once a day: whatever works on it waits as well."""
+    notices.tell(
+        "storage-hangs",
+        key=f"storage-hangs-{storage.pk}-{timezone.now():%Y%m%d}",
+        title=f"{storage.name}: the place for backups does not answer",
+        text=f"{error.message} Backups, checks and restores there wait as well.\n{error.remedy}",
+        url="/repositories/",
+    )
 
 
 def _tell(storage: Storage, alarm: str, week: int) -> None:

@@ -30,6 +30,16 @@ ALARM_DAYS: Final = 14
 FARTHEST: Final = timedelta(days=3650)
 
 
+class Unmeasured(NamedTuple):
+    """A storage that could not be measured, and why."""
+
+    storage: Storage
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.storage.name}: {self.error}"
+
+
 class Used(NamedTuple):
     """What was used on a day."""
 
@@ -98,16 +108,16 @@ def is_sampled(today: date) -> bool:
     return done >= set(list_here().values_list("pk", flat=True))
 
 
-def take_samples(today: date) -> list[str]:
+def take_samples(today: date) -> list[Unmeasured]:
     """Measure the storages of this node, write down what they and their repositories take. Daily, by workers.
 
-    Return a sentence for each that could not be measured: it is tried again later."""
+    Return those that could not be measured: they are tried again later."""
     problems = []
     for storage in list_here():
         try:
             measure_storage(storage)
         except (AgentError, OSError) as error:
-            problems.append(f"{storage.name}: {error}")
+            problems.append(Unmeasured(storage, error))
             continue
         _write(storage, today)
     SpaceSample.objects.filter(day__lt=today - KEPT).delete()

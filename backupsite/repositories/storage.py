@@ -17,6 +17,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from agents.errors import AgentError
+from backupsite.repositories.hanging import ask_disk
 from backupsite.repositories.models import Storage
 from backupsite.repositories.nodes import is_here
 from backupsite.repositories.places import Space, StorageRefused, check_place, measure_space
@@ -120,14 +121,15 @@ def local_folder(storage: Storage) -> Path:
 
 def measure_storage(storage: Storage) -> None:
     """Note the space of a storage in its row; an object store is as large as its quota, and holds what its
-    repositories take. Raise StorageMissing when it is not there."""
+    repositories take. Raise StorageMissing when it is not there, StorageHangs when it does not answer."""
     if storage.kind != Storage.DIRECTORY:
         used = storage.repositories.aggregate(total=Sum("used_bytes"))["total"] or 0
         quota = storage.quota_bytes
         storage.total_bytes, storage.free_bytes = quota, None if quota is None else max(quota - used, 0)
         storage.save(update_fields=["total_bytes", "free_bytes"])
         return
-    space = measure_space(require_storage(storage))
+    is_here(storage)  # reads its node: who asks the disk must not ask the database
+    space = ask_disk(storage.path, lambda: measure_space(require_storage(storage)))
     storage.total_bytes, storage.free_bytes = space.total_bytes, space.free_bytes
     storage.tested_at = timezone.now()
     storage.save(update_fields=["total_bytes", "free_bytes", "tested_at"])

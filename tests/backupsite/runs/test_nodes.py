@@ -129,7 +129,7 @@ def test_a_storage_of_another_node_is_not_touched(far: Device, settings: Setting
     assert len(space.take_samples(today)) == 1  # of this machine's own, whose disk is not there
     be(Node.objects.get(slug="cellar"), settings)
     (problem,) = space.take_samples(today)
-    assert problem.startswith("far: ")
+    assert str(problem).startswith("far: ")
 
 
 def test_a_join_file_is_good_for_one_machine_until_the_node_is_removed(cellar: Node) -> None:
