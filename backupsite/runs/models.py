@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from backupsite.fleet.models import Device, JumpHost, Tag
 from backupsite.policies.models import Policy
+from backupsite.repositories.models import Node
 from backupsite.runs.states import State
 
 
@@ -259,17 +260,19 @@ class RunCheck(models.Model):
 
 
 class Outage(models.Model):
-    """A site, what is behind a jump host, or the whole fleet (neither is named) does not answer.
+    """A site, what is behind a jump host, what a node backs up, or the whole fleet (none is named) does not
+    answer.
 
     Until `ended_at` its runs wait, but for one now and then that tries whether it is back: the next one not
     before `next_try_at`. `device_count` is how many had failed when it was found.
     """
 
-    scope = models.CharField(max_length=40)  # "fleet", or which site or jump host: one outage of each lasts
+    scope = models.CharField(max_length=40)  # "fleet", or which of the others: one outage of each lasts
     site = models.ForeignKey(Tag, null=True, blank=True, on_delete=models.CASCADE, related_name="outages")
     jump_host = models.ForeignKey(
         JumpHost, null=True, blank=True, on_delete=models.CASCADE, related_name="outages"
     )
+    node = models.ForeignKey(Node, null=True, blank=True, on_delete=models.CASCADE, related_name="outages")
     since = models.DateTimeField()
     device_count = models.PositiveIntegerField()
     tried_at = models.DateTimeField(null=True, blank=True)
@@ -280,7 +283,10 @@ class Outage(models.Model):
         ordering = ["-since"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(site=None) | models.Q(jump_host=None), name="runs_outage_of_one"
+                condition=models.Q(site=None, jump_host=None)
+                | models.Q(site=None, node=None)
+                | models.Q(jump_host=None, node=None),
+                name="runs_outage_of_one",
             ),
             models.UniqueConstraint(
                 fields=["scope"], condition=models.Q(ended_at=None), name="runs_outage_once"

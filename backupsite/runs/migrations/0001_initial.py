@@ -12,6 +12,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("fleet", "0001_initial"),
         ("policies", "0001_initial"),
+        ("repositories", "0001_initial"),
     ]
 
     operations = [
@@ -372,6 +373,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "node",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="outages",
+                        to="repositories.node",
+                    ),
+                ),
+                (
                     "site",
                     models.ForeignKey(
                         blank=True,
@@ -386,7 +397,12 @@ class Migration(migrations.Migration):
                 "ordering": ["-since"],
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("site", None), ("jump_host", None), _connector="OR"),
+                        condition=models.Q(
+                            models.Q(("jump_host", None), ("site", None)),
+                            models.Q(("node", None), ("site", None)),
+                            models.Q(("jump_host", None), ("node", None)),
+                            _connector="OR",
+                        ),
                         name="runs_outage_of_one",
                     ),
                     models.UniqueConstraint(
