@@ -55,6 +55,15 @@ def list_devices(nodes: list[Node]) -> QuerySet[Device]:
     return Device.objects.filter(lives).exclude(reach=Device.LOCAL).order_by()
 
 
+def list_devices_of(node: Node) -> QuerySet[Device]:
+    """Return the devices that a node works for, the console's too, but for the console's own machine. Runs
+    one query now."""
+    if node.slug != CONSOLE:
+        return list_devices([node])
+    theirs = list_devices(others())
+    return Device.objects.exclude(pk__in=theirs.values("pk")).exclude(reach=Device.LOCAL).order_by()
+
+
 def list_silent(now: datetime) -> QuerySet[Device]:
     """Return the devices whose node is silent: what waits for it takes nobody else's place. Runs one query,
     two when a node is silent."""

@@ -1,9 +1,9 @@
 """Finds out that many devices that stand together do not answer, says so once, and lets their runs wait.
 
-A site, what is behind a jump host, or the fleet is *dark* when as many of its devices as MANY failed to be
-reached one after the other, and none of it answered in between. While it is dark the runs of the schedule
-wait, but for one now and then that tries (`outages.py`); when a device of it is reached, all go on, in the
-order of their places: the most exposed first.
+A site, what is behind a jump host, what a node backs up (without nodes: the fleet) is *dark* when as many of
+its devices as MANY failed to be reached one after the other, and none of it answered in between. While it is
+dark the runs of the schedule wait, but for one now and then that tries (`outages.py`); when a device of it is
+reached, all go on, in the order of their places: the most exposed first.
 
 The tick looks. What it finds is a row, so that it outlives every process; a device whose run failed before
 anybody looked is tried again like any other, and waits with the rest then.
@@ -24,6 +24,9 @@ from agents.errors import ConnectFailed, ConnectionLost, HostKeyChanged, KeyRefu
 from agents.events import Phase
 from backupsite.alerts import notices
 from backupsite.fleet.models import Device
+from backupsite.repositories import nodes
+from backupsite.repositories.making import first_node
+from backupsite.repositories.models import Node
 from backupsite.runs.models import Outage, Run
 from backupsite.runs.outages import FLEET, SHORTEST, covers, devices_of, list_open, name_of, say_count
 from backupsite.runs.requests import SCHEDULE
@@ -47,6 +50,7 @@ class Group:
     scope: str
     site: int | None = None
     jump_host: int | None = None
+    node: Node | None = None
     failed_at: dict[int, datetime] = field(default_factory=dict)
     answered_at: datetime | None = None
 
@@ -57,8 +61,8 @@ class Group:
 
 
 def look(now: datetime) -> None:
-    """End the outages in which somebody answered, and find new ones: the fleet's last, of what others do not
-    explain. For the tick."""
+    """End the outages in which somebody answered, and find new ones: the fleet's, or a node's, last, of what
+    others do not explain. For the tick."""
     for outage in list_open():
         if outage.site is not None and not outage.site.is_site:
             Outage.objects.filter(pk=outage.pk, ended_at=None).update(ended_at=now)
@@ -131,24 +135,40 @@ def _is_dark(group: Group) -> bool:
         alive = alive.filter(tags=group.site)
     elif group.jump_host is not None:
         alive = alive.filter(jump_host=group.jump_host)
-    most = MANY_OF_FLEET if group.scope == FLEET else MANY
+    elif group.node is not None:
+        alive = alive.filter(pk__in=nodes.list_devices_of(group.node).values("pk"))
+    most = MANY_OF_FLEET if group.scope == FLEET or group.node is not None else MANY
     return len(group.failed_in_a_row()) >= max(FEWEST, min(most, alive[:most].count()))
 
 
 def _look_at_fleet(failed: Iterable[Run], now: datetime) -> None:
-    """Not again soon after it was thought so and was not: a part of the fleet without a name is dark then."""
-    if Outage.objects.filter(scope=FLEET, ended_at__gt=now - RECENT).exists():
-        return
+    """What one line leads to: all of it, or what each node backs up. Not again soon after it was thought so
+    and was not: a part of it without a name is dark then."""
     these = Run.objects.filter(pk__in=[run.pk for run in failed])
     explained = set(these.filter(devices_of(list_open())).values_list("pk", flat=True))
-    group = Group(FLEET)
-    for run in failed:
-        if run.pk not in explained:
-            _note_failure(group, run)
-    for run in _answers(now).only("started_at", "ended_at"):
-        _note_answer(group, run, now)
-    if _is_dark(group):
-        _begin(group, now)
+    unexplained = [run for run in failed if run.pk not in explained]
+    answers = list(_answers(now).only("device_id", "started_at", "ended_at"))
+    for group, its_devices in _list_lines():
+        if Outage.objects.filter(scope=group.scope, ended_at__gt=now - RECENT).exists():
+            continue
+        known = None if its_devices is None else set(its_devices.values_list("pk", flat=True))
+        for run in unexplained:
+            if known is None or run.device_id in known:
+                _note_failure(group, run)
+        for run in answers:
+            if known is None or run.device_id in known:
+                _note_answer(group, run, now)
+        if _is_dark(group):
+            _begin(group, now)
+
+
+def _list_lines() -> list[tuple[Group, QuerySet[Device] | None]]:
+    """Return what the lines of this installation lead to, with its devices; None: all of them."""
+    others = nodes.others()
+    if not others:
+        return [(Group(FLEET), None)]
+    each = [first_node(), *others]
+    return [(Group(f"node-{node.pk}", node=node), nodes.list_devices_of(node)) for node in each]
 
 
 def _begin(group: Group, now: datetime) -> None:
@@ -159,6 +179,7 @@ def _begin(group: Group, now: datetime) -> None:
                 scope=group.scope,
                 site_id=group.site,
                 jump_host_id=group.jump_host,
+                node=group.node,
                 since=min(in_a_row.values()),
                 device_count=len(in_a_row),
                 next_try_at=now + SHORTEST,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from backupsite.repositories.models import Repository
 from backupsite.runs import queue
 from backupsite.runs.lease import waits_for_cold
 from backupsite.runs.models import Outage, Run
-from backupsite.runs.outages import is_part, name_of
+from backupsite.runs.outages import is_part, name_of, read_by_node
 from backupsite.runs.requests import SCHEDULE
 from backupsite.runs.standing import ALONE_ON_DEVICE, Full, Standing, read_standing
 from backupsite.runs.states import State
@@ -42,13 +42,14 @@ def explain(runs: Iterable[Run], now: datetime) -> dict[UUID, Wait]:
     storages = _read_storages(devices) if standing.full_storages else {}
     has_sites = standing.full_sites or standing.outages
     sites = _read_sites(devices) if has_sites else {}
+    dark = _find_outages(waiting, standing.outages, sites)
     silent = _read_silent(devices, standing, now)
     ids = [run.pk for run in waiting]
     after_cold = set(Run.objects.filter(waits_for_cold(now), pk__in=ids).values_list("pk", flat=True))
     return {
         run.pk: silent[run.device_id]
         if run.device_id in silent
-        else _explain(run, standing, storages, sites, now, run.pk in after_cold)
+        else _explain(run, standing, storages, sites, dark.get(run.pk), now, run.pk in after_cold)
         for run in waiting
     }
 
@@ -70,6 +71,7 @@ def _explain(
     standing: Standing,
     storages: Mapping[int, set[int]],
     sites: Mapping[int, set[int]],
+    outage: Outage | None,
     now: datetime,
     is_after_cold: bool,
 ) -> Wait:
@@ -86,7 +88,7 @@ def _explain(
         return Wait(f"{full.running} of {full.most} runs of the storage {make_visible(full.name)} work")
     if full := _find(standing.full_sites, sites.get(run.device_id, set())):
         return Wait(f"{full.running} of {full.most} runs of site {make_visible(full.name)} work")
-    if outage := _find_outage(run, standing.outages, sites.get(run.device_id, set())):
+    if outage is not None:
         return Wait(f"{make_visible(name_of(outage))} does not answer", outage.next_try_at, "next try")
     if is_after_cold:
         return Wait("the cold backup of this device goes first")
@@ -112,10 +114,18 @@ def _find(full: Mapping[int, Full], of_device: set[int]) -> Full | None:
     return next((each for pk, each in full.items() if pk in of_device), None)
 
 
-def _find_outage(run: Run, outages: Iterable[Outage], sites: set[int]) -> Outage | None:
-    if run.requested_by != SCHEDULE or run.kind not in Run.KINDS_ON_DEVICE:
-        return None
-    return next((outage for outage in outages if is_part(run.device, sites, outage)), None)
+def _find_outages(
+    runs: Iterable[Run], outages: Sequence[Outage], sites: Mapping[int, set[int]]
+) -> dict[UUID, Outage]:
+    """Return, for the runs that wait for the end of an outage, which one."""
+    held = [run for run in runs if run.requested_by == SCHEDULE and run.kind in Run.KINDS_ON_DEVICE]
+    by_node = read_by_node({run.device_id for run in held}, outages)
+    return {
+        run.pk: outage
+        for run in held
+        for outage in reversed(outages)
+        if is_part(run.device, sites.get(run.device_id, set()), by_node, outage)
+    }
 
 
 def _read_storages(devices: Collection[int]) -> dict[int, set[int]]:

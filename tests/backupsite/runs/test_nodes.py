@@ -8,6 +8,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from agents.errors import ConnectFailed
+from backupsite.alerts.models import Notice
 from backupsite.environment import Joined
 from backupsite.fleet.models import Device
 from backupsite.recovery.wal.lease import Holding
@@ -17,9 +19,10 @@ from backupsite.repositories.default_storage import make_default
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.repositories.nodes import NotThisNode
 from backupsite.repositories.storage import StorageMissing, require_storage
-from backupsite.runs import queue
-from backupsite.runs.dispatch import count_ready, take_next
-from backupsite.runs.models import Run
+from backupsite.runs import breaker, queue
+from backupsite.runs.dispatch import count_ready, list_ready, take_next
+from backupsite.runs.models import Outage, Run
+from backupsite.runs.outages import covers, devices_of, name_of
 from backupsite.runs.standing import read_standing
 from backupsite.runs.states import State
 from backupsite.runs.waiting import explain_one
@@ -162,3 +165,56 @@ def test_logs_are_followed_beside_their_repository(far: Device, settings: Settin
     assert Holding().take(10) == []
     be(Node.objects.get(slug="cellar"), settings)
     assert len(Holding().take(10)) == 1
+
+
+def put_on(node: Node, devices: list[Device]) -> None:
+    for device in devices:  # the console's storage comes first: new devices go there
+        repository_of(device)
+    storage = Storage.objects.create(node=node, name=f"of {node.slug}", path=f"/srv/{node.slug}", marker="m")
+    Repository.objects.filter(device__in=devices).update(storage=storage)
+
+
+def fail(devices: list[Device]) -> None:
+    now = timezone.now()
+    for device in devices:
+        make_run(
+            device, State.FAILED, error_code=ConnectFailed.code, phase="connect", started_at=now, ended_at=now
+        )
+
+
+def test_the_dead_line_of_a_node_holds_up_no_other_one(cellar: Node) -> None:
+    behind = [make_device(f"behind-{number}") for number in range(11)]
+    put_on(cellar, behind)
+    healthy = [make_device(f"healthy-{number}") for number in range(3)]
+    fail(behind[:10])
+    breaker.look(timezone.now())
+    outage = Outage.objects.get()
+    assert (outage.scope, outage.node) == (f"node-{cellar.pk}", cellar)
+    notice = Notice.objects.get()
+    assert notice.title == "What the node cellar backs up does not answer"
+    assert notice.text.startswith("11 devices cannot be reached")
+    for device in (*healthy, *behind):
+        make_run(device, State.QUEUED)
+    standing = read_standing()
+    assert len(list_ready("bulk", standing, timezone.now(), "console")) == 3
+    assert not list_ready("bulk", standing, timezone.now(), "cellar")
+    assert covers(behind[10].pk, [outage]) == [outage] and covers(healthy[0].pk, [outage]) == []
+    held = Run.objects.get(device=behind[0], state=State.QUEUED)
+    Node.objects.filter(pk=cellar.pk).update(heard_at=timezone.now())
+    assert words(held) == "what the node cellar backs up does not answer"
+    assert words(Run.objects.get(device=healthy[0], state=State.QUEUED)).startswith("for a free worker")
+
+
+def test_the_dead_line_of_the_console_holds_up_no_node(cellar: Node) -> None:
+    put_on(cellar, [make_device("far")])
+    fail([make_device(f"near-{number}") for number in range(10)])
+    breaker.look(timezone.now())
+    outage = Outage.objects.get()
+    assert outage.node is not None and outage.node.slug == "console"
+    assert name_of(outage) == "what the console itself backs up"
+    assert not Run.objects.filter(devices_of([outage]), device__name="far").exists()
+    make_run(
+        Device.objects.get(name="near-1"), phase="transfer", started_at=outage.since, ended_at=timezone.now()
+    )
+    breaker.look(timezone.now())
+    assert Outage.objects.get().ended_at is not None
