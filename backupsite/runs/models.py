@@ -19,7 +19,8 @@ class Run(models.Model):
 
     `request` says what to do (ids and paths, no secrets); `lease_token` is the worker that may write;
     `sequence` grows with every change that a page can show. `place` is where a run stands among those that
-    wait: the earliest goes first (`places.py`).
+    wait: the earliest goes first (`places.py`). `beside`: the node of that device works on it, because what
+    is restored onto this one lies there; None: the node of its own device.
     """
 
     BACKUP, RESTORE, PROBE, SCAN = "backup", "restore", "probe", "scan"
@@ -58,6 +59,10 @@ class Run(models.Model):
     policy = models.ForeignKey(Policy, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
     request = models.JSONField(default=dict)
     requested_by = models.CharField(max_length=64)  # a user's name, or "schedule"
+    # With an index of its own, below, of the few that have one.
+    beside = models.ForeignKey(
+        Device, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     retry_of = models.ForeignKey(
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="retries"
     )
@@ -105,6 +110,9 @@ class Run(models.Model):
                 name="runs_longest_freeze",
             ),
             models.Index(fields=["ended_at"], name="runs_ended"),
+            models.Index(
+                fields=["beside"], condition=models.Q(beside__isnull=False), name="runs_beside_another"
+            ),
             # Of what has not ended: a few of the million, and in order.
             models.Index(
                 fields=["state", "place", "number"],

@@ -108,6 +108,17 @@ class Migration(migrations.Migration):
                 ("error_remedy", models.TextField(blank=True)),
                 ("error_detail", models.TextField(blank=True)),
                 (
+                    "beside",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="fleet.device",
+                    ),
+                ),
+                (
                     "device",
                     models.ForeignKey(
                         db_index=False,
@@ -436,6 +447,12 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(fields=["ended_at"], name="runs_ended"),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("beside__isnull", False)), fields=["beside"], name="runs_beside_another"
+            ),
         ),
         migrations.AddIndex(
             model_name="run",
