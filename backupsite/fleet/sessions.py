@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+
 from agents.commands import Secret
-from agents.errors import HostKeyUnknown
+from agents.errors import HostKeyUnknown, PlanRefused
 from agents.local import LocalSession
 from agents.session import Session
 from agents.ssh import HostKey as PinnedKey
@@ -20,6 +22,11 @@ def open_session(device: Device) -> Session:
     Raise an AgentError that says why it was not reached or not trusted, VaultError when our key is sealed.
     """
     if device.is_local:
+        if settings.HOTFLEET_NODE != "console":
+            raise PlanRefused(
+                f"{device} is the console's own machine, and this is the node {settings.HOTFLEET_NODE}.",
+                remedy="Add that machine as a device over SSH too.",
+            )
         return LocalSession()
     pinned = _pinned(device)
     if not pinned:

@@ -12,8 +12,9 @@ from backupsite.runs.models import Run
 from backupsite.runs.requests import lock_numbers, request_run
 
 Note = Callable[[Run], None]
-# What is known of the size may be learnt between two clicks: nobody asked for it.
-_NOT_ASKED = ("form", "size_bytes")
+# What is known of the size may be learnt between two clicks, how far the run came is its own: nobody asked
+# for it.
+_NOT_ASKED = ("form", "size_bytes", "saved")
 
 
 class FormWasSent(Exception):
@@ -31,16 +32,24 @@ def no_note(run: Run) -> None:
 
 
 def ask_once(
-    kind: str, device: Device, request: dict[str, Any], *, token: str, requested_by: str, note: Note = no_note
+    kind: str,
+    device: Device,
+    request: dict[str, Any],
+    *,
+    token: str,
+    requested_by: str,
+    note: Note = no_note,
+    beside: Device | None = None,
 ) -> Run:
     """Given what the form with this token asks for, return its run. A new one is made only the first time,
-    and `note` writes about it in the same transaction. Raise FormWasSent when it asked for something else."""
+    and `note` writes about it in the same transaction. `beside`: whose node works on it. Raise FormWasSent
+    when it asked for something else."""
     with transaction.atomic():
         lock_numbers()
         asked = Run.objects.filter(kind=kind, device=device, request__form=token).first()
         if asked is None:
             whole = {**request, "form": token}
-            asked = request_run(kind, device, request=whole, requested_by=requested_by)
+            asked = request_run(kind, device, request=whole, requested_by=requested_by, beside=beside)
             note(asked)
         elif _wanted(asked.request) != _wanted(request):
             raise FormWasSent(asked)

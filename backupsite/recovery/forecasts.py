@@ -60,7 +60,9 @@ class Foresight(NamedTuple):
 
 def ask_forecast(wish: Wish, *, requested_by: str) -> Run:
     """Ask what a restore would do. Asking again while it is looked at is the same run."""
-    return request_run(Run.FORECAST, wish.device, request=_key(wish), requested_by=requested_by)
+    return request_run(
+        Run.FORECAST, wish.device, request=_key(wish), requested_by=requested_by, beside=wish.beside
+    )
 
 
 def find_forecast(wish: Wish) -> Foresight | None:

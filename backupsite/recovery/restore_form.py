@@ -18,6 +18,7 @@ from backupsite.policies.paths import KERNEL_PATHS
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.origin_form import OriginFields
 from backupsite.recovery.targets import list_targets
+from backupsite.recovery.wishes import why_not_reached
 from backupsite.recovery.words import say_drilled
 from backupsite.runs.models import Run
 from backupsite.web.choices import Choice
@@ -172,6 +173,8 @@ class RestoreForm(OriginFields):
             raise forms.ValidationError(
                 "Name another device, whose host key is approved and whose newest check was good."
             )
+        if self.place == TO_DEVICE and (why_not := why_not_reached(self.chosen, self.where)):
+            raise forms.ValidationError(why_not)
         return str(self.cleaned_data["onto"])
 
     def clean_target(self) -> str:

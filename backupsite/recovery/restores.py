@@ -27,7 +27,8 @@ from backupsite.recovery.origins import find_origin
 from backupsite.recovery.places import make_place, place_of
 from backupsite.recovery.undoing import find_subvolumes, open_up, say_stays
 from backupsite.recovery.wishes import Wish, make_undo, read_wish
-from backupsite.runs.kinds import Control, Ended, QueueName
+from backupsite.repositories.nodes import find_node_of
+from backupsite.runs.kinds import Control, Ended, HandOver, QueueName
 from backupsite.runs.models import Run, RunLine
 from backupsite.runs.states import State
 
@@ -36,9 +37,13 @@ NOTHING_REPLACED = "The restore was cancelled before it replaced anything: there
 
 
 def ask_restore(wish: Wish, *, has_safety: bool, token: str, requested_by: str, note: Note = no_note) -> Run:
-    """Ask for a restore as `ask_once` does; `has_safety`: what it replaces is backed up first."""
+    """Ask for a restore as `ask_once` does; `has_safety`: what it replaces is backed up first, and that is
+    the work of the node of the device that it replaces."""
     request = {**wish.to_json(), "safety": has_safety}
-    return ask_once(Run.RESTORE, wish.device, request, token=token, requested_by=requested_by, note=note)
+    beside = None if has_safety else wish.beside
+    return ask_once(
+        Run.RESTORE, wish.device, request, token=token, requested_by=requested_by, note=note, beside=beside
+    )
 
 
 def ask_undo(undone: Run, *, token: str, requested_by: str, note: Note = no_note) -> Run:
@@ -58,6 +63,8 @@ def may_undo(run: Run) -> bool:
     something. Runs at most two queries."""
     if not State(run.state).is_final or not list_safety_points(run):
         return False
+    if run.state == State.CANCELLED and not run.worker:
+        return False  # it waited for another node, which had not begun
     said = run.lines.filter(kind=RunLine.LINE, text=NOTHING_REPLACED)
     return not (run.state == State.CANCELLED and said.exists())
 
@@ -73,8 +80,9 @@ class Restore:
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         is_undo = "undo" in run.request
         wishes = _read_undo(run, tell) if is_undo else [read_wish(run)]
-        if run.request["safety"]:
+        if run.request["safety"] and "saved" not in run.request:
             _save(run, [place for wish in wishes for place in wish.places], tell, control)
+            _hand_over(run, wishes, tell)
         are_complete: list[bool] = []
         for wish in _open_up(wishes) if is_undo else wishes:
             try:
@@ -85,6 +93,15 @@ class Restore:
                     tell(Said(NOTHING_REPLACED))
                 raise
         return Ended(State.SUCCEEDED if all(are_complete) else State.WARNINGS)
+
+
+def _hand_over(run: Run, wishes: Sequence[Wish], tell: Tell) -> None:
+    """After the safety restore point, leave the restore to the node on which its restore point lies. Between
+    both the device is free: what another run does there then is not in the safety restore point."""
+    for wish in wishes:
+        if wish.beside is not None and (node := find_node_of(wish.beside)) != settings.HOTFLEET_NODE:
+            tell(Said(f"The restore point lies on the node {node}, which goes on."))
+            raise HandOver(wish.beside, {**run.request, "saved": True})
 
 
 def _restore(run: Run, wish: Wish, tell: Tell, control: Control) -> RestoreOutcome:

@@ -20,6 +20,7 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.origins import BEST, Origin, find_origin
 from backupsite.recovery.places import place_of
 from backupsite.repositories.models import Repository
+from backupsite.repositories.nodes import CONSOLE, find_node_of
 from backupsite.repositories.presence import why_not_there
 from backupsite.runs.models import Run
 
@@ -49,6 +50,11 @@ class Wish:
     def device(self) -> Device:
         """Where it is restored."""
         return self.onto if self.onto is not None else self.point.device
+
+    @property
+    def beside(self) -> Device | None:
+        """The device beside whose repository it is done; None: beside that of where it goes."""
+        return self.point.device if self.onto is not None else None
 
     @property
     def replaces(self) -> bool:
@@ -187,6 +193,17 @@ def why_not_saved(wish: Wish) -> str:
     repository = Repository.objects.filter(device=wish.device).select_related("storage").first()
     why = why_not_there(repository) if repository is not None and repository.is_made else ""
     return f"Nothing can be backed up first. {why}" if why else ""
+
+
+def why_not_reached(point: RestorePoint, onto: Device) -> str:
+    """Given a restore point and another device, return why nobody brings it there; "" when somebody does. The
+    node on which it lies must reach the device. Runs one query more for each node, none for most devices."""
+    if not onto.is_local or (node := find_node_of(point.device)) == CONSOLE:
+        return ""
+    return (
+        f"The restore point lies on the node {node}, and only the console reaches its own machine as this "
+        "device. Add the machine as a device over SSH too, and restore onto that."
+    )
 
 
 def say_sharing(wish: Wish) -> str:

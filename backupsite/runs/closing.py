@@ -41,6 +41,7 @@ class Outcome:
     detail: str = ""
     is_retryable: bool = False
     not_before: datetime | None = None  # it did not end: it waits until then (`putting_off`)
+    handed: kinds.HandOver | None = None  # it did not end: another node goes on (`putting_off`)
 
 
 def outcome_of(error: AgentError) -> Outcome:
@@ -158,6 +159,7 @@ def request_retry(run: Run, outcome: Outcome) -> Run | None:
     return requests.request_run(
         run.kind,
         run.device,
+        beside=run.beside,
         policy=run.policy,
         request=run.request,
         requested_by=run.requested_by,

@@ -14,6 +14,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
@@ -118,12 +119,13 @@ def _list_undisturbed(
 
 def _keep_node(ready: QuerySet[Run], standing: Standing, node: str) -> QuerySet[Run]:
     """Leave the runs of the devices that a node works for. Nothing is asked where there is but one."""
+    if node == nodes.CONSOLE and not standing.others:
+        return ready
+    placed = ready.alias(by=Coalesce("beside_id", "device_id"))
     if node == nodes.CONSOLE:
-        if not standing.others:
-            return ready
-        return ready.exclude(device__in=nodes.list_devices(list(standing.others)).values("pk"))
+        return placed.exclude(by__in=nodes.list_devices(list(standing.others)).values("pk"))
     mine = [other for other in standing.others if other.slug == node]
-    return ready.filter(device__in=nodes.list_devices(mine).values("pk"))
+    return placed.filter(by__in=nodes.list_devices(mine).values("pk"))
 
 
 def _leave_out_full(ready: QuerySet[Run], standing: Standing) -> QuerySet[Run]:

@@ -17,7 +17,7 @@ from backupsite.runs.closing import STOPPED, Outcome, close, outcome_of, outcome
 from backupsite.runs.lease import LEASE, RENEW_S, Lease, take
 from backupsite.runs.models import Run
 from backupsite.runs.progress import FLUSH_S, Recorder
-from backupsite.runs.putting_off import put_off
+from backupsite.runs.putting_off import hand_over, put_off
 from backupsite.runs.states import State
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,8 @@ def work(run: Run, recorder: Recorder, lease: Lease) -> Outcome:
         return STOPPED
     except kinds.PutOff as wait:
         return Outcome(State.QUEUED, wait.code, wait.text, not_before=wait.until)
+    except kinds.HandOver as over:
+        return Outcome(State.QUEUED, handed=over)
     except AgentError as error:
         # A cancelled flow may end with whatever its closed connection raised: the cancel is the cause.
         return outcome_of(Cancelled("The run was cancelled.") if lease.is_cancelled else error)
@@ -124,6 +126,9 @@ def finish(run: Run, lease: Lease, recorder: Recorder, outcome: Outcome) -> None
         with_patience(recorder.close)
         if outcome.not_before is not None:
             with_patience(lambda: put_off(lease.rows(), outcome))
+            return
+        if (handed := outcome.handed) is not None:
+            with_patience(lambda: hand_over(lease.rows(), handed))
             return
         close_with_results(run, lease, outcome)
     except LeaseLost:

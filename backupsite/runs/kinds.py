@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from agents.errors import AgentError
 from agents.events import Tell
 from backupsite.runs.states import State
 
 if TYPE_CHECKING:
+    from backupsite.fleet.models import Device
     from backupsite.runs.models import Run
 
 QueueName = Literal["interactive", "bulk"]
@@ -35,6 +36,17 @@ class PutOff(Exception):
         self.until = until
         self.code = code
         self.text = text
+
+
+class HandOver(Exception):
+    """The rest of a run is the work of the node of another device, whose repository lies there.
+
+    `request` is what the run asks for from now on. What was told so far stays."""
+
+    def __init__(self, beside: Device, request: dict[str, Any]) -> None:
+        super().__init__(f"It goes on beside the repository of {beside}.")
+        self.beside = beside
+        self.request = request
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +97,8 @@ class Kind(Protocol):
         ...
 
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
-        """Do the run's work. Raise AgentError when it fails, PutOff before it did
-        anything; WorkerStopped passes through the undo steps."""
+        """Do the run's work. Raise AgentError when it fails, PutOff before it did anything, HandOver when
+        another node does the rest; WorkerStopped passes through the undo steps."""
         ...
 
 

@@ -169,7 +169,8 @@ class LineBook:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._count = 0
+        # What another node told before it handed the run over stays.
+        self._count = run.lines.count() if run.beside_id is not None else 0
         self.pending: list[RunLine] = []
         self.file_count = 0
         self._is_finished = False

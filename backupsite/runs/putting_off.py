@@ -1,14 +1,15 @@
-"""A run whose work cannot begin now waits as the same run."""
+"""A run whose work cannot begin now waits as the same run, and so does one whose rest is another node's."""
 
 from __future__ import annotations
 
 from django.db import transaction
 from django.db.models import F, QuerySet
+from django.utils import timezone
 
 from agents.errors import Cancelled, LeaseLost
-from backupsite.runs import bell
+from backupsite.runs import bell, kinds, queue
 from backupsite.runs.closing import Outcome, close, outcome_of
-from backupsite.runs.models import Run
+from backupsite.runs.models import Run, RunPhase
 from backupsite.runs.states import State
 from backupsite.runs.texts import make_storable
 
@@ -39,5 +40,33 @@ def put_off(held: QuerySet[Run], outcome: Outcome) -> Run:
             error_text=make_storable(outcome.text),
         )
         run.refresh_from_db()
+        bell.ring_on_commit(run)
+    return run
+
+
+def hand_over(held: QuerySet[Run], over: kinds.HandOver) -> Run:
+    """Given a run as a query that names who holds it, make it a queued run for another node. What it told
+    stays: it has done a part.
+
+    Raise LeaseLost when the query is empty. A run that a person cancelled meanwhile is closed instead."""
+    with transaction.atomic():
+        run = held.select_related("device").select_for_update(of=("self",)).first()
+        if run is None:
+            raise LeaseLost("The run was ended by somebody else.")
+        if run.cancel_requested_at is not None:
+            return close(held, outcome_of(Cancelled("The run was cancelled.")))
+        RunPhase.objects.filter(run=run, ended_at=None).update(ended_at=timezone.now())
+        held.update(
+            state=State.QUEUED,
+            beside=over.beside,
+            request=over.request,
+            lease_token="",
+            lease_until=None,
+            worker="",
+            phase="",
+            sequence=F("sequence") + 1,
+        )
+        run.refresh_from_db()
+        queue.wake_on_commit(run.kind, over.beside)
         bell.ring_on_commit(run)
     return run

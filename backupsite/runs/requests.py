@@ -34,6 +34,7 @@ def request_run(
     retry_of: Run | None = None,
     attempt: int = 1,
     not_before: datetime | None = None,
+    beside: Device | None = None,
 ) -> Run:
     """Make a run and wake a worker on commit. Return the active one that does the same when there is
     one: a double click is one run. Raise LookupError when the kind is not known."""
@@ -50,6 +51,7 @@ def request_run(
             number=number.take(),
             kind=kind,
             device=device,
+            beside=beside,
             policy=policy,
             request=request,
             requested_by=requested_by,
@@ -60,7 +62,7 @@ def request_run(
             place=place,
         )
         if not_before is None:
-            queue.wake_on_commit(kind, device)
+            queue.wake_on_commit(kind, beside or device)
         bell.ring_on_commit(run)
     return run
 

@@ -43,12 +43,12 @@ def explain(runs: Iterable[Run], now: datetime) -> dict[UUID, Wait]:
     has_sites = standing.full_sites or standing.outages
     sites = _read_sites(devices) if has_sites else {}
     dark = _find_outages(waiting, standing.outages, sites)
-    silent = _read_silent(devices, standing, now)
+    silent = _read_silent({_placed_by(run) for run in waiting}, standing, now)
     ids = [run.pk for run in waiting]
     after_cold = set(Run.objects.filter(waits_for_cold(now), pk__in=ids).values_list("pk", flat=True))
     return {
-        run.pk: silent[run.device_id]
-        if run.device_id in silent
+        run.pk: silent[_placed_by(run)]
+        if _placed_by(run) in silent
         else _explain(run, standing, storages, sites, dark.get(run.pk), now, run.pk in after_cold)
         for run in waiting
     }
@@ -93,6 +93,11 @@ def _explain(
     if is_after_cold:
         return Wait("the cold backup of this device goes first")
     return _FOR_WORKER
+
+
+def _placed_by(run: Run) -> int:
+    """Return the device whose node works on a run."""
+    return run.beside_id or run.device_id
 
 
 def _read_silent(devices: Collection[int], standing: Standing, now: datetime) -> dict[int, Wait]:

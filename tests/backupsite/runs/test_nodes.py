@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
 from agents.errors import ConnectFailed
+from agents.events import Phase, PhaseStarted, Said, Tell
 from backupsite.alerts.models import Notice
 from backupsite.environment import Joined
 from backupsite.fleet.models import Device
@@ -19,16 +23,21 @@ from backupsite.repositories.default_storage import make_default
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.repositories.nodes import NotThisNode
 from backupsite.repositories.storage import StorageMissing, require_storage
-from backupsite.runs import breaker, queue
+from backupsite.runs import breaker, kinds, queue
 from backupsite.runs.dispatch import count_ready, list_ready, take_next
+from backupsite.runs.execute import execute_next
 from backupsite.runs.models import Outage, Run
 from backupsite.runs.outages import covers, devices_of, name_of
+from backupsite.runs.requests import cancel_run, request_run
 from backupsite.runs.standing import read_standing
 from backupsite.runs.states import State
 from backupsite.runs.waiting import explain_one
 from tests.backupsite.making import make_device, make_run, repository_of
+from tests.backupsite.runs.grounds import Valkey
+from tests.backupsite.runs.scripted import Scripted
 
 pytestmark = [pytest.mark.django_db, pytest.mark.postgresql]
+Callbacks = Callable[..., AbstractContextManager[list[Any]]]
 
 
 @pytest.fixture
@@ -218,3 +227,60 @@ def test_the_dead_line_of_the_console_holds_up_no_node(cellar: Node) -> None:
     )
     breaker.look(timezone.now())
     assert Outage.objects.get().ended_at is not None
+
+
+def test_a_run_is_handed_over_to_the_node_where_the_rest_lies(
+    near: Device, far: Device, settings: Settings, scripted: dict[str, Scripted]
+) -> None:
+    def restore(run: Run, tell: Tell, control: kinds.Control) -> None:
+        tell(PhaseStarted(Phase.TRANSFER))
+        tell(Said(f"on {settings.HOTFLEET_NODE}"))
+        if "saved" not in run.request:
+            raise kinds.HandOver(far, {**run.request, "saved": True})
+
+    scripted["restore"].do = restore
+    run = request_run("restore", near, request={"of": far.pk}, requested_by="ada")
+    assert execute_next("interactive") == run
+    run.refresh_from_db()
+    assert (run.state, run.beside, run.request["saved"]) == (State.QUEUED, far, True)
+    assert (run.lease_token, run.worker, run.lease_until) == ("", "", None)
+    assert words(run) == "the node cellar was never started"
+    assert execute_next("interactive") is None, "it is not the console's any more"
+    be(Node.objects.get(slug="cellar"), settings)
+    assert execute_next("interactive") == run
+    run.refresh_from_db()
+    assert run.state == State.SUCCEEDED and run.worker.startswith("cellar@")
+    assert [line.text for line in run.lines.all()] == ["on console", "on cellar"]
+    assert not run.phases.filter(ended_at=None).exists()
+
+
+def test_a_run_that_is_handed_over_can_be_cancelled(
+    near: Device, far: Device, scripted: dict[str, Scripted]
+) -> None:
+    def restore(run: Run, tell: Tell, control: kinds.Control) -> None:
+        cancel_run(run, by="ada")
+        raise kinds.HandOver(far, run.request)
+
+    scripted["restore"].do = restore
+    request_run("restore", near, request={}, requested_by="ada")
+    execute_next("interactive")
+    assert Run.objects.get().state == State.CANCELLED
+
+
+def test_what_a_node_asks_its_own_queue_for_lies_there(
+    near: Device,
+    far: Device,
+    settings: Settings,
+    valkey: Valkey,
+    django_capture_on_commit_callbacks: Callbacks,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        request_run("backup", far, request={}, requested_by="ada")
+        request_run("restore", near, request={}, requested_by="ada", beside=far)
+        request_run("backup", near, request={}, requested_by="ada")
+    be(Node.objects.get(slug="cellar"), settings)
+    queue.enqueue_afterwork(far.pk)
+    queue.enqueue_chore("space")
+    queue.enqueue_notices()
+    lengths = {key.decode(): valkey.client().llen(key) for key in valkey.client().keys("rq:queue:*")}
+    assert lengths == {"rq:queue:cellar:bulk": 2, "rq:queue:cellar:interactive": 3, "rq:queue:bulk": 1}
