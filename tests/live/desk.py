@@ -285,11 +285,12 @@ def ask_replacement(point: str, names: list[str], mode: str) -> int:
     return ask_restore(wish, has_safety=True, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
-def ask_elsewhere(point: str, device: str, target: str) -> int:
-    """Ask for a whole restore point in a folder of another device."""
+def ask_elsewhere(point: str, device: str, target: str, replaces: bool = False) -> int:
+    """Ask for a whole restore point in a folder of another device; what it replaces is saved first."""
     found, other = RestorePoint.objects.get(pk=point), Device.objects.get(slug=device)
-    wish = Wish(found, found.top_folder, (), target, Conflict.SKIP, Mode.MERGE, onto=other)
-    return ask_restore(wish, has_safety=False, token=str(uuid.uuid4()), requested_by=ME.name).number
+    conflict = Conflict.REPLACE if replaces else Conflict.SKIP
+    wish = Wish(found, found.top_folder, (), target, conflict, Mode.MERGE, onto=other)
+    return ask_restore(wish, has_safety=replaces, token=str(uuid.uuid4()), requested_by=ME.name).number
 
 
 def ask_to_undo(number: int) -> int:

@@ -1,4 +1,4 @@
-"""A second worker process with a home, a storage and queues of its own, beside a whole console. 20 s."""
+"""A second worker process with a home, a storage and queues of its own, beside a whole console. 20 s each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,3 +107,39 @@ def test_repositories_and_their_runs_live_on_a_node(
             manage(site.home, "node", "list")
         assert "Traceback" not in said.read_text()
         assert site.rows("SELECT 1 FROM repositories_node WHERE slug = 'cellar' AND heard_at IS NOT NULL")
+
+
+def test_what_lies_on_a_node_is_restored_onto_a_device_of_the_console(
+    make_device: Callable[..., Device], tmp_path: Path
+) -> None:
+    first, second = make_device(), make_device()
+    source, target = first.btrfs / "data", second.btrfs / "target"
+    for folder in (source, target):
+        folder.mkdir()
+    (source / "file").write_bytes(os.urandom(3_000_000))
+    (target / "file").write_text("of the second device")
+    (target / "other").write_text("stays")
+    before = picture_of(target)
+    home, storage = tmp_path / "cellar", first.directory / "cellar"
+    home.mkdir(mode=0o700)
+    with run_site(tmp_path / "home") as site:
+        manage(home, "join", text=manage(site.home, "node", "add", "cellar", "--same-machine"))
+        manage(home, "join", "--claim", "--storage", str(storage))
+        far, near = site.enrol(first, source), site.enrol(second, target)
+        move_to_node(site, far, storage)
+        with working(home) as said:
+            site.wait_for_state(far.ask("backup"), "succeeded")
+            site.wait_for_state(near.ask("backup"), "succeeded")
+            (point,) = far.points()
+            number = site.do(
+                "ask_elsewhere", point=point["id"], device=near.slug, target=str(target), replaces=True
+            )
+            run = site.wait_for_state(number, "succeeded")
+            assert run["worker"].startswith("cellar@"), "the restore itself is the node's"
+            assert (target / "file").read_bytes() == (source / "file").read_bytes()
+            assert (target / "other").read_text() == "stays"
+            undo = site.wait_for_state(site.do("ask_to_undo", number=number), "succeeded")
+            assert not undo["worker"].startswith("cellar@"), "what was saved lies with the device"
+            assert picture_of(target) == before
+            near.wait_until_clean()
+        assert "Traceback" not in said.read_text()
