@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Min, QuerySet
 
 from backupsite.console.policy_consequences import Consequences, Room, Sizes, find_window_conflicts, shorten
+from backupsite.console.policy_copies import find_unreached
 from backupsite.console.policy_preview import Preview
 from backupsite.console.policy_reading import find_devices, make_posted
 from backupsite.fleet.models import Device
@@ -57,6 +58,7 @@ def read_consequences(
         [
             *(f"{places[number].path}: {said}" for number, said in nested.items()),
             *find_rivals(places.values(), rivals),
+            *find_unreached(form, devices),
             *find_window_conflicts(preview.window, _blocked_of(form), preview.stops, preview.duration),
         ]
     )

@@ -27,6 +27,7 @@ from backupsite.recovery.places import place_of, read_id
 from backupsite.repositories.making import ensure_copy, measure_repository, recovery_password
 from backupsite.repositories.making import open_repository as open_keys
 from backupsite.repositories.models import Repository, Storage
+from backupsite.repositories.nodes import may_copy
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.kinds import Control, Ended, QueueName
@@ -34,8 +35,11 @@ from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
 from backupsite.runs.states import State
 from backupsite.web.formatting import format_count
+from backupsite.web.visible import make_visible
 
 log = logging.getLogger(__name__)
+
+COPY_ELSEWHERE = "Choose a storage on the same node for it in the policy, or an object store."
 
 
 def list_wanted(repository: Repository, now: datetime) -> list[RestorePoint]:
@@ -74,6 +78,16 @@ def ask_copy(repository: Repository, *, requested_by: str) -> Run:
     return request_run(Run.COPY, repository.owner, request=request, requested_by=requested_by)
 
 
+def why_not_copied(repository: Repository, storage: Storage) -> str:
+    """Return why a repository can have no second copy on a storage, in a sentence; "" when it can."""
+    if may_copy(repository.storage, storage):
+        return ""
+    return (
+        f"{make_visible(storage.name)} lies on the node {make_visible(storage.node.name)}, and this "
+        f"repository on {make_visible(repository.storage.node.name)}: no machine reaches both."
+    )
+
+
 class Copy:
     """Copies what the second copy of a repository lacks."""
 
@@ -92,6 +106,8 @@ class Copy:
                 "The second copy would lie on the same storage as the first.",
                 remedy="Choose another storage for it in the policy: one disk that fails takes both.",
             )
+        if why_not := why_not_copied(repository, storage):
+            raise PlanRefused(why_not, remedy=COPY_ELSEWHERE)
         with phase(tell, Phase.CHECK):
             wanted = list_wanted(repository, began)
             target = make_copy(repository, storage, tell)
@@ -189,7 +205,13 @@ def list_lacking(now: datetime) -> Any:
         device=OuterRef("device"), repository=OuterRef("pk"), policy__copy_storage__isnull=False, damage="",
         resting_since=None,
     )  # fmt: skip
-    asked = PolicyDevice.objects.filter(device=OuterRef("device"), policy__copy_storage__isnull=False)
+    # Where nobody reaches both storages nothing is asked for again and again: their pages say why.
+    is_reached = ~Q(policy__copy_storage__kind=Storage.DIRECTORY) | Q(
+        policy__copy_storage__node=OuterRef("storage__node")
+    )
+    asked = PolicyDevice.objects.filter(
+        is_reached, device=OuterRef("device"), policy__copy_storage__isnull=False
+    )
     copied_at = "repository__second_copy__copied_at"
     newer = wanted.filter(Q(**{copied_at: None}) | Q(made_at__gt=F(copied_at)))
     recent = Run.objects.filter(kind=Run.COPY, device=OuterRef("device"), ended_at__gt=now - AGAIN).exclude(

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents.maintaining.reading import DAYS
 from backupsite.accounts import audit
-from backupsite.recovery.copies import ask_copy, list_wanted, storage_for
+from backupsite.recovery.copies import COPY_ELSEWHERE, ask_copy, list_wanted, storage_for, why_not_copied
 from backupsite.recovery.maintenance import ask_check, ask_repair
 from backupsite.recovery.maintenance_due import last_turn
 from backupsite.recovery.models import PointCopy, RestorePoint
@@ -99,6 +99,7 @@ def make_context(shown: Repository, now: datetime) -> dict[str, Any]:
         "turn_at": last_turn(shown.uuid, now),
         "other": find_other(shown) if shown.damage else None,
         "second": second_of(shown),
+        "copy_elsewhere": COPY_ELSEWHERE,
         "strays": strays[:STRAYS_SHOWN],
         "stray_count": shown.reading.get("stray_count", 0),
         "runs": [(run, run_status(run), kind_icon(run), run_title(run)) for run in runs[:RUNS_SHOWN]],
@@ -114,6 +115,7 @@ class Second:
     storage: Storage | None
     copied: int
     missing: int
+    why_not: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -126,7 +128,8 @@ def second_of(shown: Repository) -> Second:
     storage = storage_for(shown) if shown.copy_of_id is None else None
     copied = set(PointCopy.objects.filter(repository=copy).values_list("point_id", flat=True))
     wanted = [point.pk for point in list_wanted(shown, timezone.now())] if storage is not None else []
-    return Second(copy, storage, len(copied), len(set(wanted) - copied))
+    why_not = why_not_copied(shown, storage) if storage is not None else ""
+    return Second(copy, storage, len(copied), len(set(wanted) - copied), why_not)
 
 
 def rotation_of(shown: Repository) -> Rotation | None:

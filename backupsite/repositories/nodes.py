@@ -40,6 +40,12 @@ def is_here(storage: Storage) -> bool:
     return storage.kind != Storage.DIRECTORY or storage.node.slug == settings.HOTFLEET_NODE
 
 
+def may_copy(first: Storage, second: Storage) -> bool:
+    """Given where a repository lies and where its second copy would, return whether the machine that works on
+    the first one reaches the second."""
+    return second.kind != Storage.DIRECTORY or second.node_id == first.node_id
+
+
 def list_here() -> QuerySet[Storage]:
     """Return the storages whose node this process works for."""
     return Storage.objects.filter(node__slug=settings.HOTFLEET_NODE)

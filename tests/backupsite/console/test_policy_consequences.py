@@ -17,7 +17,7 @@ from backupsite.policies.models import BlockedHours, Policy, Source
 from backupsite.policies.upcoming import Upcoming
 from backupsite.recovery.models import RestorePoint
 from backupsite.repositories.making import first_node
-from backupsite.repositories.models import Storage
+from backupsite.repositories.models import Node, Storage
 from tests.backupsite.console.test_policy_pages import GOOD
 from tests.backupsite.making import make_device, make_point, make_policy, make_run, source_fields
 
@@ -167,3 +167,16 @@ def test_tags_and_second_copies_are_told(operator: Client) -> None:
         "second copy: none → storage vault, keep as long as the first",
     ]
     assert "What changes for 2 devices" in answer.content.decode()
+
+
+def test_devices_whose_copy_nobody_can_make_are_counted(operator: Client) -> None:
+    device = make_device()
+    make_point(device, None, timezone.now())
+    cellar = Node.objects.create(slug="cellar", name="cellar")
+    far = Storage.objects.create(node=cellar, name="far", path="/srv/far")
+    near = Storage.objects.create(node=first_node(), name="near", path="/srv/near")
+    typed = {"has_copy": "1", "copy_keep": "", "copy_storage": far.pk}
+    text = preview(operator, None, device, **typed).content.decode()
+    assert "1 device gets no second copy: far lies on the node cellar" in text
+    typed["copy_storage"] = near.pk
+    assert "no second copy" not in preview(operator, None, device, **typed).content.decode()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from agents.errors import PlanRefused
@@ -18,7 +19,7 @@ from backupsite.recovery.copies import Copy, list_wanted, start_copies
 from backupsite.recovery.maintenance import Check
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.places import place_of
-from backupsite.repositories.models import Repository, Storage
+from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
 from tests.agents.maintenance_ground import flip
@@ -123,3 +124,21 @@ def test_a_copy_is_asked_for_after_each_backup_and_not_while_one_works(storage: 
     assert start_copies(now) == 0
     make_point(device, policy, now + timedelta(minutes=1))
     assert start_copies(now + timedelta(minutes=2)) == 1
+
+
+def test_a_storage_that_no_machine_reaches_with_the_first_gets_no_copy(
+    kept: Maintained, other: Storage, operator: Client
+) -> None:
+    assert start_copies(timezone.now()) == 1
+    Run.objects.all().delete()
+    cellar = Node.objects.create(slug="cellar", name="cellar")
+    Storage.objects.filter(pk=other.pk).update(node=cellar)
+    assert start_copies(timezone.now()) == 0, "nobody fails at it again and again"
+    with pytest.raises(PlanRefused, match="other lies on the node cellar, and this repository on"):
+        kept.work(Copy(), kept.run(Run.COPY))
+    assert not Repository.objects.filter(copy_of=kept.repository).exists()
+    text = operator.get(f"/repositories/{kept.repository.uuid}/").content.decode()
+    assert "no machine reaches both. Choose a storage on the same node" in text and "Copy now" not in text
+    Run.objects.all().delete()
+    Storage.objects.filter(pk=other.pk).update(kind=Storage.S3)
+    assert start_copies(timezone.now()) == 1
