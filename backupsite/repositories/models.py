@@ -37,6 +37,9 @@ class Storage(models.Model):
     mounted), and nothing is written. `sealed_secret` opens the account of an object store. `quota_bytes` is
     what may be used of what has no end of its own. `reading_costs`: whole reads are spread as thinly as the
     rules allow. `is_default`: devices that have no repository yet get theirs there.
+    `reading_budget_bytes` is what checks, copies and drills may read in a month: 0 any amount, None what the
+    kind proposes; `reading_from` to `reading_until` (UTC) is when, both None always; `maintenance_mb_s` how
+    fast they read and write. No backup and no restore is ever held to these.
     """
 
     DIRECTORY, S3, GCS, AZURE = "directory", "s3", "gcs", "azure"
@@ -60,6 +63,10 @@ class Storage(models.Model):
     sealed_secret = models.BinaryField(default=bytes)
     quota_bytes = models.BigIntegerField(null=True, blank=True)
     reading_costs = models.BooleanField(default=False)
+    reading_budget_bytes = models.BigIntegerField(null=True, blank=True)
+    reading_from = models.TimeField(null=True, blank=True)
+    reading_until = models.TimeField(null=True, blank=True)
+    maintenance_mb_s = models.PositiveIntegerField(null=True, blank=True)
     is_default = models.BooleanField(default=False)
     most_runs = models.PositiveSmallIntegerField(null=True, blank=True)
     total_bytes = models.BigIntegerField(null=True, blank=True)
@@ -79,6 +86,20 @@ class Storage(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ReadingMonth(models.Model):
+    """What checks, copies and drills read of a storage with limits in a month (UTC), by its first day."""
+
+    storage = models.ForeignKey(Storage, on_delete=models.CASCADE, related_name="reading_months")
+    month = models.DateField()
+    read_bytes = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-month"]
+        constraints = [
+            models.UniqueConstraint(fields=["storage", "month"], name="repositories_reading_month_once"),
+        ]
 
 
 class RecoveryPassword(models.Model):

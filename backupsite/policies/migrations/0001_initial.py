@@ -272,6 +272,7 @@ class Migration(migrations.Migration):
                 ),
                 ("keeps_log", models.BooleanField(default=False)),
                 ("is_optional", models.BooleanField(default=False)),
+                ("is_shared", models.BooleanField(default=False)),
                 ("accepted_problems", models.PositiveIntegerField(default=0)),
                 ("group", models.CharField(blank=True, max_length=64)),
                 ("longest_freeze_ms", models.PositiveIntegerField(default=10000)),

@@ -129,6 +129,10 @@ class Migration(migrations.Migration):
                 ("sealed_secret", models.BinaryField(default=bytes)),
                 ("quota_bytes", models.BigIntegerField(blank=True, null=True)),
                 ("reading_costs", models.BooleanField(default=False)),
+                ("reading_budget_bytes", models.BigIntegerField(blank=True, null=True)),
+                ("reading_from", models.TimeField(blank=True, null=True)),
+                ("reading_until", models.TimeField(blank=True, null=True)),
+                ("maintenance_mb_s", models.PositiveIntegerField(blank=True, null=True)),
                 ("is_default", models.BooleanField(default=False)),
                 ("most_runs", models.PositiveSmallIntegerField(blank=True, null=True)),
                 ("total_bytes", models.BigIntegerField(blank=True, null=True)),
@@ -188,6 +192,30 @@ class Migration(migrations.Migration):
                 related_name="repositories",
                 to="repositories.storage",
             ),
+        ),
+        migrations.CreateModel(
+            name="ReadingMonth",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("month", models.DateField()),
+                ("read_bytes", models.BigIntegerField(default=0)),
+                (
+                    "storage",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="reading_months",
+                        to="repositories.storage",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-month"],
+            },
         ),
         migrations.CreateModel(
             name="ConsoleRepository",
@@ -278,6 +306,12 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("device", None), ("copy_of", None), _connector="XOR"),
                 name="repositories_of_one",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="readingmonth",
+            constraint=models.UniqueConstraint(
+                fields=("storage", "month"), name="repositories_reading_month_once"
             ),
         ),
     ]
