@@ -53,29 +53,8 @@ class ObjectLocation:
 
     @contextmanager
     def show(self, key: Key, *, without_snapshots: bool = False) -> Iterator[Shown]:
-        store: Store = self.open_store()
-        if without_snapshots:
-            store = WithoutSnapshots(store)
-        credentials = make_credentials()
-        # Who writes here needs no journal: the console makes restic's index whole before each of its runs.
-        with (
-            TemporaryDirectory(prefix="hotfleet-journal-") as folder,
-            Journal(Path(folder) / "all") as journal,
-        ):
-            gateway = Gateway(
-                store,
-                credentials,
-                rights=Rights.SERVER,
-                journal=journal,
-                run_key=KeyFile(key.name, key.content),
-            )
-            try:
-                with open_door(gateway.serve) as door:
-                    user = f"{credentials.user}:{credentials.password.reveal()}"
-                    url = door.repository_url.replace("http+unix://", f"http+unix://{user}@")
-                    yield Shown(url, lambda: gateway.store_failure)
-            finally:
-                gateway.close()
+        with show_store(self.open_store(), key, without_snapshots=without_snapshots) as shown:
+            yield shown
 
     @contextmanager
     def drafting(self) -> Iterator[Path]:
@@ -93,6 +72,33 @@ class ObjectLocation:
     def _store(self) -> ObjectStore:
         self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         return ObjectStore(connect(self.account), self.folder, self.spool, is_conditional=self.is_conditional)
+
+
+@contextmanager
+def show_store(store: Store, key: Key, *, without_snapshots: bool = False) -> Iterator[Shown]:
+    """Show the repository in a store to restic with one key, until the context ends."""
+    if without_snapshots:
+        store = WithoutSnapshots(store)
+    credentials = make_credentials()
+    # Who writes here needs no journal: the console makes restic's index whole before each of its runs.
+    with (
+        TemporaryDirectory(prefix="hotfleet-journal-") as folder,
+        Journal(Path(folder) / "all") as journal,
+    ):
+        gateway = Gateway(
+            store,
+            credentials,
+            rights=Rights.SERVER,
+            journal=journal,
+            run_key=KeyFile(key.name, key.content),
+        )
+        try:
+            with open_door(gateway.serve) as door:
+                user = f"{credentials.user}:{credentials.password.reveal()}"
+                url = door.repository_url.replace("http+unix://", f"http+unix://{user}@")
+                yield Shown(url, lambda: gateway.store_failure)
+        finally:
+            gateway.close()
 
 
 def _send(store: ObjectStore, target: Target, content: bytes) -> None:

@@ -22,11 +22,14 @@ from agents.gateway import (
     read_journal,
     set_aside,
 )
+from agents.gateway.metered import Meter, MeteredStore
 from agents.gateway.store import OpenStore
 from agents.gateway.target import Kind, Target
+from agents.metered import MeteredLocation
 from agents.objects import ObjectLocation
 from agents.restic import arguments
 from agents.restic.binary import Binary
+from agents.restic.location import Location, locate
 from agents.restic.repository import Repository, open_repository
 from agents.session import Door, Session
 
@@ -35,22 +38,28 @@ from agents.session import Door, Session
 class RepositoryPlace:
     """A repository in a directory of this machine. `journals` is a directory beside it, one file a run;
     `storage` the directory of all repositories, which a backup of this very machine leaves out. With
-    `objects` the repository lies there, and `path` is but the name for what this machine keeps of it."""
+    `objects` the repository lies there, and `path` is but the name for what this machine keeps of it. With a
+    `meter` all that is read of it is counted, by restic too: that one works through a gateway then."""
 
     path: Path
     journals: Path
     password: Secret
     storage: Path | None = None
     objects: ObjectLocation | None = None
+    meter: Meter | None = None
 
     @property
-    def location(self) -> Path | ObjectLocation:
+    def location(self) -> Path | Location:
         """What opens it for restic, and makes it."""
-        return self.objects or self.path
+        plain = self.objects or self.path
+        if self.meter is None:
+            return plain
+        return MeteredLocation(locate(plain), self.open_store)
 
     def open_store(self) -> OpenStore:
         """Open its files; a context manager. Raise StoreFailed when it is not there."""
-        return self.objects.open_store() if self.objects is not None else LocalStore(self.path)
+        store = self.objects.open_store() if self.objects is not None else LocalStore(self.path)
+        return store if self.meter is None else MeteredStore(store, self.meter)
 
     def is_there(self) -> bool:
         """Return whether there is a repository. Raise StoreFailed when that cannot be known."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from agents.events import Level, Moved, Said, Tell
 from agents.gateway.local import LocalReader
+from agents.gateway.metered import MeteredReader
 from agents.gateway.store import Reader, Store, StoreFailed, StoreUnreachable
 from agents.gateway.target import Kind, Target
 from agents.maintaining.record import Record
@@ -159,7 +160,7 @@ class ReadingPass:
         return "" if digest == target.name else CHANGED
 
     def _hash(self, reader: Reader) -> str:
-        if isinstance(reader, LocalReader):
+        if isinstance(reader, LocalReader | MeteredReader):
             reader.forget_cached()
         digest, offset = hashlib.sha256(), 0
         while piece := reader.read(offset, _PIECE):
