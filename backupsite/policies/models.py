@@ -105,7 +105,8 @@ class Source(models.Model):
     application "command". A source that is left out is in no run, but it is decided about. `keeps_log`: the
     write-ahead log of PostgreSQL is followed all the time, for any moment between two backups. `is_optional`:
     a device may lack it, and stands well without it. Up to `accepted_problems` files that could not be read
-    are no warning.
+    are no warning. `is_shared`: it belongs to a service that runs on one of the policy's devices and may move:
+    what any of them stored counts for all, and who does not have it leaves it out.
     """
 
     HOT, COLD, BOTH, OUT = MODE_HOT, MODE_COLD, MODE_BOTH, MODE_OUT
@@ -137,6 +138,7 @@ class Source(models.Model):
     if_hot_impossible = models.CharField(max_length=16, choices=FALLBACKS, default=LIVE)
     keeps_log = models.BooleanField(default=False)
     is_optional = models.BooleanField(default=False)
+    is_shared = models.BooleanField(default=False)
     accepted_problems = models.PositiveIntegerField(default=0)
     group = models.CharField(max_length=64, blank=True)
     longest_freeze_ms = models.PositiveIntegerField(default=10_000)
