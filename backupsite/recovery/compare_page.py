@@ -20,9 +20,8 @@ from backupsite.recovery.index.comparing import (
     compare,
     compare_folder,
 )
-from backupsite.recovery.index.reading import find_fault
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.point_page import read_folder
+from backupsite.recovery.point_page import fault_context, read_folder
 from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
@@ -114,7 +113,8 @@ def _folder(request: HttpRequest, old: RestorePoint, new: RestorePoint) -> dict[
 
 
 def _not_indexed(old: RestorePoint, new: RestorePoint) -> dict[str, Any]:
-    return {"is_indexed": False, "fault": find_fault(old) or find_fault(new)}
+    said = fault_context(old)
+    return {"is_indexed": False, **(said if said["fault"] else fault_context(new))}
 
 
 def _page(total: int, size: int, number: int) -> Page[int]:

@@ -28,6 +28,7 @@ from backupsite.recovery.downloads import (
     paths_of,
     read_archive,
     tag_of,
+    why_not_fetched,
 )
 from backupsite.recovery.folders import join
 from backupsite.recovery.models import Download, RestorePoint
@@ -37,6 +38,7 @@ from backupsite.recovery.point_page import folder_url, read_folder
 from backupsite.recovery.serving import serve_file
 from backupsite.runs.requests import ACTIVE
 from backupsite.runs.states import State
+from backupsite.runs.waiting import explain_one
 from backupsite.web.formatting import format_count
 from backupsite.web.visible import make_visible
 
@@ -44,8 +46,13 @@ from backupsite.web.visible import make_visible
 @require_POST
 def point_download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Prepare a download of the one entry that is named, or of the folder when none is."""
-    point = get_object_or_404(RestorePoint.objects.select_related("device"), pk=pk)
+    point = get_object_or_404(
+        RestorePoint.objects.select_related("device", "repository__storage__node"), pk=pk
+    )
     folder = read_folder(point, request.POST.get("folder"))
+    if why_not := why_not_fetched(point):
+        messages.warning(request, why_not)
+        return redirect(folder_url(point, folder))
     keys = request.POST.getlist("entry") or request.POST.getlist("name")
     archive = read_archive(request.POST.get("archive") or "zip")
     if not keys:
@@ -88,6 +95,7 @@ def download(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "run": run,
         "is_expired": shown.expires_at <= timezone.now() and not is_working,
         "is_working": is_working,
+        "wait": explain_one(run, timezone.now()) if run is not None and is_working else None,
         "has_failed": run is not None and State(run.state).is_final and not State(run.state).is_good,
         "file_name": file_name_of(shown),
         "path": say_paths(paths_of(shown)),
@@ -148,5 +156,5 @@ def attachment(name: str) -> str:
 
 def _own_download(request: HttpRequest, pk: uuid.UUID) -> Download:
     """Only who asked for a download may see it: for others it does not exist."""
-    found = Download.objects.select_related("point__device", "run")
+    found = Download.objects.select_related("point__device", "run__device")
     return get_object_or_404(found, pk=pk, requested_by=request.user.get_username())

@@ -24,12 +24,13 @@ from backupsite.recovery.index.reading import measure
 from backupsite.recovery.models import Download, RestorePoint
 from backupsite.recovery.origins import BEST, find_origin
 from backupsite.recovery.places import place_of
-from backupsite.repositories.nodes import CONSOLE
+from backupsite.repositories.nodes import CONSOLE, is_here
 from backupsite.repositories.places import measure_space
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE, request_run
 from backupsite.runs.states import State
+from backupsite.web.visible import make_visible
 
 # Begins anew when it is ready: what takes hours to prepare takes hours to fetch.
 KEPT_FOR = timedelta(hours=12)
@@ -94,6 +95,17 @@ def ask_download(
         )
         download.save(update_fields=["run"])
     return download
+
+
+def why_not_fetched(point: RestorePoint) -> str:
+    """Return in a sentence why nobody can download what is in a restore point; "" when that can be done."""
+    storage = point.repository.storage
+    if is_here(storage):
+        return ""
+    return (
+        f"Its repository lies on the node {make_visible(storage.node.name)}, and browsers fetch from the "
+        "console alone. Restore it into a folder of a device instead."
+    )
 
 
 def read_archive(text: str) -> Archive:

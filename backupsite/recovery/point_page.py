@@ -10,18 +10,22 @@ from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from backupsite.policies.naming import name_source
 from backupsite.recovery.browse_page import icon_of, indexed_context
 from backupsite.recovery.browsing import ask_listing, find_listing, read_page
+from backupsite.recovery.downloads import why_not_fetched
 from backupsite.recovery.folders import Entry, decode_folder, encode_path, folder_key, join
 from backupsite.recovery.index.reading import find_fault, find_place
 from backupsite.recovery.models import Listing, ListingPage, RestorePoint
 from backupsite.recovery.origins import list_copies, why_not_first
 from backupsite.recovery.words import ShownPoint
+from backupsite.repositories.nodes import is_here
 from backupsite.runs.models import Run
 from backupsite.runs.requests import ACTIVE
+from backupsite.runs.waiting import explain_one
 from backupsite.web.visible import make_visible
 
 
@@ -112,11 +116,18 @@ def _listed_context(point: RestorePoint, folder: str, number: str | None) -> dic
     """Return what a worker read of the folder, or how far it is. Runs at most four queries."""
     listing = find_listing(point, folder)
     ways = _ways_to(folder)
-    context: dict[str, Any] = {"listing": listing, "is_indexed": False, "fault": find_fault(point)}
+    context: dict[str, Any] = {
+        "listing": listing,
+        "is_indexed": False,
+        "no_download": why_not_fetched(point),
+        **fault_context(point),
+    }
     if listing is None:
         reading = _newest_reading(point, folder)
         read = _find_read(point, ways)
-        context |= {"reading": reading, "is_reading": reading is not None and reading.state in ACTIVE}
+        is_reading = reading is not None and reading.state in ACTIVE
+        wait = explain_one(reading, timezone.now()) if reading is not None and is_reading else None
+        context |= {"reading": reading, "is_reading": is_reading, "wait": wait}
     else:
         page = page_of(listing, number)
         entries = read_page(listing, page.number)
@@ -131,6 +142,18 @@ def _listed_context(point: RestorePoint, folder: str, number: str | None) -> dic
         }
     context["ways"] = [Crumb(way.rpartition("/")[2] or "/", encode_path(way), way in read) for way in ways]
     return context
+
+
+def fault_context(point: RestorePoint) -> dict[str, Any]:
+    """Given a restore point that is not in the index, return for a page why it cannot be, if known."""
+    storage = point.repository.storage
+    if is_here(storage):
+        return {"fault": find_fault(point), "is_elsewhere": False}
+    name = make_visible(storage.node.name)
+    return {
+        "fault": f"The repository lies on the node {name}, and only those of the console's machine have one.",
+        "is_elsewhere": True,
+    }
 
 
 def page_of(listing: Listing, number: str | None) -> Page[int]:
@@ -153,4 +176,5 @@ def _find_read(point: RestorePoint, folders: list[str]) -> set[str]:
 
 def _newest_reading(point: RestorePoint, folder: str) -> Run | None:
     request = {"point": str(point.pk), "folder": encode_path(folder)}
-    return Run.objects.filter(kind=Run.BROWSE, device=point.device_id, request=request).first()
+    asked = Run.objects.filter(kind=Run.BROWSE, device=point.device_id, request=request)
+    return asked.select_related("device").first()

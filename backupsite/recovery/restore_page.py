@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from agents.restore import Conflict, Mode
@@ -15,7 +16,7 @@ from backupsite.accounts import audit
 from backupsite.fleet.models import Device
 from backupsite.recovery.asking import FormWasSent
 from backupsite.recovery.download_pages import start_download
-from backupsite.recovery.downloads import MOST_PATHS, read_archive
+from backupsite.recovery.downloads import MOST_PATHS, read_archive, why_not_fetched
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.forecasts import Foresight, ask_forecast, find_forecast
 from backupsite.recovery.models import RestorePoint
@@ -41,6 +42,7 @@ from backupsite.recovery.restores import ask_restore
 from backupsite.recovery.wishes import Wish, say_sharing, why_not_saved
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
+from backupsite.runs.waiting import explain_one
 from backupsite.web.formatting import format_count
 from backupsite.web.visible import make_visible
 
@@ -138,8 +140,8 @@ def _start(request: HttpRequest, picked: Picked, form: RestoreForm) -> HttpRespo
     """Start what was asked for; None when the form got an error instead."""
     if form.cleaned_data["to"] == TO_DOWNLOAD:
         paths = picked.download_paths
-        if not paths:
-            form.add_error("to", NO_DOWNLOAD)
+        if why_not := _why_no_download(picked):
+            form.add_error("to", why_not)
             return None
         archive = read_archive(form.cleaned_data["archive"] or "zip") if picked.is_folder_download else ""
         origin = form.cleaned_data["origin"]
@@ -205,13 +207,14 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "moment_words": moment[0].lower() + moment[1:],
         "target": form.folder_or_default,
         "place": form.place,
-        "no_download": "" if picked.download_paths else NO_DOWNLOAD,
+        "no_download": _why_no_download(picked),
         "is_download": form.place == TO_DOWNLOAD,
         "is_original": form.place == TO_ORIGINAL,
         "wish": wish,
         "replaces": wish is not None and wish.replaces,
         "sharing": say_sharing(wish) if wish is not None else "",
         "seen": seen,
+        "seen_wait": explain_one(seen.run, timezone.now()) if seen is not None and seen.is_working else None,
         "looks_by_itself": wish is not None and wish.target is None and seen is None,
         "where": form.where,
         "origin": form.find_origin(picked.point),
@@ -221,6 +224,10 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
         "point_count": RestorePoint.objects.filter(device=device).count(),
         "crumbs": _crumbs(device),
     }
+
+
+def _why_no_download(picked: Picked) -> str:
+    return why_not_fetched(picked.point) or ("" if picked.download_paths else NO_DOWNLOAD)
 
 
 def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight | None) -> str:

@@ -17,10 +17,9 @@ from backupsite.fleet.models import Device
 from backupsite.policies.naming import name_source
 from backupsite.recovery.browse_page import icon_of, say_kind
 from backupsite.recovery.folders import decode_folder, encode_path
-from backupsite.recovery.index.reading import find_fault
 from backupsite.recovery.index.through_time import Version, versions
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.point_page import folder_url
+from backupsite.recovery.point_page import fault_context, folder_url
 from backupsite.recovery.restore_picks import find_point
 from backupsite.recovery.strips import draw_strip
 from backupsite.web.formatting import format_bytes
@@ -87,7 +86,7 @@ def path_versions(request: HttpRequest, slug: str) -> HttpResponse:
         "folder_url": folder_url(point, folder),
         "source": name_source(point.source, point.part),
         "is_indexed": found is not None,
-        "fault": find_fault(point) if found is None else "",
+        **(fault_context(point) if found is None else {"fault": ""}),
         "rows": shown[::-1],
         "version_count": sum(1 for each in shown if each.number),
         "point_count": sum(each.count for each in shown if each.number),

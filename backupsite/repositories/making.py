@@ -22,6 +22,7 @@ from backupsite import vault
 from backupsite.fleet.models import Device
 from backupsite.repositories.default_storage import find_default
 from backupsite.repositories.models import Node, RecoveryPassword, Repository, Storage
+from backupsite.repositories.nodes import find_storage_for
 from backupsite.repositories.objects import locate
 from backupsite.repositories.storage import local_folder, require_storage
 
@@ -68,7 +69,12 @@ def ensure_repository(device: Device) -> Repository:
 
 
 def _create_repository(device: Device) -> Repository:
-    storage = find_default()
+    storage = find_storage_for(device)
+    if storage is None and find_default() is not None:
+        raise SetupIncomplete(
+            "The console's own machine has no place for its backups: those there are lie on other nodes.",
+            remedy="Add a directory of this machine, or an object store.",
+        )
     if storage is None:
         raise SetupIncomplete(
             "There is no place for backups yet.", remedy="Open the set-up and choose a directory."

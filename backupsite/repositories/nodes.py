@@ -46,6 +46,17 @@ def may_copy(first: Storage, second: Storage) -> bool:
     return second.kind != Storage.DIRECTORY or second.node_id == first.node_id
 
 
+def find_storage_for(device: Device) -> Storage | None:
+    """Return the storage of a new repository of this device: the default, but for the console's own machine
+    the first one that it reaches, when the default lies on another node. None: there is none."""
+    default = find_default()
+    is_far = default is not None and default.kind == Storage.DIRECTORY and default.node.slug != CONSOLE
+    if not device.is_local or not is_far:
+        return default
+    reached = Storage.objects.filter(~Q(kind=Storage.DIRECTORY) | Q(node__slug=CONSOLE))
+    return reached.order_by("pk").first()
+
+
 def list_here() -> QuerySet[Storage]:
     """Return the storages whose node this process works for."""
     return Storage.objects.filter(node__slug=settings.HOTFLEET_NODE)

@@ -164,7 +164,7 @@ def test_what_takes_longer_to_prepare_than_it_is_kept(operator: Client) -> None:
     file_of(made).with_suffix(".part").write_bytes(b"half")
     remove_expired()
     assert file_of(made).with_suffix(".part").exists(), "a worker is at it"
-    assert "It waits for a free worker." in operator.get(page).content.decode()
+    assert "It waits: for a free worker." in operator.get(page).content.decode()
     file_of(made).write_bytes(b"whole")
     _offer(made, 5)
     Run.objects.update(state=State.SUCCEEDED)

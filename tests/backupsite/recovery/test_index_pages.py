@@ -226,7 +226,8 @@ def test_a_file_is_found(
 ) -> None:
     trees.add(A)
     newest = trees.add({"/srv/b.txt": (5, 20)})
-    with django_assert_num_queries(5):  # session, user, devices: choice and look, how many restore points
+    # session, user, devices: choice and look, nodes, how many restore points
+    with django_assert_num_queries(6):
         text = read(operator, search_url(q="a.txt"))
     assert "1 path" in text
     assert "Deleted since" in text

@@ -8,8 +8,8 @@ from django.test import Client
 from backupsite.accounts.models import AuditEvent
 from backupsite.fleet.models import Device
 from backupsite.repositories.default_storage import find_default, make_default
-from backupsite.repositories.making import ensure_repository
-from backupsite.repositories.models import Storage
+from backupsite.repositories.making import SetupIncomplete, ensure_repository, first_node
+from backupsite.repositories.models import Node, Storage
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +63,15 @@ def test_a_stranger_and_a_get_change_nothing(stranger: Client, operator: Client,
     assert operator.get(path).status_code == 405
     assert operator.post("/repositories/storages/99999/default/").status_code == 404
     assert not Storage.objects.filter(is_default=True).exists()
+
+
+def test_the_machine_of_the_console_never_gets_a_place_on_another_one(storage: Storage) -> None:
+    own = Device.objects.create(name="own", slug="own", reach=Device.LOCAL)
+    cellar = Node.objects.create(slug="cellar", name="cellar")
+    far = Storage.objects.create(node=cellar, name="far", path="/srv/far", marker="far")
+    make_default("ada", far)
+    Storage.objects.filter(pk=storage.pk).update(node=cellar)
+    with pytest.raises(SetupIncomplete, match="lie on other nodes"):
+        ensure_repository(own)
+    Storage.objects.filter(pk=storage.pk).update(node=first_node())
+    assert ensure_repository(own).storage == storage
