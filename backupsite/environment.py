@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 NODE_FILE = "node.json"
+DEMO_FILE = "demo"
 _ORIGIN = re.compile(r"^https?://[A-Za-z0-9.\-\[\]:]+$")
 
 
@@ -90,6 +91,11 @@ def home_directory(base: Path) -> Path:
     except OSError as error:
         raise ImproperlyConfigured(f"HOTFLEET_HOME {home} cannot be made: {error.strerror}.") from error
     return home
+
+
+def is_demo(home: Path) -> bool:
+    """Return whether a home is a demo's: `backupsite.demo` marked it."""
+    return (home / DEMO_FILE).exists()
 
 
 def console_id(home: Path) -> str:

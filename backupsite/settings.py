@@ -10,6 +10,8 @@ from backupsite import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOTFLEET_HOME = environment.home_directory(BASE_DIR)
 HOTFLEET_PORT = environment.read_port("HOTFLEET_PORT", 8700)
+# A home that shows a fleet which does not exist; nothing in it ever reaches a device.
+HOTFLEET_IS_DEMO = environment.is_demo(HOTFLEET_HOME)
 CONSOLE_ID = environment.console_id(HOTFLEET_HOME)
 # What this machine is: the console's own, or a node that joined it.
 HOTFLEET_JOINED = environment.joined(HOTFLEET_HOME)
@@ -39,6 +41,7 @@ INSTALLED_APPS = [
     "backupsite.recovery",
     "backupsite.console",
     "backupsite.serve",
+    "backupsite.demo",
 ]
 
 MIDDLEWARE = [
@@ -53,6 +56,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+if HOTFLEET_IS_DEMO:
+    MIDDLEWARE.append("backupsite.demo.middleware.DemoMiddleware")
 
 ROOT_URLCONF = "backupsite.urls"
 ASGI_APPLICATION = "backupsite.asgi.application"

@@ -60,6 +60,7 @@ APPS: dict[str, set[str]] = {
         "web", "accounts", "alerts", "fleet", "repositories", "policies", "runs", "recovery",
     },
     "serve": set(),
+    "demo": {"web", "accounts", "fleet", "repositories", "policies", "runs", "recovery"},
 }  # fmt: skip
 GLUE = {"urls": {"serve"}, "asgi": {"runs"}, "wsgi": set(), "settings": set()}
 
