@@ -90,7 +90,7 @@ It opens every repository of this console. Keep this page away from this machine
 in a password manager. Whoever holds it AND the repositories can read all backups. Hotfleet cannot show it
 again.
 
-{write_guide(Storage.objects.order_by("id"))}"""
+{write_guide(Storage.objects.select_related("node").order_by("id"))}"""
 
 
 def write_directory() -> str:
@@ -101,7 +101,7 @@ def write_directory() -> str:
 Made on {now:%Y-%m-%d} at {now:%H:%M} UTC by the console on {socket.gethostname()}. It holds no secret: the
 password stands in the kit itself.
 
-{write_guide(Storage.objects.order_by("id"))}
+{write_guide(Storage.objects.select_related("node").order_by("id"))}
 {write_list()}"""
 
 

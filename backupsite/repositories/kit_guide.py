@@ -12,6 +12,7 @@ from typing import Final
 from agents.commands import quote
 from backupsite.repositories.console_backup import FOLDER
 from backupsite.repositories.models import ConsoleRepository, Repository, Storage
+from backupsite.repositories.nodes import CONSOLE
 from backupsite.web.formatting import format_bytes
 from backupsite.web.visible import make_visible
 
@@ -24,6 +25,7 @@ _UUID: Final = "-".join("?" * length for length in (8, 4, 4, 4, 12))
 def write_guide(storages: Iterable[Storage]) -> str:
     """Given the places for backups, return the guide. Pure."""
     places = list(storages)
+    own = [each for each in places if not _say_machine(each)]
     lists = "".join(f"       {_list_all(each.path)}\n" for each in places if each.kind == Storage.DIRECTORY)
     return f"""RESTORE WITHOUT HOTFLEET
 
@@ -90,18 +92,28 @@ WHAT AN APPLICATION NEEDS (as its own user, with the version that made the copy 
 BRING THE CONSOLE BACK
 
    Install Hotfleet on another machine, mount a place for backups there, and type
-       script/server --recover {quote(places[0].path) if places else "DIRECTORY"}
+       script/server --recover {quote(own[0].path) if own else "DIRECTORY"}
    It asks for the password. The devices, their policies and the list of all restore points come back.
 """
 
 
 def _describe(storage: Storage) -> str:
     if storage.kind == Storage.DIRECTORY:
-        return storage.path
+        return f"{storage.path}{_say_machine(storage)}"
     where = [storage.get_kind_display(), storage.endpoint, storage.region, storage.bucket, storage.prefix]
     account = f", account {storage.account}" if storage.account else ""
     known = f"{', '.join(filter(None, where))}{account}"
     return f"{known}. Its secret is not in this kit: the provider gives a new one."
+
+
+def _say_machine(storage: Storage) -> str:
+    """Return on which machine a directory is, "" on the console's: the same path may be on each of them."""
+    node = storage.node
+    if storage.kind != Storage.DIRECTORY or node.slug == CONSOLE:
+        return ""
+    return (
+        f" on the node {make_visible(node.name)} (machine {make_visible(node.machine) or 'not joined yet'})"
+    )
 
 
 def _list_all(place: str) -> str:
@@ -110,7 +122,7 @@ def _list_all(place: str) -> str:
 
 def write_list() -> str:
     """Return the repositories of each device and of the console, with their commands. Runs two queries."""
-    rows = Repository.objects.select_related("device", "copy_of__device", "storage")
+    rows = Repository.objects.select_related("device", "copy_of__device", "storage__node")
     lines = ["THE DEVICES", ""]
     for repository in sorted(
         rows, key=lambda each: (each.owner.name.casefold(), each.copy_of_id is not None)
@@ -119,7 +131,7 @@ def write_list() -> str:
         size = format_bytes(repository.used_bytes) if repository.measured_at else "not measured yet"
         lines += [
             f"{make_visible(repository.owner.name)}{kind}: {size}, "
-            f"restic's id {repository.restic_id[:10] or '-'}"
+            f"restic's id {repository.restic_id[:10] or '-'}{_say_machine(repository.storage)}"
         ]
         lines += [f"    {line}" for line in _commands(repository.storage, str(repository.uuid))] + [""]
     for own in ConsoleRepository.objects.exclude(restic_id="").select_related("storage"):

@@ -12,7 +12,7 @@ from backupsite.accounts.models import User
 from backupsite.fleet.models import Device
 from backupsite.repositories.kit import confirm_kit, list_unprinted, make_kit, write_directory
 from backupsite.repositories.making import ensure_repository, first_node, open_repository
-from backupsite.repositories.models import RecoveryPassword, Repository, Storage
+from backupsite.repositories.models import Node, RecoveryPassword, Repository, Storage
 from tests.backupsite.repositories.kits import read_password
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,18 @@ def test_an_object_store_is_described_without_its_secret(password: str) -> None:
         in text
     )
     assert "sealed" not in text
+
+
+def test_what_lies_on_a_node_is_named_with_its_machine(
+    password: str, device: Device, storage: Storage
+) -> None:
+    ensure_repository(device)
+    cellar = Node.objects.create(slug="cellar", name="cellar", machine="cellar-2")
+    Storage.objects.filter(pk=storage.pk).update(node=cellar)
+    Storage.objects.create(node=first_node(), name="near", path="/srv/near", marker="near")
+    text = write_directory()
+    assert text.count("on the node cellar (machine cellar-2)") == 2, "the place, and the device's repository"
+    assert "--recover /srv/near" in text, "the console's own copies lie on its own machine"
 
 
 def test_what_came_after_it_was_taken_makes_it_out_of_date(
