@@ -67,12 +67,14 @@ class BackupRequest:
 
 @dataclass(frozen=True, slots=True)
 class BackupOutcome:
-    """What a backup made, in the order of the policy's sources. `waiting` wait for the cold window."""
+    """What a backup made, in the order of the policy's sources. `waiting` wait for the cold window, the
+    service of `elsewhere` is not on the device now."""
 
     points: tuple[Point, ...]
     facts: DeviceFacts
     is_clean: bool = True
     waiting: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -125,7 +127,8 @@ def _finish(
 ) -> BackupOutcome:
     with phase(tell, Phase.CLEAN_UP):
         is_clean = _clean_up(stack, tell)
-    return BackupOutcome(tuple(points), facts, is_clean, tuple(each.path for each in plan.waiting))
+    waiting, elsewhere = (tuple(each.path for each in some) for some in (plan.waiting, plan.elsewhere))
+    return BackupOutcome(tuple(points), facts, is_clean, waiting, elsewhere)
 
 
 def _clean_up(stack: ExitStack, tell: Tell) -> bool:

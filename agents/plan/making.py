@@ -24,14 +24,15 @@ def make_plan(
     """Given facts that hold every source's path and instance, and what the policy asks, return the plan.
 
     `repository_path` is where the repository lies when it lies on this very device, `scratch` a directory of
-    this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there and it is not
-    optional, PlanRefused when the policy cannot be followed. When every source waits for the cold window, or
-    is absent, the plan is empty."""
+    this run alone. Raise SourceMissing when a source or a mount that belongs to it is not there and it is
+    neither optional nor shared, PlanRefused when the policy cannot be followed. When every source waits for
+    the cold window, or is not there, the plan is empty."""
     if not sources:
         raise PlanRefused("the policy names no source", remedy="Add a source to the policy.")
     planned: list[PlannedSource] = []
     waiting: list[LeftOut] = []
     absent: list[LeftOut] = []
+    elsewhere: list[LeftOut] = []
     for request in sources:
         try:
             planned.append(_plan(facts, request, repository_path, scratch))
@@ -40,19 +41,46 @@ def make_plan(
                 raise
             waiting.append(LeftOut(request.key, error.message))
         except SourceMissing as error:
-            if not request.is_optional:
+            if request.is_shared and not _is_unreadable(facts, request):
+                elsewhere.append(LeftOut(request.key, error.message))
+            elif request.is_optional:
+                absent.append(LeftOut(request.key, error.message))
+            else:
                 raise
-            absent.append(LeftOut(request.key, error.message))
     _check_groups(planned)
-    return Plan(tuple(map(_warn_of_moments(planned), planned)), tuple(waiting), tuple(absent))
+    return Plan(
+        tuple(map(_warn_of_moments(planned), planned)), tuple(waiting), tuple(absent), tuple(elsewhere)
+    )
 
 
 def _plan(
     facts: DeviceFacts, request: SourceRequest, repository_path: str | None, scratch: str
 ) -> PlannedSource:
+    if request.is_shared:
+        _find_here(facts, request)
     if request.application:
         return plan_application(facts, request, repository_path, scratch)
     return plan_files(facts, request, repository_path)
+
+
+def _find_here(facts: DeviceFacts, request: SourceRequest) -> None:
+    """Raise SourceMissing when the service of a shared source does not run here.
+
+    What it left behind here, an empty place to mount at or old files of a server, would count for every
+    device as the newest of it."""
+    remedy = "It is left out here and expected on another device of the policy."
+    fact = facts.path(request.path) if request.path else None
+    if fact is not None and fact.kind == "directory" and fact.is_empty:
+        raise SourceMissing(f"{request.path} is empty here", remedy=remedy)
+    instance = facts.instance(request.application, request.instance) if request.application else None
+    if instance is not None and not instance.is_running:
+        raise SourceMissing(f"{instance.label} does not run here", remedy=remedy)
+
+
+def _is_unreadable(facts: DeviceFacts, request: SourceRequest) -> bool:
+    """Return whether it may well be here: a file system that hangs or fails is no service that moved."""
+    fact = facts.path(request.path) if request.path else None
+    return fact is not None and fact.kind == "unreadable"
 
 
 def _check_groups(planned: Sequence[PlannedSource]) -> None:

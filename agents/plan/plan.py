@@ -110,11 +110,12 @@ class Moment:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run will do. `waiting` are sources that wait for the cold window, `absent` optional ones that
-    are not on the device, each with the reason."""
+    are not on the device, `elsewhere` shared ones whose service is not there now, each with the reason."""
 
     sources: tuple[PlannedSource, ...]
     waiting: tuple[LeftOut, ...] = ()
     absent: tuple[LeftOut, ...] = ()
+    elsewhere: tuple[LeftOut, ...] = ()
 
     def without(self, keys: Iterable[str]) -> Plan:
         """Return the plan without these sources."""
@@ -151,4 +152,5 @@ class Plan:
             said += list(source.warnings)
         said += [f"{each.path} waits for the cold window: {each.reason}." for each in self.waiting]
         said += [f"{each.path} is optional and not stored: {each.reason}." for each in self.absent]
+        said += [f"{each.path} is shared and left out here: {each.reason}." for each in self.elsewhere]
         return tuple(dict.fromkeys(said))

@@ -17,7 +17,8 @@ class SourceRequest:
     stopped for a cold backup of files (an application knows its own). `command` is a line of shell for the
     application "command", whose `instance` names the stream. `if_hot_impossible`: fail, accept less (crash
     consistency, or live files), or wait for the cold window. Sources of one `group` are held still
-    together. One that `is_optional` may be missing on the device. Up to `accepted_problems` files that could
+    together. One that `is_optional` may be missing on the device; one that `is_shared` belongs to a service
+    that may run on another device now. Up to `accepted_problems` files that could
     not be read, or changed while they were, leave its restore point complete."""
 
     path: str = ""
@@ -33,6 +34,7 @@ class SourceRequest:
     longest_freeze_ms: int = 10_000
     longest_downtime_s: int = 120
     is_optional: bool = False
+    is_shared: bool = False
     accepted_problems: int = 0
 
     @property

@@ -80,7 +80,7 @@ def _expect(facts: DeviceFacts, request: SourceRequest, target: Target, *, waits
     # Asked without patience: what waits is said as such.
     asked = replace(request, if_hot_impossible="fail") if waits else request
     try:
-        (planned,) = make_plan(facts, [asked]).sources
+        plan = make_plan(facts, [asked])
     except HotImpossible as error:
         if waits:
             text = f"Waits for the cold window: {error.message}."
@@ -90,7 +90,12 @@ def _expect(facts: DeviceFacts, request: SourceRequest, target: Target, *, waits
         return Outcome("bad", f"Fails: {error.message}.", _some(error.remedy))
     except ValueError as error:
         return Outcome("bad", f"Fails: {error}.")
-    return _describe(planned, target)
+    if plan.sources:
+        return _describe(plan.sources[0], target)
+    ((left_out,), why) = (
+        (plan.elsewhere, "it is shared") if plan.elsewhere else (plan.absent, "it is optional")
+    )
+    return Outcome("off", f"Left out, {why}: {left_out.reason}.")
 
 
 def _describe(planned: PlannedSource, target: Target) -> Outcome:

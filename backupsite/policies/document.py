@@ -220,6 +220,8 @@ def make_plain_source(source: Mapping[str, Any]) -> dict[str, Plain]:
         plain["keep its log"] = True
     if source.get("is_optional"):
         plain["optional"] = True
+    if source.get("is_shared"):
+        plain["shared"] = True
     if source.get("accepted_problems"):
         plain["accepted problems"] = source["accepted_problems"]
     for key, name in {"method": "method", **SOURCE_TEXTS}.items():

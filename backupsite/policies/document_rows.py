@@ -20,8 +20,8 @@ from backupsite.repositories.models import Storage
 
 SOURCE_NAMES = (
     "path", "application", "instance", "excludes", "method", "command", "services", "mode",
-    "if_hot_impossible", "keeps_log", "is_optional", "accepted_problems", "group", "longest_freeze_ms",
-    "longest_downtime_s",
+    "if_hot_impossible", "keeps_log", "is_optional", "is_shared", "accepted_problems", "group",
+    "longest_freeze_ms", "longest_downtime_s",
 )  # fmt: skip
 
 

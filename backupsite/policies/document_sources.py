@@ -17,7 +17,15 @@ from backupsite.policies.document_parts import (
 )
 from backupsite.policies.document_values import PROBLEMS, SWITCH, Value, one_of
 from backupsite.policies.paths import MOST_EXCLUDES
-from backupsite.policies.source_form import COMMAND, DEFAULTS, FILES, METHODS, POSTGRESQL, SourceForm
+from backupsite.policies.source_form import (
+    COMMAND,
+    DEFAULTS,
+    FILES,
+    METHODS,
+    POSTGRESQL,
+    SHARED_LOG,
+    SourceForm,
+)
 from backupsite.policies.source_forms import MOST_SOURCES, TWICE
 from backupsite.policies.writing import key_of
 from backupsite.web.yaml_tree import Items, Node, Text
@@ -33,6 +41,7 @@ KEYS = (
     "if hot is impossible",
     "keep its log",
     "optional",
+    "shared",
     "accepted problems",
     "method",
     *SOURCE_TEXTS,
@@ -82,6 +91,7 @@ def _read_source(node: Node, report: Report) -> dict[str, Any] | None:
     row = _read_row(taken, report)
     more = {
         "is_optional": take_value(*taken["optional"], SWITCH, report) if "optional" in taken else False,
+        "is_shared": take_value(*taken["shared"], SWITCH, report) if "shared" in taken else False,
         "accepted_problems": (
             take_value(*taken["accepted problems"], PROBLEMS, report) if "accepted problems" in taken else 0
         ),
@@ -99,6 +109,8 @@ def _read_source(node: Node, report: Report) -> dict[str, Any] | None:
         report.add(
             taken["keep its log"][1].line, "“keep its log”: only a source that is taken hot has a log."
         )
+    if draft["keeps_log"] and more["is_shared"]:
+        report.add(taken["shared"][1].line, f"“shared”: {SHARED_LOG}")
     return {**draft, **more}
 
 

@@ -105,8 +105,8 @@ class Source(models.Model):
     application "command". A source that is left out is in no run, but it is decided about. `keeps_log`: the
     write-ahead log of PostgreSQL is followed all the time, for any moment between two backups. `is_optional`:
     a device may lack it, and stands well without it. Up to `accepted_problems` files that could not be read
-    are no warning. `is_shared`: it belongs to a service that runs on one of the policy's devices and may move:
-    what any of them stored counts for all, and who does not have it leaves it out.
+    are no warning. `is_shared`: it belongs to a service that runs on one of the policy's devices and may
+    move: what any of them stored counts for all, and who does not have it leaves it out.
     """
 
     HOT, COLD, BOTH, OUT = MODE_HOT, MODE_COLD, MODE_BOTH, MODE_OUT

@@ -60,7 +60,7 @@ def name_devices(policy: Policy, devices: Iterable[Device]) -> None:
 @transaction.atomic
 def refresh_policy(policy: Policy, now: datetime) -> set[int]:
     """Have the devices join that the tags of a policy select, and those leave that they do not; plan when all
-    are due. Return the ids of those that came or left. Raise ValueError for a schedule that is none."""
+    are due. Return the ids of those that came or left, and of all where they share a source. Raise ValueError for a schedule that is none."""
     tags = list(policy.tags.values_list("pk", flat=True))
     tagged = set(find_tagged(tags, needs_all=policy.needs_all_tags).values_list("pk", flat=True))
     rows = dict(policy.assignments.values_list("device_id", "is_by_name"))
@@ -74,7 +74,11 @@ def refresh_policy(policy: Policy, now: datetime) -> set[int]:
         [PolicyDevice(policy=policy, device_id=pk, is_by_name=False) for pk in coming], batch_size=500
     )
     plan_next(policy, now)
-    return {*leaving, *coming}
+    changed = {*leaving, *coming}
+    # Who leaves takes along what it stored of a shared source: the others stand another way then.
+    if changed and policy.sources.filter(is_shared=True).exists():
+        changed |= set(policy.assignments.values_list("device_id", flat=True))
+    return changed
 
 
 @transaction.atomic

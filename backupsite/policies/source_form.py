@@ -22,6 +22,9 @@ METHODS = [
     (STREAM, "A stream of its own backup program"),
     (DUMP, "A logical dump"),
 ]
+SHARED_LOG = (
+    "A log is followed on one device, wherever its service runs. Choose one: shared, or with its log."
+)
 # What a row holds before anything is typed.
 DEFAULTS = {
     "kind": FILES,
@@ -38,6 +41,7 @@ DEFAULTS = {
     "group": "",
     "excludes": "",
     "is_optional": "",
+    "is_shared": "",
     "accepted_problems": "0",
 }
 FIELDS = tuple(DEFAULTS)
@@ -136,6 +140,12 @@ class SourceForm(forms.Form):
         label="A device may lack it",
         help_text="Where it is missing that is no failure, and a device stands well without it.",
     )
+    is_shared = forms.BooleanField(
+        required=False,
+        label="Shared by the devices of this policy: a service that moves",
+        help_text="It runs on one of them at a time, and what any of them stored counts for all. Who does not "
+        "have it leaves it out. Not for what each device has of its own: that would look protected.",
+    )
     accepted_problems = forms.IntegerField(
         required=False,
         min_value=0,
@@ -186,6 +196,8 @@ class SourceForm(forms.Form):
             self.add_error(
                 "keeps_log", "A log continues a copy of the files, no dump. Choose another method, or no log."
             )
+        if self._keeps_log and self.cleaned_data.get("is_shared"):
+            self.add_error("is_shared", SHARED_LOG)
         path, excludes = self.cleaned_data.get("path", ""), self.cleaned_data.get("excludes", "")
         if path and (pattern := leaves_out_all(path, excludes)):
             self.add_error("excludes", f"{pattern} leaves out everything in {path}.")
@@ -245,6 +257,7 @@ class SourceForm(forms.Form):
             "application": "" if data["kind"] == FILES else data["kind"],
             "keeps_log": self._keeps_log,
             "is_optional": bool(data.get("is_optional")),
+            "is_shared": bool(data.get("is_shared")),
             "accepted_problems": data.get("accepted_problems") or 0,
             "longest_freeze_ms": data["longest_freeze"],
             "longest_downtime_s": data["longest_downtime"],
@@ -258,6 +271,7 @@ def row_of(source: Source) -> dict[str, str]:
         "kind": source.application or FILES,
         "keeps_log": "on" if source.keeps_log else "",
         "is_optional": "on" if source.is_optional else "",
+        "is_shared": "on" if source.is_shared else "",
         "accepted_problems": str(source.accepted_problems),
         "longest_freeze": show_pause(source.longest_freeze_ms),
         "longest_downtime": show_pause(source.longest_downtime_s * 1000),

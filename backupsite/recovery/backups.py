@@ -79,8 +79,10 @@ class Backup:
         asked = {source.application for source in sources}
         control.in_transaction(lambda: keep_points(run, repository, outcome, asked))
         is_measured = _measure(repository, tell)
-        # What waits for the cold window is not stored: a run that stored nothing is not simply good.
-        is_good = outcome.is_complete and is_measured and bool(outcome.points)
+        # What waits for the cold window is not stored: a run that stored nothing is not simply good, except
+        # where all that there is to store is with another device now.
+        has_nothing = not outcome.points and (not outcome.elsewhere or bool(outcome.waiting))
+        is_good = outcome.is_complete and is_measured and not has_nothing
         return Ended(State.SUCCEEDED if is_good else State.WARNINGS)
 
 
@@ -182,6 +184,7 @@ def make_request(source: Source, window: Window) -> SourceRequest:
         longest_freeze_ms=source.longest_freeze_ms,
         longest_downtime_s=source.longest_downtime_s,
         is_optional=source.is_optional,
+        is_shared=source.is_shared,
         accepted_problems=source.accepted_problems,
     )
 

@@ -7,6 +7,9 @@ The streams of one source count as one: they are of one run, and incomplete when
 stands as its worst source, and never well while discovery found data that nobody decided about
 (`policies.found`).
 
+A shared source belongs to a service that moves between the devices of its policy: the newest restore point of
+it that any of them made, in service or not, counts for all.
+
 What is copied hot has the policy's target, what is only copied cold, or may wait for the cold window, the
 window's own. What is copied hot and cold is required twice: a hot copy does not stand for the cold one.
 """
@@ -19,7 +22,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from django.db.models import Case, F, OuterRef, Q, Subquery, When
+from django.db.models import Case, F, OuterRef, Q, QuerySet, Subquery, When
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
@@ -86,7 +89,8 @@ STATUSES = {
 @dataclass(frozen=True, slots=True)
 class SourceExposure:
     """One required source of one device. `newest_at` None: there is no restore point of it. `is_cold`: cold
-    copies alone count."""
+    copies alone count. `made_on` is the device with the newest restore point: of a shared source another one
+    may be."""
 
     device_id: int
     policy_id: int
@@ -98,6 +102,7 @@ class SourceExposure:
     is_cold: bool = False
     mode: str = MODE_HOT
     paused_until: datetime | None = None
+    made_on: int | None = None
 
     @property
     def missed_at(self) -> datetime | None:
@@ -178,28 +183,39 @@ class Row(NamedTuple):
     cold_at: datetime | None
     cold_complete: bool | None
     own_rpo: Any
+    is_shared: bool
+    made_on: int | None = None
+    cold_on: int | None = None
 
 
 def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> list[SourceExposure]:
-    """Given the server's time, return every required source, of some devices or of all. Runs two queries."""
+    """Given the server's time, return every required source, of some devices or of all. Runs two queries, and
+    a third one where a source is shared."""
     holds = read_holds(now)
+    required = PolicyDevice.objects.filter(policy__sources__isnull=False, device__retired_at=None)
+    if device_ids is not None:
+        required = required.filter(device_id__in=device_ids)
+    rows = _join_shared(_read_rows(required))
+    return [_hold(source, holds) for row in rows for source in _judge_row(row, now)]
+
+
+def _read_rows(assignments: QuerySet[PolicyDevice]) -> list[Row]:
+    """Given assignments, joined to the sources of their policies, return each required source with the newest
+    restore points of its own device: an index leads to them. Runs one query."""
     newest = RestorePoint.objects.filter(
         device_id=OuterRef("device_id"), policy_id=OuterRef("policy_id"), source=OuterRef("key"), damage="",
         resting_since=None,
     ).exclude(drill_state=RestorePoint.REFUTED).order_by("-made_at", "is_complete")  # fmt: skip
     cold = newest.filter(method__startswith="cold")
     own = Override.objects.filter(assignment=OuterRef("pk"), field=TARGET)
-    rows = PolicyDevice.objects.filter(
-        policy__is_enabled=True, policy__sources__isnull=False, device__retired_at=None
-    )
-    if device_ids is not None:
-        rows = rows.filter(device_id__in=device_ids)
     columns = (
-        rows.annotate(
+        assignments.filter(policy__is_enabled=True)
+        .annotate(
             key=F("policy__sources__key"),
             mode=F("policy__sources__mode"),
             is_optional=F("policy__sources__is_optional"),
             fallback=F("policy__sources__if_hot_impossible"),
+            is_shared=F("policy__sources__is_shared"),
             own_rpo=Subquery(own.values("value")[:1]),
             newest_at=Subquery(newest.values("made_at")[:1]),
             newest_complete=Subquery(newest.values("is_complete")[:1]),
@@ -212,8 +228,37 @@ def list_sources(now: datetime, device_ids: Collection[int] | None = None) -> li
     listed = columns.values_list(
         "device_id", "policy_id", "key", "mode", "fallback", "policy__rpo", "policy__cold_is_enabled",
         "policy__cold_rpo", "newest_at", "newest_complete", "cold_at", "cold_complete", "own_rpo",
+        "is_shared",
     )  # fmt: skip
-    return [_hold(source, holds) for values in listed for source in _judge_row(Row(*values), now)]
+    return [Row(*values) for values in listed]
+
+
+def _join_shared(rows: list[Row]) -> list[Row]:
+    """Given required sources, return them with what the devices of each policy have together where they are
+    shared. A device out of service has its part in it. Runs one query, none when nothing is shared."""
+    policies = {row.policy for row in rows if row.is_shared}
+    if not policies:
+        return rows
+    members = PolicyDevice.objects.filter(policy__in=policies, policy__sources__is_shared=True)
+    together: dict[tuple[int, str], list[Row]] = {}
+    for row in _read_rows(members):
+        together.setdefault((row.policy, row.key), []).append(row)
+    return [_join(row, together[row.policy, row.key]) if row.is_shared else row for row in rows]
+
+
+def _join(row: Row, members: list[Row]) -> Row:
+    """Given a shared source and how its devices have it, return it with the newest of them. Pure."""
+    hot = max(members, key=lambda each: _age_of(each.newest_at, each.newest_complete))
+    cold = max(members, key=lambda each: _age_of(each.cold_at, each.cold_complete))
+    return row._replace(
+        newest_at=hot.newest_at, newest_complete=hot.newest_complete, made_on=hot.device,
+        cold_at=cold.cold_at, cold_complete=cold.cold_complete, cold_on=cold.device,
+    )  # fmt: skip
+
+
+def _age_of(made_at: datetime | None, is_complete: bool | None) -> tuple[float, bool]:
+    # Of two of one moment the incomplete one says how it stands, as with one device.
+    return (made_at.timestamp() if made_at is not None else float("-inf"), not is_complete)
 
 
 def _hold(source: SourceExposure, holds: Holds) -> SourceExposure:
@@ -233,7 +278,8 @@ def _judge_row(row: Row, now: datetime) -> Iterator[SourceExposure]:
     target = row.cold_rpo if waits and row.has_window else _target_of(row)
     yield _judge(row, target, row.newest_at, bool(row.newest_complete), now, is_cold=row.mode == MODE_COLD)
     if row.mode == MODE_BOTH:
-        yield _judge(row, row.cold_rpo, row.cold_at, bool(row.cold_complete), now, is_cold=True)
+        cold = row._replace(made_on=row.cold_on)
+        yield _judge(cold, row.cold_rpo, row.cold_at, bool(row.cold_complete), now, is_cold=True)
 
 
 def _target_of(row: Row) -> timedelta:
@@ -245,9 +291,11 @@ def _judge(
     row: Row, target: timedelta, at: datetime | None, is_complete: bool, now: datetime, *, is_cold: bool
 ) -> SourceExposure:
     standing = judge(at, is_complete, target, now)
+    made_on = row.device if row.made_on is None else row.made_on
     return SourceExposure(
-        row.device, row.policy, row.key, target, at, is_complete, standing, is_cold, row.mode
-    )
+        row.device, row.policy, row.key, target, at, is_complete, standing, is_cold, row.mode,
+        made_on=made_on if at is not None else None,
+    )  # fmt: skip
 
 
 def list_paused(device_ids: Collection[int]) -> set[int]:

@@ -20,7 +20,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from backupsite.fleet.models import Device
-from backupsite.recovery.exposure import CLOSE, SourceExposure, Standing, group_sources, list_paused
+from backupsite.policies.models import PolicyDevice
+from backupsite.recovery.exposure import CLOSE, FEW, SourceExposure, Standing, group_sources, list_paused
 from backupsite.recovery.models import Exposure
 from backupsite.recovery.undecided import list_undecided
 
@@ -91,15 +92,26 @@ def lock(device_ids: Collection[int]) -> None:
 
 
 def restate(device_ids: Collection[int]) -> int:
-    """Write how these devices stand; return how many rows were not right. Call it in the transaction that
-    changed what they depend on. Runs eight queries for each 500 devices."""
+    """Write how these devices stand, and those that share a source with them; return how many rows were not
+    right. Call it in the transaction that changed what they depend on. Runs one query, and eight for each 500
+    devices, nine where a source is shared."""
     with transaction.atomic():
         return sum(_restate_batch(batch) for batch in _batches(device_ids))
 
 
+def add_members(device_ids: Collection[int]) -> set[int]:
+    """Given devices, return them with those that share a source with them: what one of them stored, all have.
+    Runs one query."""
+    sharing = PolicyDevice.objects.filter(policy__sources__is_shared=True)
+    if len(device_ids) <= FEW:
+        sharing = sharing.filter(device_id__in=device_ids)
+    members = PolicyDevice.objects.filter(policy__in=sharing.values("policy"))
+    return {*device_ids, *members.values_list("device_id", flat=True)}
+
+
 def _batches(device_ids: Collection[int]) -> Iterator[list[int]]:
     # In one order everywhere: see `lock`.
-    wanted = sorted(set(device_ids))
+    wanted = sorted(add_members(device_ids))
     return (wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH))
 
 

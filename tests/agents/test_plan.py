@@ -8,7 +8,7 @@ import pytest
 
 from agents.errors import PlanRefused, SourceMissing
 from agents.events import Consistency
-from agents.facts import DeviceFacts, PathFact
+from agents.facts import DeviceFacts, Instance, PathFact
 from agents.plan import PlannedSource, SourceRequest, escape_pattern, make_plan
 from tests.agents.facts.samples import make_facts, make_mount
 
@@ -203,3 +203,35 @@ def test_an_optional_source_may_be_missing_and_is_told() -> None:
     assert make_plan(gone, wanted[1:]).sources == ()
     with pytest.raises(SourceMissing, match="/gone"):
         make_plan(gone, [replace(wanted[1], is_optional=False)])
+
+
+SHARED = SourceRequest("/srv/db", is_shared=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_empty", "reason"),
+    [("missing", False, "does not exist"), ("directory", True, "is empty here")],
+)
+def test_a_shared_source_is_left_out_where_its_service_is_not(kind: str, is_empty: bool, reason: str) -> None:
+    facts = make_facts(paths=("/data",))
+    facts = replace(facts, paths=(*facts.paths, PathFact("/srv/db", kind, 0, 0, is_empty, "/srv/db")))
+    plan = make_plan(facts, [SourceRequest("/data"), SHARED])
+    assert [source.key for source in plan.sources] == ["/data"]
+    assert [each.path for each in plan.elsewhere] == ["/srv/db"] and plan.absent == ()
+    assert any("shared and left out here" in said and reason in said for said in plan.sentences)
+
+
+def test_a_shared_source_that_cannot_be_read_is_no_service_that_moved() -> None:
+    facts = make_facts(paths=())
+    facts = replace(facts, paths=(PathFact("/srv/db", "unreadable", 0, 0, False, ""),))
+    with pytest.raises(SourceMissing, match="cannot be read"):
+        make_plan(facts, [SHARED])
+
+
+def test_what_a_server_left_behind_is_no_shared_source() -> None:
+    request = SourceRequest(application="redis", instance="6379", is_shared=True)
+    old = Instance("redis", "6379", "Redis 6379", "7.0", ("/data",), "", False)
+    facts = replace(make_facts(paths=("/data",)), instances=(old,))
+    plan = make_plan(facts, [request])
+    assert plan.sources == () and "does not run here" in plan.elsewhere[0].reason
+    assert make_plan(facts, [replace(request, is_shared=False)]).sources, "else it says nothing"

@@ -93,6 +93,7 @@ def sources(draw: Any, number: int) -> dict[str, Any]:
         "if_hot_impossible": draw(st.sampled_from(["fail", "accept-live"])),
         "keeps_log": False,
         "is_optional": draw(st.booleans()),
+        "is_shared": draw(st.booleans()),
         "accepted_problems": draw(st.integers(0, 50)),
         "services": "nginx.service\ncontainer:web" if is_files and draw(st.booleans()) else "",
         "excludes": "\n".join(f"x{each.strip()}" for each in draw(lines)) if is_files else "",

@@ -119,3 +119,14 @@ def test_a_number_of_files_is_one(typed: str) -> None:
     data["sources-0-accepted_problems"] = typed
     (form,) = make_source_forms(data).forms
     assert "accepted_problems" in form.errors
+
+
+def test_a_shared_source_is_said_and_has_no_log() -> None:
+    data = posted("/srv")
+    data["sources-0-is_shared"] = "on"
+    forms = make_source_forms(data)
+    assert forms.is_valid() and [draft["is_shared"] for draft in forms.drafts] == [True]
+    assert row_of(Source(path="/srv", is_shared=True))["is_shared"] == "on"
+    forms = make_source_forms(keeping(is_shared="on"))
+    assert not forms.is_valid()
+    assert "A log is followed on one device" in str(forms.errors)

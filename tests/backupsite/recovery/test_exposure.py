@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from backupsite.fleet.models import Device
+from backupsite.fleet.models import Device, Tag
 from backupsite.policies.models import Policy
+from backupsite.policies.selecting import refresh_devices
 from backupsite.recovery.drill_keeping import keep_evidence
 from backupsite.recovery.exposure import Standing, judge, judge_device, judge_devices, list_sources
+from backupsite.recovery.models import Exposure
 from backupsite.recovery.stored import count_standings, restate
 from backupsite.runs.models import Run
 from tests.backupsite.making import make_device, make_point, make_policy, make_run
@@ -131,3 +134,96 @@ def test_a_restore_point_that_failed_its_drill_does_not_count() -> None:
     keep_evidence(run, [point], make_evidence(BAD))
     assert judge_devices(now, [device.pk])[device.pk].standing is Standing.NEVER
     assert count_standings(Device.objects.all(), now) == {Standing.NEVER: 1}
+
+
+def make_cluster(**fields: Any) -> tuple[Device, Device, Policy]:
+    one, two = make_device("db-01"), make_device("db-02")
+    policy = make_policy(one, two, paths=("/etc", "/srv"))
+    policy.sources.filter(path="/srv").update(is_shared=True, **fields)
+    return one, two, policy
+
+
+@pytest.mark.django_db
+def test_what_one_device_stored_of_a_shared_source_counts_for_all() -> None:
+    one, two, policy = make_cluster()
+    for device in (one, two):
+        make_point(device, policy, NOW - timedelta(hours=1), "/etc")
+    assert standings() == {one.pk: Standing.NEVER, two.pk: Standing.NEVER}, "none of them has it"
+    make_point(one, policy, NOW - timedelta(hours=3), "/srv")
+    make_point(two, policy, NOW - timedelta(hours=2), "/srv")
+    assert standings() == {one.pk: Standing.WITHIN, two.pk: Standing.WITHIN}
+    shared = [each for each in list_sources(NOW, [one.pk]) if each.key == "/srv"]
+    assert [(each.device_id, each.made_on, each.newest_at) for each in shared] == [
+        (one.pk, two.pk, NOW - timedelta(hours=2))
+    ]
+    assert count_standings(Device.objects.all(), NOW) == {Standing.WITHIN: 2}, "the other one was told"
+    later = NOW + timedelta(hours=9)
+    assert {exposure.standing for exposure in judge_devices(later, [one.pk, two.pk]).values()} == {
+        Standing.OUTSIDE
+    }
+
+
+@pytest.mark.django_db
+def test_what_each_has_of_its_own_does_not_count_for_another() -> None:
+    one, two, policy = make_cluster()
+    make_point(one, policy, NOW, "/etc")
+    make_point(one, policy, NOW, "/srv")
+    assert standings() == {one.pk: Standing.WITHIN, two.pk: Standing.NEVER}
+
+
+@pytest.mark.django_db
+def test_damage_and_strangers_do_not_count_for_a_shared_source() -> None:
+    one, two, policy = make_cluster()
+    for device in (one, two):
+        make_point(device, policy, NOW, "/etc")
+    make_point(one, policy, NOW, "/srv", damage="a pack is broken")
+    make_point(make_device("db-03"), policy, NOW, "/srv")
+    make_point(two, make_policy(two, name="other"), NOW, "/srv")
+    assert standings() == {one.pk: Standing.NEVER, two.pk: Standing.NEVER}
+
+
+@pytest.mark.django_db
+def test_cold_copies_of_a_shared_source_are_of_the_service_too() -> None:
+    one, two, policy = make_cluster(mode="both")
+    Policy.objects.update(cold_rpo=RPO)
+    for device in (one, two):
+        make_point(device, policy, NOW, "/etc")
+    make_point(one, policy, NOW - timedelta(hours=2), "/srv", method="cold+btrfs")
+    make_point(two, policy, NOW - timedelta(hours=1), "/srv")
+    found = [each for each in list_sources(NOW, [two.pk]) if each.key == "/srv"]
+    assert [(each.is_cold, each.made_on) for each in found] == [(False, two.pk), (True, one.pk)]
+    assert standings() == {one.pk: Standing.WITHIN, two.pk: Standing.WITHIN}
+
+
+@pytest.mark.django_db
+def test_a_member_out_of_service_or_gone(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    one, two, policy = make_cluster()
+    for device in (one, two):
+        make_point(device, policy, NOW, "/etc")
+    make_point(one, policy, NOW, "/srv")
+    Device.objects.filter(pk=one.pk).update(retired_at=NOW)
+    with django_assert_num_queries(3):
+        found = {each.key: each.made_on for each in list_sources(NOW)}
+    assert found == {"/etc": two.pk, "/srv": one.pk}, "what it stored stays the service's"
+    policy.assignments.filter(device=one).delete()
+    assert standings()[two.pk] is Standing.NEVER
+
+
+@pytest.mark.django_db
+def test_who_leaves_a_cluster_by_its_tags_is_told_to_the_others() -> None:
+    tag = Tag.objects.create(name="db")
+    one, two, policy = make_cluster()
+    policy.tags.add(tag)
+    one.tags.add(tag)
+    policy.assignments.filter(device=one).update(is_by_name=False)
+    make_point(two, policy, NOW, "/etc")
+    make_point(one, policy, NOW, "/srv")
+    assert Exposure.objects.get(pk=two.pk).base == Standing.WITHIN
+    one.tags.clear()
+    restate(refresh_devices(NOW))
+    assert Exposure.objects.get(pk=two.pk).base == Standing.NEVER
+
+
+def standings() -> dict[int, Standing]:
+    ids = list(Device.objects.filter(policies__name="hourly").values_list("pk", flat=True))
+    return {pk: exposure.standing for pk, exposure in judge_devices(NOW, ids).items()}

@@ -59,10 +59,12 @@ def change(chance: random.Random) -> None:
     """Change something that a standing depends on, without a word to what is stored."""
     device, policy = chance.choice(Device.objects.all()), chance.choice(Policy.objects.all())
     path = chance.choice(PATHS)
-    match chance.randrange(17):
+    match chance.randrange(19):
         case 15 | 16:
             found = chance.choice(("", '[["", "/", ["/"]]]', '[["", "/", ["/"]], ["", "/data", ["/data"]]]'))
             Device.objects.filter(pk=device.pk).update(found=found)
+        case 17 | 18:
+            Source.objects.filter(policy=policy, path=path).update(is_shared=chance.random() < 0.5)
         case 0:
             Policy.objects.filter(pk=policy.pk).update(is_enabled=not policy.is_enabled)
         case 1:
@@ -192,7 +194,7 @@ def test_only_what_differs_is_written(django_assert_num_queries: DjangoAssertNum
     ids = [device.pk for device in devices]
     assert restate(ids) == 0
     Policy.objects.filter(pk=policy.pk).update(is_enabled=False)
-    with django_assert_num_queries(10):  # two of them are the savepoint
+    with django_assert_num_queries(11):  # two of them are the savepoint
         assert restate(ids) == 20
 
 
