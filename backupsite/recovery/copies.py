@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +23,14 @@ from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.recovery.maintenance import repository_of
 from backupsite.recovery.maintenance_due import AGAIN, count_room, free
 from backupsite.recovery.maintenance_keeping import forget_old_runs
+from backupsite.recovery.metering import Metering
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.places import place_of, read_id
 from backupsite.repositories.making import ensure_copy, measure_repository, recovery_password
 from backupsite.repositories.making import open_repository as open_keys
 from backupsite.repositories.models import Repository, Storage
 from backupsite.repositories.nodes import may_copy
+from backupsite.repositories.reading import list_closed
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.kinds import Control, Ended, QueueName
@@ -88,6 +91,15 @@ def why_not_copied(repository: Repository, storage: Storage) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Ends:
+    """The two repositories of a copy, each with the limits of its storage."""
+
+    reading: Metering
+    writing: Metering
+    target: Repository
+
+
 class Copy:
     """Copies what the second copy of a repository lacks."""
 
@@ -108,46 +120,53 @@ class Copy:
             )
         if why_not := why_not_copied(repository, storage):
             raise PlanRefused(why_not, remedy=COPY_ELSEWHERE)
-        with phase(tell, Phase.CHECK):
-            wanted = list_wanted(repository, began)
-            target = make_copy(repository, storage, tell)
-        count = self._copy(repository, target, wanted, tell, control)
+        with Metering(repository, run) as reading:
+            reading.require_open()
+            with phase(tell, Phase.CHECK):
+                wanted = list_wanted(repository, began)
+                target = make_copy(repository, storage, tell)
+            with Metering(target, run) as writing:
+                left = self._copy(wanted, Ends(reading, writing, target), tell, control)
         measure_repository(target)
+        count = len(wanted) - left
         tell(Said(f"{format_count(count)} restore points are in the second copy, each read back there."))
 
         def note() -> None:
-            Repository.objects.filter(pk=target.pk).update(copied_at=began)
+            if not left:
+                Repository.objects.filter(pk=target.pk).update(copied_at=began)
             forget_old_runs(run)
 
         control.in_transaction(note)
         return Ended(State.SUCCEEDED)
 
-    def _copy(
-        self,
-        repository: Repository,
-        target: Repository,
-        wanted: Sequence[RestorePoint],
-        tell: Tell,
-        control: Control,
-    ) -> int:
-        """Copy what is missing and write it down as it comes: what one run did, the next need not do."""
+    def _copy(self, wanted: Sequence[RestorePoint], ends: Ends, tell: Tell, control: Control) -> int:
+        """Copy what is missing and write it down as it comes: what one run did, the next need not do. Return
+        how many are left, because no more is to be read now; what restic began it ends, so as not to read
+        it twice."""
+        target = ends.target
         copied = set(PointCopy.objects.filter(repository=target).values_list("point_id", flat=True))
         missing = [point for point in wanted if point.pk not in copied]
         if not missing:
-            return len(wanted)
+            return 0
         binary, ids = console_restic(), list(dict.fromkeys(point.restic_id for point in missing))
-        place = place_of(target)
+        place = ends.writing.place()
         with (
             phase(tell, Phase.TRANSFER),
-            open_place(place_of(repository), binary, tell) as source,
+            open_place(ends.reading.place(), binary, tell) as source,
             open_place(place, binary, tell) as there,
         ):
             there.unlock()
             arrivals = Arrivals(place.path)
+            arrived: set[str] = set()
             for done in copy_snapshots(source, there, ids, tell=tell, control=control, arrivals=arrivals):
                 control.raise_if_stopped()
                 keep_copies(target, missing, done)
-        return len(wanted)
+                arrived |= done.keys()
+                left = [point for point in missing if point.restic_id not in arrived]
+                if left and (why := ends.reading.find_end()):
+                    tell(Said(f"{format_count(len(left))} follow later: {why}."))
+                    return len(left)
+        return 0
 
 
 def keep_copies(target: Repository, points: Sequence[RestorePoint], done: dict[str, str]) -> None:
@@ -218,4 +237,5 @@ def list_lacking(now: datetime) -> Any:
         state=State.SUCCEEDED
     )
     found = free(now).filter(Exists(asked), copy_of=None).filter(Exists(newer)).exclude(Exists(recent))
+    found = found.exclude(storage__in=list_closed(now))
     return found.select_related("device", "copy_of__device").order_by("pk")

@@ -8,8 +8,8 @@ from agents.events import Tell
 from backupsite.engine import console_restic
 from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
 from backupsite.recovery.drills import ids_of, points_of, refute, stored_of
+from backupsite.recovery.metering import Metering
 from backupsite.recovery.models import RestorePoint
-from backupsite.recovery.places import place_of
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
@@ -34,13 +34,11 @@ class LookInto:
     def work(self, run: Run, tell: Tell, control: Control) -> Ended:
         points = points_of(run)
         try:
-            evidence = sample_points(
-                place_of(points[0].repository),
-                console_restic(),
-                stored_of(points),
-                tell=tell,
-                control=control,
-            )
+            with Metering(points[0].repository, run) as metering:
+                metering.require_open()
+                evidence = sample_points(
+                    metering.place(), console_restic(), stored_of(points), tell=tell, control=control
+                )
         except (Cancelled, LeaseLost):
             raise
         except AgentError as error:

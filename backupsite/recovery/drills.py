@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import get_args
 
 from django.conf import settings
@@ -24,6 +25,7 @@ from backupsite.recovery.drill_keeping import keep_evidence, keep_impossible
 from backupsite.recovery.drill_machines import machine_of, words_of
 from backupsite.recovery.drill_models import DrillQuestion
 from backupsite.recovery.folders import decode_path
+from backupsite.recovery.metering import Metering
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.origins import FIRST, find_origin
 from backupsite.recovery.places import place_of
@@ -74,8 +76,12 @@ class Prove:
         notes: list[str] = []
         try:
             machine = machine_of(run)
-            request = make_request(run, points, machine, tell, notes)
-            evidence = drill(request, lambda: _open(machine), tell=tell, control=control)
+            read_from = find_origin(points, run.request.get("from", FIRST)).repository
+            with Metering(read_from, run) as metering:
+                metering.require_open()
+                request = make_request(run, points, machine, tell, notes)
+                request = replace(request, place=metering.place())
+                evidence = drill(request, lambda: _open(machine), tell=tell, control=control)
         except (Cancelled, LeaseLost):
             raise
         except AgentError as error:

@@ -15,7 +15,7 @@ from agents.maintaining.words import CheckOutcome
 from agents.maintenance import CheckRequest
 from backupsite.engine import console_restic
 from backupsite.recovery.maintenance_keeping import keep_check, list_expected
-from backupsite.recovery.places import place_of
+from backupsite.recovery.metering import Metering
 from backupsite.recovery.repairing import repair
 from backupsite.repositories.models import Repository
 from backupsite.runs.due import SCHEDULE
@@ -59,22 +59,32 @@ def repository_of(run: Run) -> Repository:
 
 
 class GivingWay:
-    """The control of a run that ends early when a person's work, or a backup, waits for its device."""
+    """The control of a run that ends early when a person's work, or a backup, waits for its device, and when
+    no more is to be read of the storage (`why_ended`)."""
 
-    def __init__(self, run: Run, control: Control) -> None:
+    def __init__(self, run: Run, control: Control, metering: Metering | None = None) -> None:
         self._run = run
         self._control = control
+        self._metering = metering
+        self.why_ended = ""
         self._looked = 0.0
         self._must = False
 
     def raise_if_stopped(self) -> None:
         self._control.raise_if_stopped()
+        if self._metering is not None:
+            self._metering.look()
 
     def is_current(self) -> bool:
         return self._control.is_current()
 
     def must_give_way(self) -> bool:
-        """Return True when another run waits for the device. Runs one query every few seconds."""
+        """Return True when another run waits for the device, or enough was read. Runs some queries every few
+        seconds."""
+        if self._metering is not None and not self.why_ended:
+            self.why_ended = self._metering.find_end()
+        if self.why_ended:
+            return True
         if not self._must and time.monotonic() - self._looked > _LOOK_EVERY_S:
             self._looked = time.monotonic()
             self._must = is_wanted(self._run.device_id)
@@ -108,17 +118,25 @@ class Check:
         return Ended(State.SUCCEEDED)
 
     def _check(self, run: Run, repository: Repository, tell: Tell, control: Control) -> CheckOutcome:
+        is_repair = bool(run.request.get("repair"))
         # A person who asks means all but the reading of everything.
-        is_asked = run.requested_by != SCHEDULE or bool(run.request.get("repair"))
-        request = CheckRequest(
-            place=place_of(repository),
-            binary=console_restic(),
-            expected=list_expected(repository, timezone.now()),
-            everything=bool(run.request.get("everything")),
-            checks_structure=is_asked or is_structure_due(repository),
-            rate_bytes_s=RATE_BYTES_S,
-        )
-        return maintenance.check(request, tell=tell, control=GivingWay(run, control))
+        is_asked = run.requested_by != SCHEDULE or is_repair
+        # A repair is the way back to data, as a restore is: it is counted, and waits for nothing.
+        with Metering(repository, run, is_held=not is_repair) as metering:
+            metering.require_open()
+            request = CheckRequest(
+                place=metering.place(),
+                binary=console_restic(),
+                expected=list_expected(repository, timezone.now()),
+                everything=bool(run.request.get("everything")),
+                checks_structure=is_asked or is_structure_due(repository),
+                rate_bytes_s=RATE_BYTES_S,
+            )
+            giving_way = GivingWay(run, control, metering)
+            outcome = maintenance.check(request, tell=tell, control=giving_way)
+        if giving_way.why_ended:
+            tell(Said(f"Nothing more is read now: {giving_way.why_ended}."))
+        return outcome
 
 
 def is_structure_due(repository: Repository) -> bool:

@@ -21,6 +21,7 @@ from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.pruning import ask_prune
 from backupsite.repositories.models import Repository
 from backupsite.repositories.nodes import list_silent
+from backupsite.repositories.reading import list_closed
 from backupsite.runs import tick
 from backupsite.runs.due import SCHEDULE
 from backupsite.runs.models import Run
@@ -62,6 +63,7 @@ def _list_candidates(now: datetime) -> list[tuple[int, UUID, datetime | None]]:
     """Return the repositories that may be due and are free, with when they were checked last. Those with new
     restore points on damage count as never checked: these may need what is damaged."""
     found = free(now).filter(Q(read_at=None) | Q(read_at__lt=now - timedelta(hours=1)))
+    found = found.exclude(storage__in=list_closed(now))
     recent = Run.objects.filter(
         kind=Run.CHECK,
         device=OuterRef("owned_by"),
