@@ -81,6 +81,13 @@ class Protected:
         return self.points[0] if self.points else None
 
     @property
+    def maker(self) -> Device | None:
+        """The other device that made it, of a source that they share."""
+        if self.point is None or self.exposure.made_on == self.exposure.device_id:
+            return None
+        return self.point.point.device
+
+    @property
     def size_bytes(self) -> int:
         return sum(each.point.size_bytes for each in self.points)
 
@@ -127,7 +134,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "overdue": -left,
         "failure": find_failures(now, [device.pk]).get(device.pk),
         "is_missed": exposure.standing in MISSED,
-        "protected": _list_protected(device, sources),
+        "protected": _list_protected(sources),
         "facts": facts,
         "open_data": open_data,
         "gaps": find_gaps(facts.mounts, decided_paths(decided, facts)) if facts is not None else [],
@@ -166,17 +173,20 @@ def _key_context(device: Device) -> dict[str, Any]:
     }
 
 
-def _list_protected(device: Device, sources: list[SourceExposure]) -> list[Protected]:
+def _list_protected(sources: list[SourceExposure]) -> list[Protected]:
     policies = Policy.objects.in_bulk({source.policy_id for source in sources})
     wanted = [source.newest_at for source in sources if source.newest_at is not None]
-    points: dict[tuple[int | None, str, datetime | None], list[ShownPoint]] = {}
-    for point in RestorePoint.objects.filter(device=device, made_at__in=wanted):
-        points.setdefault((point.policy_id, point.source, point.made_at), []).append(ShownPoint(point))
+    makers = {source.made_on for source in sources} - {None}
+    points: dict[tuple[int | None, int | None, str, datetime | None], list[ShownPoint]] = {}
+    made = RestorePoint.objects.filter(device__in=makers, made_at__in=wanted).select_related("device")
+    for point in made:
+        key = (point.device_id, point.policy_id, point.source, point.made_at)
+        points.setdefault(key, []).append(ShownPoint(point))
     return [
         Protected(
             source,
             policies[source.policy_id],
-            tuple(points.get((source.policy_id, source.key, source.newest_at), ())),
+            tuple(points.get((source.made_on, source.policy_id, source.key, source.newest_at), ())),
         )
         for source in sorted(sources, key=lambda source: (source.key, source.policy_id, source.is_cold))
     ]

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.sharing import list_points
 from backupsite.recovery.targets import list_restorable
 from backupsite.recovery.words import show_points
 from backupsite.web.visible import make_visible
@@ -40,14 +41,13 @@ def points(request: HttpRequest) -> HttpResponse:
 @require_safe
 def device_points(request: HttpRequest, slug: str) -> HttpResponse:
     device = get_object_or_404(Device, slug=slug)
-    listed = RestorePoint.objects.filter(device=device)
-    found = listed.filter(resting_since=None).select_related("device", "policy", "run")
-    context = _list_context(request, found)
+    removed = RestorePoint.objects.filter(device=device, resting_since__isnull=False)
+    context = _list_context(request, list_points(device))
     context |= {
         "device": device,
         "tabs": make_tabs(device, "device-points"),
         "is_filtered": bool(context["search"]),
-        "resting_count": listed.filter(resting_since__isnull=False).count(),
+        "resting_count": removed.count(),
         "crumbs": [
             ("Devices", reverse("devices")),
             (make_visible(device.name), device.get_absolute_url()),

@@ -151,7 +151,8 @@ class RestoreForm(OriginFields):
         """The device that gets it, as the form stands now; its own while no other one is named."""
         if self.place != TO_DEVICE:
             return self.device
-        return list_targets(self.device).filter(name=str(self.data.get("onto", ""))).first() or self.device
+        said = self.data.get("onto", "") if self.is_bound else self.initial.get("onto", "")
+        return list_targets(self.device).filter(name=str(said)).first() or self.device
 
     @property
     def replaces(self) -> bool:

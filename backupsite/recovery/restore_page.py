@@ -39,6 +39,7 @@ from backupsite.recovery.restore_picks import (
     read_picked,
 )
 from backupsite.recovery.restores import ask_restore
+from backupsite.recovery.sharing import list_newest_of_others
 from backupsite.recovery.wishes import Wish, say_sharing, why_not_saved
 from backupsite.recovery.words import ShownPoint
 from backupsite.runs.models import Run
@@ -47,6 +48,7 @@ from backupsite.web.formatting import format_count
 from backupsite.web.visible import make_visible
 
 MOST_SHOWN = 12
+LONGEST_NAME = 64
 NO_DOWNLOAD = f"A download holds up to {MOST_PATHS} files, folders and links: pick their folder."
 
 
@@ -56,7 +58,8 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
     given = request.POST if request.method == "POST" else request.GET
     point = find_point(device, given.get("point", ""))
     if point is None:
-        return render(request, "recovery/restore_nothing.html", {"device": device, "crumbs": _crumbs(device)})
+        context = {"device": device, "shared": _list_shared(device), "crumbs": _crumbs(device)}
+        return render(request, "recovery/restore_nothing.html", context)
     picked = read_picked(point, given)
     # Posted by the file browser: a long list of names does not fit into an address. Nothing is done yet.
     is_answer = request.method == "POST" and "to" in given
@@ -66,6 +69,7 @@ def device_restore(request: HttpRequest, slug: str) -> HttpResponse:
         initial={
             "point": str(point.pk),
             "to": given.get("to", place),
+            "onto": given.get("onto", "")[:LONGEST_NAME],
             "conflict": Conflict.KEEP_BOTH.value,
             "archive": "zip",
             "safety": True,
@@ -198,6 +202,7 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
             for each in list_applications(form.points.values())
             if each.source != picked.point.source
         ],
+        "shared": _list_shared(device),
         "picked": picked,
         "shown_entries": picked.entries[:MOST_SHOWN],
         "more_count": max(0, len(picked.entries) - MOST_SHOWN),
@@ -228,6 +233,10 @@ def _context(device: Device, picked: Picked, form: RestoreForm) -> dict[str, Any
 
 def _why_no_download(picked: Picked) -> str:
     return why_not_fetched(picked.point) or ("" if picked.download_paths else NO_DOWNLOAD)
+
+
+def _list_shared(device: Device) -> list[ShownPoint]:
+    return [ShownPoint(each) for each in list_newest_of_others(device)]
 
 
 def _say_act(device: Device, picked: Picked, wish: Wish | None, seen: Foresight | None) -> str:

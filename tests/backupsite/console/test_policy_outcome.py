@@ -100,3 +100,11 @@ def test_what_was_found_is_offered_until_it_is_in_the_policy() -> None:
     assert keys == ["etcd:default", "postgresql:15/main", "/data", "/srv/xfs"]
     assert [each.device_count for each in find_more([known, known, None], ["/data"])] == [2, 2, 2]
     assert [each.key for each in find_more([known], ["postgresql:15/main", "/"])] == ["etcd:default"]
+
+
+def test_what_may_be_missing_is_left_out_in_the_preview_too() -> None:
+    gone = {"application": "postgresql", "instance": "9/none"}
+    (shared,) = expect(Source(**gone, is_shared=True), target())
+    assert shared.tone == "off" and shared.headline.startswith("Left out, it is shared: ")
+    (optional,) = expect(Source(**gone, is_optional=True), target())
+    assert optional.tone == "off" and optional.headline.startswith("Left out, it is optional: ")

@@ -222,7 +222,7 @@ def test_a_page_takes_as_many_queries_as_it_did(
     device = make_device()
     for number in range(20):
         make_point(device, None, timezone.now() - timedelta(hours=number), source=f"/srv/{number % 6}")
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         operator.get(page_of(device))
 
 

@@ -59,12 +59,10 @@ def change(chance: random.Random) -> None:
     """Change something that a standing depends on, without a word to what is stored."""
     device, policy = chance.choice(Device.objects.all()), chance.choice(Policy.objects.all())
     path = chance.choice(PATHS)
-    match chance.randrange(19):
+    match chance.randrange(17):
         case 15 | 16:
             found = chance.choice(("", '[["", "/", ["/"]]]', '[["", "/", ["/"]], ["", "/data", ["/data"]]]'))
             Device.objects.filter(pk=device.pk).update(found=found)
-        case 17 | 18:
-            Source.objects.filter(policy=policy, path=path).update(is_shared=chance.random() < 0.5)
         case 0:
             Policy.objects.filter(pk=policy.pk).update(is_enabled=not policy.is_enabled)
         case 1:
@@ -84,7 +82,8 @@ def change(chance: random.Random) -> None:
         case 10 | 11:
             fallback = chance.choice(("fail", "wait"))
             mode = chance.choice(("hot", "hot", "cold", "both", "out"))
-            Source.objects.filter(policy=policy, path=path).update(mode=mode, if_hot_impossible=fallback)
+            fields = {"mode": mode, "if_hot_impossible": fallback, "is_shared": chance.random() < 0.4}
+            Source.objects.filter(policy=policy, path=path).update(**fields)
         case _:
             made_at = NOW - timedelta(seconds=chance.uniform(0, 60_000))
             maker = chance.choice((policy, policy, policy, None))
