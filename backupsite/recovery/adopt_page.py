@@ -30,7 +30,8 @@ class AdoptForm(forms.Form):
     place = forms.ChoiceField(
         label="Repository",
         error_messages={"required": "Choose the directory of a repository."},
-        help_text="Directories in your places for backups that hold a restic repository. Move yours there.",
+        help_text="Directories in the places for backups of the console's machine that hold a restic "
+        "repository. Move yours there.",
     )
     password = forms.CharField(
         strip=False,

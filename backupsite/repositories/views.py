@@ -73,8 +73,9 @@ def repositories_list(request: HttpRequest) -> HttpResponse:
 def _look_at(storage: Storage) -> StorageRow:
     if not is_here(storage):
         # What its node measured last.
-        total, free = storage.total_bytes or 0, storage.free_bytes or 0
-        return StorageRow(storage, Space(total, free), "", "")
+        if storage.total_bytes is None or storage.free_bytes is None:
+            return StorageRow(storage, None, "", "")
+        return StorageRow(storage, Space(storage.total_bytes, storage.free_bytes), "", "")
     if storage.kind != Storage.DIRECTORY:
         return StorageRow(storage, None, "", "")
     try:

@@ -143,3 +143,34 @@ def test_what_lies_on_a_node_is_restored_onto_a_device_of_the_console(
             assert picture_of(target) == before
             near.wait_until_clean()
         assert "Traceback" not in said.read_text()
+
+
+def test_another_machine_takes_the_place_of_a_node_at_once(
+    live_ground: None, device: Device, tmp_path: Path
+) -> None:
+    source = device.btrfs / "data"
+    source.mkdir()
+    (source / "file").write_bytes(os.urandom(1_000_000))
+    lost, found, storage = tmp_path / "lost", tmp_path / "found", device.directory / "cellar"
+    for home in (lost, found):
+        home.mkdir(mode=0o700)
+    with run_site(tmp_path / "home") as site:
+        manage(lost, "join", text=manage(site.home, "node", "add", "cellar", "--same-machine"))
+        manage(lost, "join", "--claim", "--storage", str(storage))
+        enrolled = site.enrol(device, source)
+        move_to_node(site, enrolled, storage)
+        with working(lost) as said:
+            site.wait_for_state(enrolled.ask("backup"), "succeeded")
+            told = manage(site.home, "node", "add", "cellar", "--again", "--same-machine")
+            number = enrolled.ask("backup")
+            wait_until(lambda: "beat ended" in said.read_text(), timeout_s=180, what=f"its end ({said})")
+            assert "does not know this machine as the node" in said.read_text()
+            assert "Traceback" not in said.read_text()
+            assert site.run(number)["state"] == "queued"
+        said.unlink()
+        manage(found, "join", text=told)
+        manage(found, "join", "--claim", "--storage", str(storage))
+        with working(found):
+            site.wait_for_state(number, "succeeded")
+        assert len(enrolled.points()) == 2
+        enrolled.wait_until_clean()

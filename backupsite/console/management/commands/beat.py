@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from backupsite.console import nodes_heard
 from backupsite.repositories.nodes import NotThisNode
@@ -19,4 +19,5 @@ class Command(BaseCommand):
         try:
             nodes_heard.run_beat()
         except NotThisNode as error:
-            raise CommandError(f"{error.message} {error.remedy}") from error
+            # A sentence, not how it came about: `work` tries again a few times, then ends, and shows it.
+            raise SystemExit(f"{error.message} {error.remedy}") from error
