@@ -25,6 +25,8 @@ from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.pruning import ask_prune
 from backupsite.recovery.repairing import find_other
 from backupsite.repositories.models import Repository, Storage
+from backupsite.repositories.reading import count_held, limits_of
+from backupsite.repositories.reading_outlook import Outlook, look_ahead
 from backupsite.runs.looks import kind_icon, run_status, run_title
 from backupsite.runs.models import Run
 from backupsite.web.status import Status
@@ -81,7 +83,7 @@ def find_repository(pk: uuid.UUID) -> Repository:
 
 
 def make_context(shown: Repository, now: datetime) -> dict[str, Any]:
-    """Return what the page shows. Runs six queries."""
+    """Return what the page shows. Runs seven queries."""
     points = RestorePoint.objects.filter(repository=shown)
     strays = [
         ShownStray(snapshot_id, datetime.fromisoformat(first_seen), *said)
@@ -96,6 +98,7 @@ def make_context(shown: Repository, now: datetime) -> dict[str, Any]:
         "hurt_count": points.exclude(damage="").count(),
         "point_count": points.count(),
         "rotation": rotation_of(shown),
+        "outlook": outlook_of(shown.storage),
         "turn_at": last_turn(shown.uuid, now),
         "other": find_other(shown) if shown.damage else None,
         "second": second_of(shown),
@@ -130,6 +133,12 @@ def second_of(shown: Repository) -> Second:
     wanted = [point.pk for point in list_wanted(shown, timezone.now())] if storage is not None else []
     why_not = why_not_copied(shown, storage) if storage is not None else ""
     return Second(copy, storage, len(copied), len(set(wanted) - copied), why_not)
+
+
+def outlook_of(storage: Storage) -> Outlook:
+    """Return whether the limits of a storage let all of it be read in time. Runs a query."""
+    held = count_held(storage)
+    return look_ahead(limits_of(storage, held), held)
 
 
 def rotation_of(shown: Repository) -> Rotation | None:
