@@ -49,6 +49,7 @@ from backupsite.recovery.index.reading import under  # noqa: E402
 from backupsite.recovery.models import Download, RestorePoint  # noqa: E402
 from backupsite.recovery.pruning import ask_prune  # noqa: E402
 from backupsite.recovery.restores import ask_restore, ask_undo  # noqa: E402
+from backupsite.recovery.stored import restate  # noqa: E402
 from backupsite.recovery.wal.storing import ask_to_store  # noqa: E402
 from backupsite.recovery.wal_models import WalStream  # noqa: E402
 from backupsite.recovery.wishes import Wish  # noqa: E402
@@ -203,6 +204,16 @@ def set_sources(device: str, sources: list[dict[str, Any]], fields: dict[str, An
     return save_policy(
         ME, policy, {"name": f"Policy of {device}", **fields}, [found], sources, timezone.now()
     ).slug
+
+
+def share(device: str, other: str) -> None:
+    """Have another device join the policy of a device, whose sources they share."""
+    joining = Device.objects.get(slug=other)
+    policy = Policy.objects.get(assignments__device__slug=device)
+    Policy.objects.filter(assignments__device=joining).delete()
+    PolicyDevice.objects.create(policy=policy, device=joining)
+    policy.sources.update(is_shared=True)
+    restate([joining.pk])
 
 
 def ask(kind: str, device: str) -> int:
@@ -375,6 +386,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         change_user,
         set_policy,
         set_sources,
+        share,
         ask,
         ask_to_drill,
         ask_in_drills,
