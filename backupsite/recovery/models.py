@@ -74,7 +74,12 @@ class RestorePoint(models.Model):
 
     class Meta:
         ordering = ["-made_at", "source", "part"]
-        indexes = [models.Index(fields=["device", "-made_at"], name="recovery_device_newest")]
+        indexes = [
+            models.Index(fields=["device", "-made_at"], name="recovery_device_newest"),
+            models.Index(
+                fields=["-made_at"], condition=models.Q(resting_since=None), name="recovery_newest_of_all"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["repository", "restic_id", "run"], name="recovery_point_once"),
         ]

@@ -635,6 +635,14 @@ class Migration(migrations.Migration):
             model_name="restorepoint",
             index=models.Index(fields=["device", "-made_at"], name="recovery_device_newest"),
         ),
+        migrations.AddIndex(
+            model_name="restorepoint",
+            index=models.Index(
+                condition=models.Q(("resting_since", None)),
+                fields=["-made_at"],
+                name="recovery_newest_of_all",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="restorepoint",
             constraint=models.UniqueConstraint(
