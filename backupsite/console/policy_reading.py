@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Avg, F, Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from agents.facts import DeviceFacts
@@ -16,7 +16,7 @@ from backupsite.fleet.models import Device
 from backupsite.policies.blocked import Blocked
 from backupsite.policies.blocked_form import as_posted
 from backupsite.policies.forms import PolicyForm
-from backupsite.policies.models import Policy
+from backupsite.policies.models import Policy, PolicyDevice
 from backupsite.policies.source_form import DEFAULTS
 from backupsite.policies.source_forms import PREFIX, BaseSourceFormSet, SourceFormSet
 from backupsite.policies.window_form import WINDOW_FIELDS
@@ -52,7 +52,7 @@ def read_preview(
         window=form.window(data["time_zone"]) if is_window_known else None,
         blocked=form.blocked if "time_zone" in data else Blocked((), "UTC"),
         window_rpo=data.get("cold_rpo") or None,
-        usual_duration=_usual_duration(edited),
+        usual_duration=usual_duration(edited),
         rto=data.get("rto"),
         restored=read_restored(edited),
         targets=targets,
@@ -85,11 +85,17 @@ def make_posted(form: PolicyForm, sources: BaseSourceFormSet) -> tuple[PolicyFor
     return PolicyForm(typed, policy=form.policy), SourceFormSet(posted | count, prefix=PREFIX)
 
 
-def _usual_duration(edited: Policy | None) -> timedelta | None:
+def usual_duration(edited: Policy | None) -> timedelta | None:
+    """Return how long the newest good backup of the policy took on average, on some of its devices; None when
+    there is none. Runs one query, of a few runs, however many there are."""
     if edited is None:
         return None
-    good = Run.objects.filter(policy=edited, kind=Run.BACKUP, state__in=(State.SUCCEEDED, State.WARNINGS))
-    newest = good.filter(started_at__isnull=False, ended_at__isnull=False).order_by("-number")[:20]
-    lasted = newest.annotate(lasted=F("ended_at") - F("started_at")).aggregate(usual=Avg("lasted"))
-    usual: timedelta | None = lasted["usual"]
-    return usual
+    good = Run.objects.filter(
+        device=OuterRef("device"), policy=edited, kind=Run.BACKUP, started_at__isnull=False,
+        state__in=(State.SUCCEEDED, State.WARNINGS), ended_at__isnull=False,
+    ).order_by("-number")  # fmt: skip
+    lasted = good.annotate(lasted=F("ended_at") - F("started_at")).values("lasted")[:1]
+    covered = PolicyDevice.objects.filter(policy=edited).order_by(F("succeeded_at").desc(nulls_last=True))
+    newest = covered.annotate(lasted=Subquery(lasted)).values_list("lasted", flat=True)[:20]
+    seen = [each for each in newest if each is not None]
+    return sum(seen, timedelta()) / len(seen) if seen else None

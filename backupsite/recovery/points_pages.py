@@ -15,7 +15,6 @@ from backupsite.fleet.models import Device
 from backupsite.fleet.tabs import make_tabs
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.sharing import list_points
-from backupsite.recovery.targets import list_restorable
 from backupsite.recovery.words import show_points
 from backupsite.web.visible import make_visible
 
@@ -25,15 +24,17 @@ LONGEST_SEARCH = 200
 
 @require_safe
 def points(request: HttpRequest) -> HttpResponse:
-    slug = request.GET.get("device", "")[:80].replace("\0", "")
+    wanted = request.GET.get("device", "")[:LONGEST_SEARCH].replace("\0", "").strip()
     found = RestorePoint.objects.filter(resting_since=None).select_related("device", "policy", "run")
-    if slug:
-        found = found.filter(device__slug=slug)
+    if wanted:
+        is_named = Device.objects.filter(slug=wanted).exists()
+        found = (
+            found.filter(device__slug=wanted) if is_named else found.filter(device__name__icontains=wanted)
+        )
     context = _list_context(request, found)
     context |= {
-        "devices": list_restorable(),
-        "wanted_device": slug,
-        "is_filtered": bool(slug or context["search"]),
+        "wanted_device": wanted,
+        "is_filtered": bool(wanted or context["search"]),
     }
     return render(request, "recovery/points.html", context)
 

@@ -59,7 +59,7 @@ def test_a_list_takes_as_many_queries_as_it_did(
     device = make_device()
     for number in range(60):
         make_point(device, None, timezone.now() - timedelta(hours=number))
-    with django_assert_num_queries(5):  # session, user, count, page, devices
+    with django_assert_num_queries(4):  # session, user, count, page
         assert "1 to 50 of 60" in operator.get("/points/").content.decode()
     with django_assert_num_queries(7):  # session, user, device, what it shares, resting, count, page
         operator.get("/devices/db-01/points/")
