@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, F, Max, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from agents.errors import PlanRefused
@@ -25,6 +25,7 @@ from backupsite.recovery.maintenance_due import AGAIN, count_room, free
 from backupsite.recovery.maintenance_keeping import forget_old_runs
 from backupsite.recovery.metering import Metering
 from backupsite.recovery.models import PointCopy, RestorePoint
+from backupsite.recovery.newest import find_newest
 from backupsite.recovery.places import place_of, read_id
 from backupsite.repositories.making import ensure_copy, measure_repository, recovery_password
 from backupsite.repositories.making import open_repository as open_keys
@@ -47,20 +48,20 @@ COPY_ELSEWHERE = "Choose a storage on the same node for it in the policy, or an 
 
 def list_wanted(repository: Repository, now: datetime) -> list[RestorePoint]:
     """Return the restore points of a repository that policies want in the second copy, oldest first: those of
-    the last `copy_keep`, and the newest of each source, however old. What is damaged or was removed is not
-    copied. Runs three queries."""
+    the last `copy_keep`, and the newest of each source, however old (`find_newest`). What is damaged or was
+    removed is not copied. Runs two queries."""
     points = RestorePoint.objects.filter(
         repository=repository, policy__copy_storage__isnull=False, damage="", resting_since=None
     )
-    newest = points.order_by().values("policy", "source").annotate(at=Max("made_at"))
-    kept = set(newest.values_list("policy", "source", "at"))
+    listed = list(points.order_by("made_at", "source", "part"))
+    newest = find_newest(listed)
     keeps = dict(Policy.objects.filter(copy_storage__isnull=False).values_list("pk", "copy_keep"))
     return [
         point
-        for point in points.order_by("made_at", "source", "part")
+        for point in listed
         if (keep := keeps.get(point.policy_id or 0)) is None
         or point.made_at >= now - keep
-        or (point.policy_id, point.source, point.made_at) in kept
+        or point.pk in newest
     ]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Max
 from django.utils import timezone
 
 from agents import maintenance
@@ -19,10 +18,12 @@ from backupsite.recovery import retiring, retiring_clock, retiring_logs
 from backupsite.recovery.maintenance import repository_of
 from backupsite.recovery.maintenance_keeping import forget_old_runs, list_known
 from backupsite.recovery.models import PointCopy, RestorePoint
+from backupsite.recovery.newest import find_newest
 from backupsite.recovery.places import place_of
 from backupsite.recovery.retiring_holds import is_held
 from backupsite.repositories.making import measure_repository
 from backupsite.repositories.models import Repository
+from backupsite.repositories.presence import why_not_there
 from backupsite.runs.kinds import Control, Ended, QueueName
 from backupsite.runs.models import Run
 from backupsite.runs.requests import request_run
@@ -57,6 +58,9 @@ class Prune:
             )
         if repository.copy_of_id is not None:
             raise PlanRefused("What may go from a second copy goes with the first.")
+        # The second copy is next: with the first one lost, it is all that there is.
+        if why_not := why_not_there(repository):
+            raise PlanRefused(f"Nothing is removed from any copy. {why_not}")
         now = timezone.now()
         points = retiring.due_for_forgetting(repository, now)
         is_good = self._prune_copy(repository, points, now, tell, control)
@@ -162,21 +166,17 @@ def find_going(target: Repository, points: Sequence[RestorePoint], now: datetime
     """Return the copies in a second copy that go now: of these restore points, and those older than their
     policy keeps them there.
 
-    The newest of each source stays, and whatever is held, protected, or damaged in the first repository."""
-    copies = PointCopy.objects.filter(repository=target).select_related("point__policy")
+    The newest of what is left of each source stays (`find_newest`), and whatever is held, protected, or
+    damaged in the first repository."""
     gone = {point.pk for point in points}
-    newest = copies.order_by().values("point__policy", "point__source").annotate(at=Max("point__made_at"))
-    kept = set(newest.values_list("point__policy", "point__source", "at"))
+    copies = list(PointCopy.objects.filter(repository=target).select_related("point__policy"))
+    newest = find_newest(copy.point for copy in copies if copy.point_id not in gone)
     may_expire = retiring_clock.is_trusted(now) and not is_held(target.owner.pk)
     return [
         copy
         for copy in copies
         if copy.point_id in gone
-        or (
-            may_expire
-            and _is_expired(copy.point, now)
-            and (copy.point.policy_id, copy.point.source, copy.point.made_at) not in kept
-        )
+        or (may_expire and copy.point_id not in newest and _is_expired(copy.point, now))
     ]
 
 

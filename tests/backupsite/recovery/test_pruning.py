@@ -15,11 +15,12 @@ from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
 from backupsite.recovery import maintenance_due, retiring_clock
-from backupsite.recovery.copies import Copy
+from backupsite.recovery.copies import Copy, list_wanted
 from backupsite.recovery.maintenance import Check
 from backupsite.recovery.models import PointCopy, RestorePoint, RetentionHold
 from backupsite.recovery.places import place_of
 from backupsite.recovery.pruning import Prune, find_going, find_our_strays
+from backupsite.recovery.retiring_models import ClockMark
 from backupsite.repositories.models import Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -118,7 +119,7 @@ def test_the_copies_own_time_to_keep_spares_the_newest_and_what_is_damaged(
     target, now = Repository.objects.get(copy_of=kept.repository), timezone.now()
     Policy.objects.update(copy_keep=timedelta(days=7))
     later = now + timedelta(days=10)
-    retiring_clock.ClockMark.objects.update(seen_at=later)
+    ClockMark.objects.update(seen_at=later)
     [going] = find_going(target, [], later)
     assert going.point == kept.points["a"]  # b is the newest of the same source
     for spared in ({"damage": "data of its files is damaged"}, {"is_protected": True}):
@@ -159,3 +160,31 @@ def test_it_is_asked_for_when_something_is_due(kept: Maintained) -> None:
     Run.objects.update(state=State.SUCCEEDED, ended_at=now)
     Repository.objects.update(damage="data/x: damaged")
     assert maintenance_due.start_prunes(now + timedelta(hours=42)) == 0
+
+
+def test_a_second_copy_keeps_everything_while_the_first_is_not_there(
+    kept: Maintained, other: Storage
+) -> None:
+    kept.work(Copy(), kept.run(Run.COPY))
+    target = Repository.objects.get(copy_of=kept.repository)
+    let_go(kept.points["b"])
+    kept.path.rename(kept.path.with_name("gone"))
+    with pytest.raises(PlanRefused, match="no repository"):
+        prune(kept)
+    assert len(snapshots_of(target)) == 2 and PointCopy.objects.count() == 2
+
+
+def test_the_newest_of_what_is_left_and_the_newest_to_rely_on_stay_in_a_copy(
+    kept: Maintained, other: Storage
+) -> None:
+    kept.work(Copy(), kept.run(Run.COPY))
+    target, later = Repository.objects.get(copy_of=kept.repository), timezone.now() + timedelta(days=10)
+    Policy.objects.update(copy_keep=timedelta(days=7))
+    ClockMark.objects.update(seen_at=later)
+    [going] = find_going(target, [kept.points["b"]], later)
+    assert going.point == kept.points["b"], "a is the newest of what is left"
+    younger = RestorePoint.objects.filter(pk=kept.points["b"].pk)
+    for fields in ({"is_complete": False}, {"drill_state": "failed"}, {"method": "cold+btrfs"}):
+        younger.update(**{"is_complete": True, "drill_state": "none", "method": "btrfs", **fields})
+        assert find_going(target, [], later) == [], "b alone would leave nothing to rely on"
+        assert len(list_wanted(kept.repository, later)) == 2
