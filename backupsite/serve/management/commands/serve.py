@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from backupsite import environment
 from backupsite.serve import lock, programs, web
 from backupsite.serve.prepare import prepare
-from backupsite.serve.supervisor import GivenUpError, StopRequested, Supervisor
+from backupsite.serve.supervised import SupervisedCommand
+from backupsite.serve.supervisor import GivenUpError, Supervisor
 from backupsite.serve.valkey import NoValkeyError
 
 
-class Command(BaseCommand):
+class Command(SupervisedCommand):
     help = "Starts the console: Valkey, migrations, web, workers, streams, tick. Ctrl-C stops all in order."
     # The checks need the keys that the first start makes; `prepare` runs them after that.
     requires_system_checks: list[str] = []
@@ -29,23 +29,14 @@ class Command(BaseCommand):
             raise CommandError(problem)
         try:
             lock.take(home, f"http://127.0.0.1:{settings.HOTFLEET_PORT}/")
-            self._run(Supervisor(self._say), web.reserve_port(settings.HOTFLEET_PORT))
+            reserved = web.reserve_port(settings.HOTFLEET_PORT)
+            supervisor = Supervisor(self.say)
+            self.supervise(supervisor, lambda: self._start(supervisor, reserved))
         except (lock.AlreadyRunningError, web.PortBusyError, NoValkeyError, GivenUpError) as error:
             raise CommandError(str(error)) from error
 
-    def _run(self, supervisor: Supervisor, reserved: socket.socket) -> None:
-        try:
-            self._start(supervisor, reserved)
-            supervisor.watch()
-        except StopRequested:
-            pass
-        finally:
-            self._tell("Stopping ...")
-            supervisor.stop()
-        self._tell("Stopped.")
-
     def _start(self, supervisor: Supervisor, reserved: socket.socket) -> None:
-        self._tell(f"Hotfleet starts. Its data is in {settings.HOTFLEET_HOME}")
+        self.tell(f"Hotfleet starts. Its data is in {settings.HOTFLEET_HOME}")
         if settings.VALKEY_SOCKET is not None:
             supervisor.start(programs.own_valkey(settings.VALKEY_SOCKET))
         first_page = self._prepare(supervisor)
@@ -59,7 +50,7 @@ class Command(BaseCommand):
         supervisor.start(programs.web_server(reserved))
         if working:
             supervisor.start(programs.tick())
-        self._tell(f"\nReady. Open {first_page}\n\nCtrl-C stops everything.")
+        self.tell(f"\nReady. Open {first_page}\n\nCtrl-C stops everything.")
 
     def _prepare(self, supervisor: Supervisor) -> str:
         reading, writing = os.pipe()
@@ -67,12 +58,3 @@ class Command(BaseCommand):
         os.close(writing)
         with os.fdopen(reading, encoding="ascii") as answer:
             return answer.read()
-
-    def _say(self, name: str, text: str) -> None:
-        self._tell(f"{name:>11} | {text}")
-
-    def _tell(self, text: str) -> None:
-        # The terminal may be gone (closed window, ended pipe): the programs are still to be stopped in order.
-        with suppress(OSError):
-            self.stdout.write(text)
-            self.stdout.flush()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from backupsite import environment
 from backupsite.serve import lock, programs
-from backupsite.serve.supervisor import GivenUpError, StopRequested, Supervisor
+from backupsite.serve.supervised import SupervisedCommand
+from backupsite.serve.supervisor import GivenUpError, Supervisor
 
 
-class Command(BaseCommand):
+class Command(SupervisedCommand):
     help = "Works for the console as the node that this machine joined as. Ctrl-C stops all in order."
 
     def handle(self, *args: object, **options: object) -> None:
@@ -27,32 +27,16 @@ class Command(BaseCommand):
             raise CommandError("This is no node. Join first: script/node --join.")
         try:
             lock.take(home, f"node {settings.HOTFLEET_NODE}")
-            self._run(Supervisor(self._say))
+            supervisor = Supervisor(self.say)
+            self.supervise(supervisor, lambda: self._start(supervisor))
         except (lock.AlreadyRunningError, GivenUpError) as error:
             raise CommandError(str(error)) from error
 
-    def _run(self, supervisor: Supervisor) -> None:
-        try:
-            supervisor.finish("claim", lambda: call_command("join", claim=True))
-            programs.preload()
-            for queue in settings.HOTFLEET_WORKERS:
-                supervisor.start(programs.workers(queue))
-            supervisor.start(programs.streams())
-            supervisor.start(programs.beat())
-            self._tell(f"\nReady. This is the node {settings.HOTFLEET_NODE}.\n\nCtrl-C stops everything.")
-            supervisor.watch()
-        except StopRequested:
-            pass
-        finally:
-            self._tell("Stopping ...")
-            supervisor.stop()
-        self._tell("Stopped.")
-
-    def _say(self, name: str, text: str) -> None:
-        self._tell(f"{name:>11} | {text}")
-
-    def _tell(self, text: str) -> None:
-        # The terminal may be gone: the programs are still to be stopped in order.
-        with suppress(OSError):
-            self.stdout.write(text)
-            self.stdout.flush()
+    def _start(self, supervisor: Supervisor) -> None:
+        supervisor.finish("claim", lambda: call_command("join", claim=True))
+        programs.preload()
+        for queue in settings.HOTFLEET_WORKERS:
+            supervisor.start(programs.workers(queue))
+        supervisor.start(programs.streams())
+        supervisor.start(programs.beat())
+        self.tell(f"\nReady. This is the node {settings.HOTFLEET_NODE}.\n\nCtrl-C stops everything.")
