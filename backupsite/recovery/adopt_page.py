@@ -6,6 +6,7 @@ from django import forms
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -94,4 +95,6 @@ def repository_adopt(request: HttpRequest) -> HttpResponse:
             return redirect(run)
         except AdoptRefused as error:
             form.add_error("device", f"{error.message} {error.remedy}".strip())
-    return render(request, "recovery/adopt.html", {"form": form}, status=422 if form.is_bound else 200)
+    crumbs = [("Repositories", reverse("repositories")), ("Adopt a repository", "")]
+    context = {"form": form, "crumbs": crumbs}
+    return render(request, "recovery/adopt.html", context, status=422 if form.is_bound else 200)

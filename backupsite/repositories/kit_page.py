@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -19,7 +20,8 @@ def kit_sheet(request: HttpRequest) -> HttpResponse:
     """Show the sheet; a POST answers it as a file, and from then on it counts as taken."""
     if request.method == "GET":
         kit = RecoveryPassword.objects.order_by("id").last()
-        context = {"sheet": write_directory(), "kit": kit, "unprinted": list_unprinted()}
+        crumbs = [("Repositories", reverse("repositories")), ("Recovery kit", "")]
+        context = {"sheet": write_directory(), "kit": kit, "unprinted": list_unprinted(), "crumbs": crumbs}
         return render(request, "repositories/kit.html", context)
     with transaction.atomic():
         text = hand_out_sheet()
