@@ -12,15 +12,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from agents.commands import quote
 from agents.errors import PlanRefused
 from backupsite.console import nodes
-from backupsite.repositories.models import Node, Repository
+from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.repositories.nodes import CONSOLE, is_heard
 from backupsite.web.status import Status
 from backupsite.web.visible import make_visible
 
-_JOIN = " | ssh root@MACHINE /opt/hotfleet/script/node --join --storage /srv/backups"
-COMMAND = f"script/node --add NAME{_JOIN}"
+_JOIN = " | ssh root@MACHINE /opt/hotfleet/script/node --join"
+COMMAND = f"script/node --add NAME{_JOIN} --storage /srv/backups"
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,17 @@ def node_again(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "node": node,
         "is_locked_out": node.joined_at is None,
-        "command": f"script/node --add {node.slug} --again{_JOIN}",
+        "command": f"script/node --add {node.slug} --again{_JOIN}{_name_storages(node)}",
         "crumbs": [("Repositories", reverse("repositories")), ("Nodes", reverse("nodes")), (name, "")],
     }
     return render(request, "console/node_again.html", context)
+
+
+def _name_storages(node: Node) -> str:
+    """Return its directories as options: each is looked into when another machine joins."""
+    paths = node.storages.filter(kind=Storage.DIRECTORY).order_by("pk").values_list("path", flat=True)
+    # Quoted twice: the shell of the other machine reads them too.
+    return "".join(f" --storage {quote(quote(path))}" for path in paths)
 
 
 def _status_of(node: Node) -> Status:

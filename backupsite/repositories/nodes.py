@@ -83,7 +83,7 @@ def list_devices_of(node: Node) -> QuerySet[Device]:
 
 def list_silent(now: datetime) -> QuerySet[Device]:
     """Return the devices whose node is silent: what waits for it takes nobody else's place. Runs one query,
-    two when a node is silent."""
+    one more for each other node, and one when a node is silent."""
     silent = [node for node in others() if not is_heard(node, now)]
     return list_devices(silent) if silent else Device.objects.none()
 

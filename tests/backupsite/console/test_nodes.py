@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -219,8 +222,13 @@ def test_a_machine_is_locked_out_in_the_browser_after_a_question(
     asked = operator.get("/repositories/nodes/cellar/again/").content.decode()
     assert "ends as lost" in asked and "&lt;i&gt;old" in asked and "--join" not in asked
     repository_nodes.beat("cellar", secret)
+    Storage.objects.create(node=cellar, name="far", path="/srv/old disk", marker="far")
     done = operator.post("/repositories/nodes/cellar/again/", follow=True)
-    assert "script/node --add cellar --again | ssh" in done.content.decode()
+    text = html.unescape(done.content.decode())
+    assert "script/node --add cellar --again | ssh root@MACHINE " in text
+    (line,) = [line for line in text.splitlines() if "--again | ssh" in line]
+    sent = shlex.split(re.sub("<[^>]*>", "", line).partition("ssh root@MACHINE ")[2])
+    assert shlex.split(" ".join(sent))[-2:] == ["--storage", "/srv/old disk"]
     with pytest.raises(NotThisNode):
         repository_nodes.beat("cellar", secret)
     assert operator.post("/repositories/nodes/console/again/").status_code == 404
