@@ -45,6 +45,7 @@ class Measuring:
 def _measure() -> None:
     try:
         space_chore.measure()
+        space_chore.look_at_disks()
     except Exception:
         log.exception("The storages could not be measured.")
     finally:

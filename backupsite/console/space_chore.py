@@ -34,7 +34,7 @@ def measure() -> None:
     for problem in space.take_samples(today):
         log.warning("A storage could not be measured: %s", problem)
         if isinstance(problem.error, StorageHangs):
-            _tell_hangs(problem.storage, problem.error)
+            _tell_hangs(problem)
     samples = space.read_storages(today)
     for storage in Storage.objects.exclude(total_bytes=None):
         outlook = space.look_ahead(samples.get(storage.pk, []), storage.free_bytes)
@@ -43,13 +43,21 @@ def measure() -> None:
             _tell(storage, alarm, today.isocalendar().week)
 
 
-def _tell_hangs(storage: Storage, error: StorageHangs) -> None:
+def look_at_disks() -> None:
+    """Tell of the disks that do not answer now, also where all was measured today."""
+    for problem in space.find_hanging():
+        _tell_hangs(problem)
+
+
+def _tell_hangs(problem: space.Unmeasured) -> None:
     """Tell once a day: whatever works on it waits as well."""
+    storage, error = problem.storage, problem.error
     notices.tell(
         "storage-hangs",
         key=f"storage-hangs-{storage.pk}-{timezone.now():%Y%m%d}",
         title=f"{storage.name}: the place for backups does not answer",
-        text=f"{error.message} Backups, checks and restores there wait as well.\n{error.remedy}",
+        text=f"{error} Backups, checks and restores there wait as well. Look at its file server and at the "
+        "network between, or unmount it.",
         url="/repositories/",
     )
 

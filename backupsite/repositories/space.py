@@ -10,14 +10,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from django.db.models import Sum
 
 from agents.errors import AgentError
+from backupsite.repositories.hanging import StorageHangs, ask_disk
 from backupsite.repositories.models import Repository, SpaceSample, Storage
 from backupsite.repositories.nodes import list_here
-from backupsite.repositories.storage import measure_storage
+from backupsite.repositories.storage import measure_storage, require_storage
 from backupsite.web.formatting import format_bytes
 
 SHOWN: Final = timedelta(days=30)
@@ -122,6 +124,19 @@ def take_samples(today: date) -> list[Unmeasured]:
         _write(storage, today)
     SpaceSample.objects.filter(day__lt=today - KEPT).delete()
     return problems
+
+
+def find_hanging() -> list[Unmeasured]:
+    """Return the storages of this node whose disk does not answer now. Runs one query."""
+    found = []
+    for storage in list_here().filter(kind=Storage.DIRECTORY).select_related("node"):
+        try:
+            ask_disk(storage.path, partial(require_storage, storage))
+        except StorageHangs as error:
+            found.append(Unmeasured(storage, error))
+        except (AgentError, OSError):
+            continue  # it answers: what it lacks is told by whoever works there
+    return found
 
 
 def _write(storage: Storage, today: date) -> None:

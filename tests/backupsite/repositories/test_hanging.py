@@ -70,11 +70,15 @@ def test_one_that_hangs_is_told_and_the_others_are_measured(hanging: Path, tmp_p
     assert sample.storage.name == "good"
     notice = Notice.objects.get(kind="storage-hangs")
     assert notice.title == "attic: the place for backups does not answer"
+    Notice.objects.all().delete()
+    space_chore.look_at_disks()
+    assert Notice.objects.get().title.startswith("attic: "), "also where nothing is left to be measured today"
 
 
 def test_a_node_says_that_it_is_there_while_its_disk_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(space_chore, "measure", answers.wait)
+    monkeypatch.setattr(space_chore, "look_at_disks", answers.wait)
     measuring = nodes_heard.Measuring()
     assert measuring.begin()  # and comes back
     assert not measuring.begin()
