@@ -19,6 +19,7 @@ from backupsite.recovery.drill_machines import machine_of
 from backupsite.recovery.drill_models import Drill, DrillRule, DrillTurn
 from backupsite.recovery.folders import encode_path
 from backupsite.recovery.models import RestorePoint
+from backupsite.recovery.origins import COPY
 from backupsite.recovery.stored import lock, restate
 from backupsite.runs.models import Run
 from backupsite.runs.texts import make_storable
@@ -34,7 +35,8 @@ TRY_AGAIN = timedelta(days=1)
 def keep_evidence(
     run: Run, points: Sequence[RestorePoint], evidence: Evidence, notes: Sequence[str] = ()
 ) -> None:
-    """Write down what a drill found, mark its points, and tell people when they are not good."""
+    """Write down what a drill found, mark its points, and tell people when they are not good. One that read
+    the second copy proves nothing of the first, and refutes nothing of it."""
     lock({point.device_id for point in points})
     drill = _make(run, points)
     drill.result = Drill.PASSED if evidence.is_passed else Drill.FAILED
@@ -49,11 +51,16 @@ def keep_evidence(
     drill.files, drill.bytes = evidence.files, evidence.bytes
     drill.restore_s, drill.start_s, drill.total_s = evidence.restore_s, evidence.start_s, evidence.total_s
     _save(drill, points)
-    _mark(drill, RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
-    restate({point.device_id for point in points})  # what failed its drill keeps nobody within the target
-    _turns_of(drill).update(done_at=drill.at, told_at=None)
+    if not _is_of_copy(run):
+        _mark(drill, RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
+        restate({point.device_id for point in points})  # what failed its drill keeps nobody within the target
+        _turns_of(drill).update(done_at=drill.at, told_at=None)
     if not evidence.is_passed:
-        _tell(drill, evidence)
+        _tell(drill, evidence, is_of_copy=_is_of_copy(run))
+
+
+def _is_of_copy(run: Run) -> bool:
+    return bool(run.request.get("from") == COPY)
 
 
 def _mark(drill: Drill, points: QuerySet[RestorePoint]) -> None:
@@ -122,14 +129,15 @@ def _save(drill: Drill, points: Sequence[RestorePoint]) -> None:
     drill.points.set(RestorePoint.objects.filter(pk__in=[point.pk for point in points]))
 
 
-def _tell(drill: Drill, evidence: Evidence) -> None:
+def _tell(drill: Drill, evidence: Evidence, *, is_of_copy: bool) -> None:
     """Write the notice of a drill that failed."""
     said = "\n".join(f"{check.name}: {check.said[:600]}" for check in evidence.failures[:5])
     done = "looked into and is not whole" if drill.is_sample else "restored and did not pass"
-    text = (
-        f"The restore point of {name_source(drill.source)} made {drill.made_at:%Y-%m-%d %H:%M} UTC was "
-        f"{done}. Do not rely on it.\n{said}"
-    )
+    what = f"{name_source(drill.source)} made {drill.made_at:%Y-%m-%d %H:%M} UTC was {done}."
+    if is_of_copy:
+        text = f"The second copy of {what} Do not rely on that copy; the first one was not read.\n{said}"
+    else:
+        text = f"The restore point of {what} Do not rely on it.\n{said}"
     notices.tell_or_log(
         "drill-failed",
         key=f"drill-{drill.pk}",

@@ -264,3 +264,17 @@ def test_the_run_leads_to_its_evidence(operator: Client, point: RestorePoint) ->
     Drill.objects.all().delete()
     text = read(operator, run.get_absolute_url())
     assert "which says nothing about the restore point" in text
+
+
+def test_a_drill_of_the_second_copy_says_nothing_of_the_first(point: RestorePoint) -> None:
+    def drill_copy(evidence: Evidence) -> str:
+        run = make_run(point.device, kind=Run.DRILL, request={"from": "copy"})
+        keep_evidence(run, [point], evidence)
+        point.refresh_from_db()
+        return point.drill_state
+
+    assert drill_copy(make_evidence(BAD)) == RestorePoint.NOT_DRILLED, "the first one may be whole"
+    assert Notice.objects.get(kind="drill-failed").text.startswith("The second copy of /srv made ")
+    make_drill(point, make_evidence(BAD))
+    assert drill_copy(make_evidence()) == RestorePoint.REFUTED, "the first one is as bad as it was"
+    assert Drill.objects.count() == 3, "what was found is kept"
