@@ -54,7 +54,7 @@ def worker(console: Console, source: Path) -> Iterator[Worker]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["kill", "stop", "cut"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("stop", marks=pytest.mark.full), "cut"])
 def test_a_cut_off_backup_leaves_a_clean_device_and_sends_its_data_once(
     console: Console, source: Path, worker: Worker, fault: str
 ) -> None:

@@ -23,6 +23,8 @@ from tests.live.ground import Device, wait_until
 from tests.live.hearing import read_all
 from tests.live.shells import PATIENT_S, SHELLS, ShellSession, rewrite_program
 
+pytestmark = pytest.mark.one_shell
+
 CONSOLE = f"w{os.getpid()}"
 ONLY_MEMORY = Limits(None, None, None, 128 * MIB, None, None)
 Open = Callable[..., Runner]

@@ -42,6 +42,8 @@ from agents.snapshots.contract import Taken
 from tests.live.ground import Device, wait_until
 from tests.live.shells import SHELLS, ShellSession
 
+pytestmark = pytest.mark.one_shell
+
 CONSOLE = f"m{os.getpid()}"
 _WRITER = """
 import fcntl, sys

@@ -25,6 +25,8 @@ from tests.live.flows import Console, assert_device_is_clean
 from tests.live.ground import Device, wait_until
 from tests.live.shells import SHELLS, open_run, rewrite_program
 
+pytestmark = pytest.mark.one_shell
+
 CONSOLE = f"s{os.getpid()}"
 # The disks of this machine are everybody's: nothing is paused unless a disk is waited for all of the time.
 ONLY_NICE = Limits(10, None, None, None, None, pressure_budget=1.0)

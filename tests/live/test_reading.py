@@ -19,6 +19,8 @@ from agents.watching import watch_device
 from tests.live.ground import wait_until
 from tests.live.shells import SHELLS, open_run
 
+pytestmark = pytest.mark.one_shell
+
 CONSOLE = f"d{os.getpid()}"
 # Nothing is paused: that is another way to yield.
 YIELDING = Limits(10, None, None, None, None, pressure_budget=1.0)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.live.ground import command, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_shell]
 
 SILENCE_S = 3
 STEPS = ("ready", "owed", "taken", "started", "ended", "dropped")

@@ -24,6 +24,8 @@ from agents.watching import watch_device
 from tests.live.ground import Device, wait_until
 from tests.live.shells import SHELLS, open_run, rewrite_program
 
+pytestmark = pytest.mark.one_shell
+
 CONSOLE = f"p{os.getpid()}"
 EAGER = Limits(None, None, None, None, None, pressure_budget=0.1)
 # Each write waits until it is on the disk.
