@@ -66,14 +66,18 @@ def list_wanted(repository: Repository, now: datetime) -> list[RestorePoint]:
 
 
 def storage_for(repository: Repository) -> Storage | None:
-    """Return where the second copy of a repository goes: where it lies already, else what the policy of its
-    newest restore point says. None: no policy wants one."""
-    wanting = Policy.objects.filter(copy_storage__isnull=False, devices=repository.device)
-    policy = wanting.select_related("copy_storage").order_by("pk").first()
-    if policy is None:
-        return None
+    """Return where the second copy of a repository goes: where it lies already, as long as a policy of its
+    device or of a restore point wants it; else what a policy of its device says. None: nobody wants one."""
+    wanting = Policy.objects.filter(copy_storage__isnull=False)
+    of_device = (
+        wanting.filter(devices=repository.device).select_related("copy_storage").order_by("pk").first()
+    )
     existing = Repository.objects.filter(copy_of=repository).select_related("storage").first()
-    return existing.storage if existing is not None else policy.copy_storage
+    if existing is None:
+        return of_device.copy_storage if of_device is not None else None
+    # Who left its policy, out of service or not, has restore points that are to be copied still.
+    points = RestorePoint.objects.filter(repository=repository, policy__in=wanting)
+    return existing.storage if of_device is not None or points.exists() else None
 
 
 def ask_copy(repository: Repository, *, requested_by: str) -> Run:
@@ -237,6 +241,10 @@ def list_lacking(now: datetime) -> Any:
     recent = Run.objects.filter(kind=Run.COPY, device=OuterRef("device"), ended_at__gt=now - AGAIN).exclude(
         state=State.SUCCEEDED
     )
-    found = free(now).filter(Exists(asked), copy_of=None).filter(Exists(newer)).exclude(Exists(recent))
+    # One that there is goes on without the device's policy: who left it has what is to be copied still.
+    goes_on = Q(second_copy__isnull=False) & (
+        ~Q(second_copy__storage__kind=Storage.DIRECTORY) | Q(second_copy__storage__node=F("storage__node"))
+    )
+    found = free(now).filter(Exists(asked) | goes_on, Exists(newer), copy_of=None).exclude(Exists(recent))
     found = found.exclude(storage__in=list_closed(now))
     return found.select_related("device", "copy_of__device").order_by("pk")

@@ -22,6 +22,7 @@ from backupsite.recovery.copies import COPY_ELSEWHERE, ask_copy, list_wanted, st
 from backupsite.recovery.maintenance import ask_check, ask_repair
 from backupsite.recovery.maintenance_due import last_turn
 from backupsite.recovery.models import PointCopy, RestorePoint
+from backupsite.recovery.newest import find_newest
 from backupsite.recovery.pruning import ask_prune
 from backupsite.recovery.repairing import find_other
 from backupsite.repositories.models import Repository, Storage
@@ -112,27 +113,33 @@ def make_context(shown: Repository, now: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Second:
-    """The second copy of a repository: `copy` is None before it was made, `storage` where it goes."""
+    """The second copy of a repository: `copy` is None before it was made, `storage` where it goes. `alone` is
+    how many of the newest restore points no policy wants there."""
 
     copy: Repository | None
     storage: Storage | None
     copied: int
     missing: int
+    alone: int = 0
     why_not: str = ""
 
     @property
     def is_complete(self) -> bool:
-        return self.copy is not None and self.missing == 0
+        return self.copy is not None and self.storage is not None and not (self.missing or self.alone)
 
 
 def second_of(shown: Repository) -> Second:
-    """Return how the second copy of a repository stands. Runs some five queries."""
+    """Return how the second copy of a repository stands. Runs some seven queries."""
     copy = Repository.objects.filter(copy_of=shown).select_related("storage").first()
     storage = storage_for(shown) if shown.copy_of_id is None else None
     copied = set(PointCopy.objects.filter(repository=copy).values_list("point_id", flat=True))
-    wanted = [point.pk for point in list_wanted(shown, timezone.now())] if storage is not None else []
+    wanted = {point.pk for point in list_wanted(shown, timezone.now())} if storage is not None else set()
+    points = RestorePoint.objects.filter(
+        repository=shown, policy__isnull=False, damage="", resting_since=None
+    )
+    alone = find_newest(points.defer("paths", "proof")) - copied - wanted
     why_not = why_not_copied(shown, storage) if storage is not None else ""
-    return Second(copy, storage, len(copied), len(set(wanted) - copied), why_not)
+    return Second(copy, storage, len(copied), len(wanted - copied), len(alone), why_not)
 
 
 def outlook_of(storage: Storage) -> Outlook:

@@ -15,10 +15,11 @@ from agents.restic.repository import open_repository
 from backupsite.engine import console_restic
 from backupsite.fleet.models import Device
 from backupsite.policies.models import Policy
-from backupsite.recovery.copies import Copy, list_wanted, start_copies
+from backupsite.recovery.copies import Copy, list_lacking, list_wanted, start_copies, storage_for
 from backupsite.recovery.maintenance import Check
 from backupsite.recovery.models import PointCopy, RestorePoint
 from backupsite.recovery.places import place_of
+from backupsite.recovery.repository_page import second_of
 from backupsite.repositories.models import Node, Repository, Storage
 from backupsite.runs.models import Run
 from backupsite.runs.states import State
@@ -142,3 +143,30 @@ def test_a_storage_that_no_machine_reaches_with_the_first_gets_no_copy(
     Run.objects.all().delete()
     Storage.objects.filter(pk=other.pk).update(kind=Storage.S3)
     assert start_copies(timezone.now()) == 1
+
+
+def test_what_a_device_stored_before_it_left_its_policy_is_copied_still(storage: Storage) -> None:
+    device, now = make_device("web-01"), timezone.now()
+    policy = make_policy(device, copy_storage=storage)
+    made = make_point(device, policy, now - timedelta(minutes=5))
+    repository = Repository.objects.get(device=device)
+    copy = Repository.objects.create(
+        copy_of=repository, storage=storage, sealed_password=b"", copied_at=now - timedelta(hours=1)
+    )
+    Repository.objects.update(restic_id="5" * 64)
+    policy.assignments.all().delete()
+    assert storage_for(repository) == storage and list(list_lacking(now)) == [repository]
+    assert second_of(repository).missing == 1
+    PointCopy.objects.create(point=made, repository=copy, restic_id="6" * 64, copied_at=now)
+    assert second_of(repository).is_complete
+
+
+def test_two_copies_are_not_claimed_while_the_newest_of_a_source_has_one(storage: Storage) -> None:
+    device, now = make_device("web-01"), timezone.now()
+    make_point(device, make_policy(device, name="other", paths=("/etc",)), now, "/etc")
+    copied = make_point(device, make_policy(device, copy_storage=storage), now)
+    repository = Repository.objects.get(device=device)
+    copy = Repository.objects.create(copy_of=repository, storage=storage, sealed_password=b"", copied_at=now)
+    PointCopy.objects.create(point=copied, repository=copy, restic_id="6" * 64, copied_at=now)
+    second = second_of(repository)
+    assert (second.missing, second.alone, second.is_complete) == (0, 1, False)
