@@ -60,7 +60,8 @@ def name_devices(policy: Policy, devices: Iterable[Device]) -> None:
 @transaction.atomic
 def refresh_policy(policy: Policy, now: datetime) -> set[int]:
     """Have the devices join that the tags of a policy select, and those leave that they do not; plan when all
-    are due. Return the ids of those that came or left, and of all where they share a source. Raise ValueError for a schedule that is none."""
+    are due. Return the ids of those that came or left, and of all where they share a source. Raise ValueError
+    for a schedule that is none."""
     tags = list(policy.tags.values_list("pk", flat=True))
     tagged = set(find_tagged(tags, needs_all=policy.needs_all_tags).values_list("pk", flat=True))
     rows = dict(policy.assignments.values_list("device_id", "is_by_name"))

@@ -143,8 +143,8 @@ class SourceForm(forms.Form):
     is_shared = forms.BooleanField(
         required=False,
         label="Shared by the devices of this policy: a service that moves",
-        help_text="It runs on one of them at a time, and what any of them stored counts for all. Who does not "
-        "have it leaves it out. Not for what each device has of its own: that would look protected.",
+        help_text="It runs on one of them at a time, and what any of them stored counts for all. Who does "
+        "not have it leaves it out. Not for what each device has of its own: that would look protected.",
     )
     accepted_problems = forms.IntegerField(
         required=False,

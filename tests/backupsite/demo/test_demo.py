@@ -23,8 +23,8 @@ from backupsite.runs.states import State
 
 PAGES = (
     "/", "/devices/", "/devices/?state=outside", "/devices/postgresql-fra1-01/", "/runs/", "/points/",
-    "/restores/", "/drills/", "/policies/", "/policies/postgresql/", "/repositories/", "/tags/", "/settings/me/",
-    "/devices/postgresql-fra1-01/points/", "/devices/postgresql-fra1-01/restore/",
+    "/restores/", "/drills/", "/policies/", "/policies/postgresql/", "/repositories/", "/tags/",
+    "/settings/me/", "/devices/postgresql-fra1-01/points/", "/devices/postgresql-fra1-01/restore/",
 )  # fmt: skip
 MIDDLEWARE = "backupsite.demo.middleware.DemoMiddleware"
 
