@@ -169,11 +169,12 @@ def _copy(model: type[models.Model], count: int, changed: Mapping[str, str]) -> 
     SQL, `copy` is the number of the copy, from 1 on."""
     table = model._meta.db_table
     columns = [str(field.column) for field in model._meta.concrete_fields]
-    values = ", ".join(changed.get(column, column) for column in columns)
+    named = ", ".join(f'"{column}"' for column in columns)  # one is called "group"
+    values = ", ".join(changed.get(column, f'"{column}"') for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH RECURSIVE copies(copy) AS (SELECT 1 UNION ALL SELECT copy + 1 FROM copies WHERE copy < %s)"
-            f" INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM copies CROSS JOIN {table}"
+            f" INSERT INTO {table} ({named}) SELECT {values} FROM copies CROSS JOIN {table}"
             f" ORDER BY copy DESC",  # the oldest rows first, as they came in life
             [count],
         )
