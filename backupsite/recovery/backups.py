@@ -79,11 +79,14 @@ class Backup:
         asked = {source.application for source in sources}
         control.in_transaction(lambda: keep_points(run, repository, outcome, asked))
         is_measured = _measure(repository, tell)
-        # What waits for the cold window is not stored: a run that stored nothing is not simply good, except
-        # where all that there is to store is with another device now.
-        has_nothing = not outcome.points and (not outcome.elsewhere or bool(outcome.waiting))
-        is_good = outcome.is_complete and is_measured and not has_nothing
+        is_good = outcome.is_complete and is_measured and not lacks_points(outcome)
         return Ended(State.SUCCEEDED if is_good else State.WARNINGS)
+
+
+def lacks_points(outcome: BackupOutcome) -> bool:
+    """Given what a run made, return whether it is not good for want of restore points. What waits for the
+    cold window is not stored; a shared source that is with another device now need not be. Pure."""
+    return not outcome.points and (not outcome.elsewhere or bool(outcome.waiting))
 
 
 def _open(run: Run) -> Session:

@@ -243,7 +243,8 @@ def _join_shared(rows: list[Row]) -> list[Row]:
     together: dict[tuple[int, str], list[Row]] = {}
     for row in _read_rows(members):
         together.setdefault((row.policy, row.key), []).append(row)
-    return [_join(row, together[row.policy, row.key]) if row.is_shared else row for row in rows]
+    # Somebody may have changed the policy between the two queries: then its own is all that is known.
+    return [_join(row, together.get((row.policy, row.key), [row])) if row.is_shared else row for row in rows]
 
 
 def _join(row: Row, members: list[Row]) -> Row:

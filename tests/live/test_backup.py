@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agents.commands import to_text
 from agents.errors import PlanRefused, RestoreTargetRefused, SourceMissing
 from agents.events import Checked, CheckState, Consistency, Froze
 from agents.plan import SourceRequest
+from backupsite.recovery.backups import lacks_points
 from tests.live.flows import Console, assert_device_is_clean, picture_of
 from tests.live.ground import Device, wait_until
 
@@ -207,6 +209,25 @@ def test_a_missing_source_is_never_a_success(console: Console) -> None:
         console.back_up(source, console.device.btrfs / "missing")
     assert console.count_restore_points() == 0
     assert_device_is_clean(console)
+
+
+def test_a_service_is_stored_where_it_runs_and_left_out_elsewhere(
+    make_device: Callable[..., Device], tmp_path: Path
+) -> None:
+    first, second = (Console(make_device(), tmp_path / name) for name in ("one", "two"))
+    source = first.device.btrfs / "service"
+    source.mkdir()
+    shared = SourceRequest(str(source), is_shared=True)
+    # Both see the files of this machine: the folder is empty while it is the turn of the other one.
+    left = second.back_up(shared)
+    assert (left.points, left.elsewhere, left.is_complete) == ((), (str(source),), True)
+    assert not lacks_points(left)
+    (source / "rows").write_text("rows")
+    stored = first.back_up(shared)
+    assert (len(stored.points), stored.elsewhere) == (1, ())
+    assert (first.count_restore_points(), second.count_restore_points()) == (1, 0)
+    for console in (first, second):
+        assert_device_is_clean(console)
 
 
 def test_excludes_are_left_out(console: Console) -> None:

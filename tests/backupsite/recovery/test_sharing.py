@@ -8,12 +8,16 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from agents.backup import BackupOutcome
 from backupsite.fleet.models import Device, HostKey
+from backupsite.recovery.backups import lacks_points
 from backupsite.recovery.models import RestorePoint
 from backupsite.recovery.sharing import list_newest_of_others, list_points
 from backupsite.runs.models import Run
+from tests.agents.facts.samples import make_facts
 from tests.backupsite.making import make_device, make_point, make_policy, make_run
 
+FACTS = make_facts()
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
@@ -88,3 +92,9 @@ def test_the_page_of_a_device_says_who_made_it(
     text = operator.get(f"/devices/{one.slug}/").content.decode()
     assert newest.get_absolute_url() in text and "this source is shared" in text
     assert "this source is shared" not in operator.get(f"/devices/{two.slug}/").content.decode()
+
+
+def test_a_run_that_stores_nothing_is_good_only_where_all_is_with_another_device() -> None:
+    assert lacks_points(BackupOutcome((), FACTS))
+    assert lacks_points(BackupOutcome((), FACTS, waiting=("/etc",), elsewhere=("/srv",)))
+    assert not lacks_points(BackupOutcome((), FACTS, elsewhere=("/srv",)))
