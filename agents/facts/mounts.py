@@ -106,6 +106,12 @@ class Mount:
         return self.kind in NETWORK_KINDS
 
     @property
+    def is_apart(self) -> bool:
+        """Return whether a source above it leaves it out, unless it is named itself: another machine's data,
+        or what a program shows (FUSE)."""
+        return self.is_network or self.kind.startswith("fuse.")
+
+    @property
     def is_layered(self) -> bool:
         """Return whether a directory may be of a lower layer: it cannot be renamed, and mv copies it."""
         return self.kind in LAYERED_KINDS

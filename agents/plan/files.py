@@ -258,6 +258,8 @@ def _why_left_out(mount: Mount, request: SourceRequest) -> str | None:
         return OWN_REASON
     if mount.is_pseudo:
         return f"{mount.kind} holds nothing that survives a restart"
-    if mount.is_network or mount.kind.startswith("fuse."):
+    if mount.is_network:
         return f"{mount.kind} is another machine's data: back it up there, or name it as a source"
+    if mount.is_apart:
+        return f"{mount.kind} is what a program shows: back up what is behind it, or name it as a source"
     return None

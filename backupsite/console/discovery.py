@@ -146,7 +146,9 @@ def find_open_data(device: Device, sources: Sequence[Source], facts: DeviceFacts
         return []
     active = [source for source in sources if source.policy.is_enabled]
     policies = {source.policy_id: source.policy for source in active}
-    undecided = find_undecided(list_found(facts), [Decided(each.key, each.path) for each in active])
+    undecided = find_undecided(
+        list_found(facts), [Decided(each.key, each.path, each.mode == Source.OUT) for each in active]
+    )
     return [
         OpenData(each, tuple(_find_ways(device, _asked(each), policies)) if _is_typable(each) else ())
         for each in undecided

@@ -24,11 +24,12 @@ LONGEST_NAME = 48
 @dataclass(frozen=True, slots=True)
 class Found:
     """An application, with its key and the places of its data, or, with key "", a file system, with the
-    points at which it is mounted, the shortest first."""
+    points at which it is mounted, the shortest first. `is_apart`: a source above it leaves it out."""
 
     key: str
     label: str
     places: tuple[str, ...]
+    is_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +41,27 @@ class FoundList:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a source of an enabled policy keeps or leaves out: `path` "" for an application."""
+    """What a source of an enabled policy keeps, or leaves out (`is_out`): `path` "" for an application."""
 
     key: str
     path: str
+    is_out: bool = False
 
 
 def list_found(facts: DeviceFacts) -> FoundList:
     """Given the facts of a device, return what was found. File systems of the kernel, of the network and
     read-only ones are no data of this device, nor is what lies in /tmp."""
-    points: dict[str, list[str]] = {}
+    points: dict[tuple[str, bool], list[str]] = {}
     for mount in facts.mounts:
         if not (mount.is_pseudo or mount.is_network or mount.is_read_only):
-            points.setdefault(mount.device, []).append(mount.point)
-    file_systems = [sorted(each, key=lambda point: (len(point), point)) for each in points.values()]
+            points.setdefault((mount.device, mount.is_apart), []).append(mount.point)
+    file_systems = [
+        Found("", (shown := sorted(each, key=lambda point: (len(point), point)))[0], tuple(shown), is_apart)
+        for (_, is_apart), each in points.items()
+    ]
     lasting = [each for each in facts.instances if not _is_passing(each)]
     instances = [Found(each.key, each.label, each.places) for each in lasting]
-    return FoundList((*instances, *(Found("", each[0], tuple(each)) for each in file_systems)))
+    return FoundList((*instances, *file_systems))
 
 
 def _is_passing(instance: Instance) -> bool:
@@ -66,19 +71,24 @@ def _is_passing(instance: Instance) -> bool:
 
 def write_found(facts: DeviceFacts) -> str:
     """Given the facts of a device, return what was found as ASCII text, to be stored."""
-    return json.dumps([[each.key, each.label, each.places] for each in list_found(facts).entries])
+    return json.dumps(
+        [[each.key, each.label, each.places, each.is_apart] for each in list_found(facts).entries]
+    )
 
 
 def read_found(text: str) -> FoundList:
     """Given what `write_found` returned, return it; nothing for "": nobody looked yet."""
-    rows: list[tuple[str, str, list[str]]] = json.loads(text) if text else []
-    return FoundList(tuple(Found(key, label, tuple(places)) for key, label, places in rows))
+    rows: list[tuple[str, str, list[str], bool]] = json.loads(text) if text else []
+    return FoundList(
+        tuple(Found(key, label, tuple(places), is_apart) for key, label, places, is_apart in rows)
+    )
 
 
 def find_undecided(found: FoundList, decided: Iterable[Decided]) -> list[Found]:
     """Given what was found and what was decided, return what nobody decided about."""
     sources = list(decided)
     keys, paths = {source.key for source in sources}, {source.path for source in sources if source.path}
+    out = {source.path for source in sources if source.path and source.is_out}
     applications = [each for each in found.entries if each.key]
     file_systems = [each for each in found.entries if not each.key]
     places = [place for each in applications if each.key in keys for place in each.places]
@@ -89,7 +99,9 @@ def find_undecided(found: FoundList, decided: Iterable[Decided]) -> list[Found]:
             each
             for each in file_systems
             if each.label not in chosen
-            and not any(is_within(point, path) for point in each.places for path in paths)
+            and not any(
+                is_within(point, path) for point in each.places for path in (out if each.is_apart else paths)
+            )
         ),
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from backupsite.fleet.models import Device
 from backupsite.policies.found import Decided, find_undecided, read_found, say_undecided
-from backupsite.policies.models import PolicyDevice
+from backupsite.policies.models import PolicyDevice, Source
 
 
 def list_undecided(device_ids: Collection[int]) -> dict[int, str]:
@@ -16,8 +16,9 @@ def list_undecided(device_ids: Collection[int]) -> dict[int, str]:
     rows = PolicyDevice.objects.filter(
         device_id__in=device_ids, policy__is_enabled=True, policy__sources__isnull=False
     )
-    for device, key, path in rows.values_list("device_id", "policy__sources__key", "policy__sources__path"):
-        decided[device].append(Decided(key, path))
+    columns = ("device_id", "policy__sources__key", "policy__sources__path", "policy__sources__mode")
+    for device, key, path, mode in rows.values_list(*columns):
+        decided[device].append(Decided(key, path, mode == Source.OUT))
     found = dict(Device.objects.filter(pk__in=device_ids).values_list("pk", "found"))
     return {
         device: say_undecided(find_undecided(read_found(found.get(device, "")), sources))

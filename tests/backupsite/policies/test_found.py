@@ -84,3 +84,24 @@ def test_nobody_has_to_decide_about_what_lies_in_tmp(places: list[str], is_asked
     passing = replace(make_etcd("/x"), places=tuple(places))
     found = list_found(replace(FACTS, instances=(passing,)))
     assert (ETCD in [each.key for each in found.entries]) is is_asked
+
+
+@pytest.mark.parametrize(
+    ("sources", "left"),
+    [
+        ([Decided("/", "/")], ["/mnt/pool"]),
+        ([Decided("/mnt", "/mnt"), Decided("/", "/")], ["/mnt/pool"]),
+        ([Decided("/", "/"), Decided("/mnt/pool", "/mnt/pool")], []),
+        ([Decided("/", "/"), Decided("/mnt/pool/films", "/mnt/pool/films")], []),
+        ([Decided("/", "/"), Decided("/mnt", "/mnt", is_out=True)], []),
+    ],
+)
+def test_what_a_run_leaves_out_as_apart_is_not_decided_by_what_lies_above_it(
+    sources: list[Decided], left: list[str]
+) -> None:
+    facts = make_facts(
+        make_mount("/mnt/pool", "fuse.mergerfs", "0:60"), make_mount("/far", "fuse.sshfs", "0:61")
+    )
+    found = read_found(write_found(facts))
+    assert found == list_found(facts)
+    assert [each.label for each in find_undecided(found, sources)] == left
