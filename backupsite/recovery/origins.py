@@ -35,7 +35,9 @@ class Origin:
         """What a log says of it; "" of the first one."""
         if not self.is_copy:
             return ""
-        return f"It is read from the second copy in {self.repository.storage.name}. {self.why}".strip()
+        hurt = "A check found damage in that copy: what needs it fails." if self.repository.damage else ""
+        said = (f"It is read from the second copy in {self.repository.storage.name}.", self.why, hurt)
+        return " ".join(each for each in said if each)
 
     def name_of(self, restic_id: str) -> str:
         """Given the name of a snapshot in the first repository, return its name here."""

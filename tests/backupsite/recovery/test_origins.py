@@ -131,6 +131,15 @@ def test_what_lies_on_another_node_is_not_taken_for_gone(point: RestorePoint) ->
     assert not find_origin([RestorePoint.objects.get(pk=point.pk)]).is_copy
 
 
+def test_damage_of_the_copy_is_told_before_it_is_read(point: RestorePoint) -> None:
+    RestorePoint.objects.update(damage="data of its files is damaged")
+    Repository.objects.exclude(copy_of=None).update(damage="data/x: damaged")
+    said = find_origin([RestorePoint.objects.get(pk=point.pk)]).sentence
+    assert said.endswith(
+        "found the first one damaged. A check found damage in that copy: what needs it fails."
+    )
+
+
 def test_a_drill_of_the_copy_is_asked_for_by_a_button(point: RestorePoint, operator: Client) -> None:
     assert operator.post(f"/points/{point.pk}/drill/", {"origin": "copy"}).status_code == 302
     assert Run.objects.get(kind=Run.DRILL).request["from"] == COPY
