@@ -116,6 +116,7 @@ def list_pages(device: Device) -> dict[str, str]:
         "node-remove": reverse("node-remove", args=["cellar"]),
         "node-again": reverse("node-again", args=["cellar"]),
         "repository": reverse("repository", args=[repository_of(device).uuid]),
+        "storage-reading": reverse("storage-reading", args=[Storage.objects.get(name="far away").pk]),
         "point-remove": reverse("point-remove", args=[point.pk]),
         "failed-run": Run.objects.get(state=State.FAILED).get_absolute_url(),
     }
