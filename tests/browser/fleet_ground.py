@@ -60,7 +60,7 @@ def fill(device: Device) -> None:
 
 def _add_history(device: Device, policy: Policy) -> None:
     now = timezone.now()
-    for age in (1, 2, 26, 60, 200, 900):
+    for age in (1, 1.1, 2, 26, 60, 200, 900):  # two of them are one mark in the picture
         run = make_run(device, State.SUCCEEDED, policy=policy, at=now - timedelta(hours=age))
         make_point(device, policy, run.queued_at, "/data/www", run=run)
     oldest, older, *_ = RestorePoint.objects.order_by("made_at")
