@@ -8,9 +8,10 @@ from typing import Protocol
 
 from agents.commands import Command, Result
 from agents.errors import ProtocolBroken
-from agents.facts import btrfs, databases, lvm, mounts, paths, reflink, system, tools, wire
+from agents.facts import btrfs, databases, fills, lvm, mounts, paths, reflink, system, tools, wire
 from agents.facts.btrfs import BtrfsFacts
 from agents.facts.databases import DatabaseSeen
+from agents.facts.fills import Fill
 from agents.facts.instances import Instance
 from agents.facts.lvm import LvmFacts
 from agents.facts.mounts import ExpectedMount, Mount
@@ -42,6 +43,7 @@ class DeviceFacts:
     instances: tuple[Instance, ...] = ()
     lvm: LvmFacts | None = None
     reflinks: tuple[str, ...] = ()
+    fills: tuple[Fill, ...] = ()
 
     def tool(self, name: str) -> Tool | None:
         return next((tool for tool in self.tools if tool.name == name), None)
@@ -60,8 +62,8 @@ class DeviceFacts:
 def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> DeviceFacts:
     """Return the facts of a device, with one about each of `source_paths`.
 
-    Runs six commands, three for each btrfs, one for LVM and one for XFS. Raise ProtocolBroken when an output
-    is not understood."""
+    Runs seven commands, three for each btrfs, one for LVM and one for XFS. Raise ProtocolBroken when an
+    output is not understood."""
     seen = mounts.parse_mounts(_ask(runner, mounts.MOUNTS, "the list of mounts"))
     found = tools.parse_tools(_ask(runner, tools.TOOLS, "the list of tools"))
     fstab = _ask(runner, mounts.EXPECTED_MOUNTS, "/etc/fstab")
@@ -75,6 +77,7 @@ def read_facts(runner: RunsCommands, source_paths: Iterable[str] = ()) -> Device
         paths=read_paths(runner, source_paths),
         lvm=read_lvm(runner) if any(tool.name == "lvm" for tool in found) else None,
         reflinks=_read_reflinks(runner, seen),
+        fills=_read_fills(runner, seen),
     )
 
 
@@ -90,6 +93,11 @@ def _read_reflinks(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[str, 
         return ()
     command = reflink.reflink_command(points)
     return reflink.parse_reflinks(_ask(runner, command, "the features of XFS"))
+
+
+def _read_fills(runner: RunsCommands, seen: tuple[Mount, ...]) -> tuple[Fill, ...]:
+    command = fills.fills_command(fills.measured_points(seen))
+    return fills.parse_fills(_ask(runner, command, "how full the file systems are"))
 
 
 def read_paths(runner: RunsCommands, source_paths: Iterable[str]) -> tuple[PathFact, ...]:

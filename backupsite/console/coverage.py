@@ -34,9 +34,14 @@ def find_gaps(mounts: Iterable[Mount], sources: Iterable[str]) -> list[Gap]:
     for mount in sorted(mounts, key=lambda mount: (len(mount.point), mount.point)):
         if mount.is_pseudo or mount.is_network or mount.is_read_only:
             continue
-        if any(is_within(mount.point, path) for path in paths):
+        if any(covers(path, mount) for path in paths):
             protected.add(mount.device)
             continue
         covered = tuple(path for path in paths if is_within(path, mount.point))
         gaps.setdefault(mount.device, Gap(mount.point, mount.kind, covered))
     return [gap for device, gap in gaps.items() if device not in protected]
+
+
+def covers(path: str, mount: Mount) -> bool:
+    """Return whether a source with this path stores what is mounted there, or leaves it out on purpose."""
+    return path == mount.point if mount.is_apart else is_within(mount.point, path)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from agents.facts import DeviceFacts
 from backupsite.console.coverage import find_gaps
+from backupsite.console.coverage_sizes import draw_coverage, measure_coverage
 from backupsite.console.discovery import (
     FILES_ONLY,
     decided_paths,
@@ -113,7 +114,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
     sources = list_sources(now, [device.pk])
     is_paused = device.pk in list_paused([device.pk])
     target, decided = read_target(device), list_decided(device)
-    facts = target.facts
+    facts, protected = target.facts, _list_protected(sources)
     open_data = find_open_data(device, decided, facts)
     exposure = judge_device(
         sources, now, is_paused=is_paused, undecided=say_undecided([each.found for each in open_data])
@@ -134,7 +135,7 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "overdue": -left,
         "failure": find_failures(now, [device.pk]).get(device.pk),
         "is_missed": exposure.standing in MISSED,
-        "protected": _list_protected(sources),
+        "protected": protected,
         "facts": facts,
         "open_data": open_data,
         "gaps": find_gaps(facts.mounts, decided_paths(decided, facts)) if facts is not None else [],
@@ -150,10 +151,21 @@ def _live_context(device: Device, now: datetime) -> dict[str, Any]:
         "repository": Repository.objects.filter(device=device).select_related("second_copy__storage").first(),
         "longest_freeze_ms": _longest_freeze(device, now),
         "last_drill": find_last_drill(device),
+        **_coverage_context(facts, decided, protected),
         **_logs_context(device, facts, decided, now),
         **_points_context(device, now),
         **_key_context(device),
     }
+
+
+def _coverage_context(
+    facts: DeviceFacts | None, decided: list[Source], protected: list[Protected]
+) -> dict[str, Any]:
+    if facts is None:
+        return {}
+    stored = {(each.exposure.policy_id, each.exposure.key): each.size_bytes for each in protected}
+    rows = measure_coverage(facts, [each for each in decided if each.policy.is_enabled], stored)
+    return {"coverage": rows, "coverage_chart": draw_coverage(rows)}
 
 
 def _logs_context(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from agents.facts import DeviceFacts, Instance
 from agents.facts.btrfs import BtrfsFacts, Subvolume
+from agents.facts.fills import Fill
 from agents.facts.lvm import LogicalVolume, LvmFacts
 from agents.facts.mounts import Mount
 from agents.facts.system import SystemFacts
@@ -48,6 +51,7 @@ def make_facts(machine: Machine, now_s: int, *, has_surprise: bool) -> DeviceFac
         ),
         databases=(),
         instances=tuple(_make_instance(data) for data in machine.role.sources if data.application),
+        fills=tuple(_list_fills(machine, mounts)),
         lvm=LvmFacts(() if is_btrfs else tuple(_make_volume(each) for each in mounts)),
     )
 
@@ -63,6 +67,12 @@ def _list_mounts(machine: Machine, *, has_surprise: bool) -> list[Mount]:
         )
         for n, point in enumerate(points)
     ]
+
+
+def _list_fills(machine: Machine, mounts: Iterable[Mount]) -> Iterator[Fill]:
+    sizes = {data.path or _PLACES[data.application]: data.size_bytes for data in machine.role.sources}
+    for mount in mounts:
+        yield Fill(mount.point, int(sizes.get(mount.point, 4 * GB) * machine.scale))
 
 
 def _make_volume(mount: Mount) -> LogicalVolume:

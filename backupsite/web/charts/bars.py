@@ -24,6 +24,11 @@ class Segment:
     value: int
     tone: Tone
     url: str = ""
+    said: str = ""  # the value in words, where it is no count
+
+    @property
+    def words(self) -> str:
+        return self.said or format_count(self.value)
 
 
 def share_out(values: Sequence[int]) -> list[float]:
@@ -37,7 +42,7 @@ def share_out(values: Sequence[int]) -> list[float]:
 
 def describe_segments(segments: Sequence[Segment]) -> str:
     """Given the segments, return them in words."""
-    return ", ".join(f"{format_count(s.value)} {s.label}" for s in segments) or "Nothing."
+    return ", ".join(f"{s.words} {s.label}" for s in segments) or "Nothing."
 
 
 def draw_segments(chart_id: str, title: str, segments: Sequence[Segment], height: int = 10) -> SafeString:
@@ -46,7 +51,7 @@ def draw_segments(chart_id: str, title: str, segments: Sequence[Segment], height
     for segment, share in zip(segments, share_out([s.value for s in segments]), strict=True):
         if share:
             width = share if start + share > 0.999 else max(share - GAP_SHARE, share / 2)
-            hint = f"{format_count(segment.value)} {segment.label}"
+            hint = f"{segment.words} {segment.label}"
             place, size = svg.percent(start), svg.percent(width)
             body.append(svg.rect(place, 0, size, height, f"mark {segment.tone}", hint, radius=3))
         start += share
@@ -68,7 +73,7 @@ def draw_legend(segments: Sequence[Segment]) -> SafeString:
 
 
 def _words(segment: Segment) -> SafeString:
-    words = format_html("<strong>{}</strong> {}", format_count(segment.value), segment.label)
+    words = format_html("<strong>{}</strong> {}", segment.words, segment.label)
     return format_html('<a href="{}">{}</a>', segment.url, words) if segment.url else words
 
 
