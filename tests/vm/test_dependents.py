@@ -97,7 +97,6 @@ def assert_as_before(before: dict[str, tuple[str, str]], after: dict[str, tuple[
     assert kept == {UNTOUCHED, *STANDING}
 
 
-@pytest.mark.full
 def test_what_stops_along_with_a_unit_runs_again_and_what_stood_still_stands(
     family: Vm, console: Console
 ) -> None:
