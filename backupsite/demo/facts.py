@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from agents.facts import DeviceFacts, Instance
+from agents.facts import Detail, DeviceFacts, Instance
 from agents.facts.btrfs import BtrfsFacts, Subvolume
 from agents.facts.fills import Fill
 from agents.facts.lvm import LogicalVolume, LvmFacts
@@ -15,6 +15,17 @@ from backupsite.demo.machines import GB, Data, Machine
 
 _LABELS = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 _VERSIONS = {"postgresql": "15.18", "mariadb": "10.11.14"}
+_BIN = "/usr/lib/postgresql/15/bin"
+_SAID = {
+    "postgresql": {
+        "data": "/var/lib/postgresql/15/main", "owner": "postgres", "psql": f"{_BIN}/psql",
+        "pg_dump": f"{_BIN}/pg_dump", "pg_dumpall": f"{_BIN}/pg_dumpall", "asked_in": "postgres",
+        "pg_basebackup": f"{_BIN}/pg_basebackup", "full_page_writes": "on", "may_replicate": "yes",
+        "max_replication_slots": "10", "socket": "/run/postgresql", "port": "5432", "is_superuser": "yes",
+        "may_checkpoint": "yes", "role": "postgres", "size_bytes": "52000000000", "replication": "yes",
+        "database": "shop",
+    },
+}  # fmt: skip
 _PLACES = {"postgresql": "/var/lib/postgresql/15/main", "mariadb": "/var/lib/mysql"}
 
 
@@ -103,4 +114,5 @@ def _make_instance(data: Data) -> Instance:
         (_PLACES[name],),
         f"{name}.service",
         is_running=True,
+        details=tuple(Detail(key, value) for key, value in _SAID.get(name, {}).items()),
     )

@@ -92,10 +92,16 @@ def look_at(facts: DeviceFacts, instance: Instance) -> Look:
         quiesce = application.cold(instance, facts).quiesce
     except PlanRefused:
         quiesce = None
-    refusal = "" if offers else "; ".join(dict.fromkeys((ground.reason, *instance.problems)))
+    refusal = "" if offers else _say_refusal(ground, instance)
     # What stands already is only watched.
     stops = quiesce.label if quiesce is not None and quiesce.is_stop else ""
     return Look(instance, ground, offers, stops, refusal)
+
+
+def _say_refusal(ground: Ground, instance: Instance) -> str:
+    """Return why nothing hot is possible. Where its files lie is no reason when they can be snapshotted."""
+    reasons = [*([] if ground.is_atomic else [ground.reason]), *instance.problems]
+    return "; ".join(dict.fromkeys(reasons)) or "It did not say enough of itself when it was looked at."
 
 
 def advise_instance(look: Look, criticality: str, stops_ms: Sequence[float] = ()) -> Advice:

@@ -81,3 +81,10 @@ def test_a_downtime_is_measured_or_says_that_it_is_not(
 ) -> None:
     downtime = predict_downtime(is_atomic, measured)
     assert downtime.short.replace("\u00a0", " ").startswith(short) and why in downtime.why
+
+
+def test_where_its_files_lie_is_no_reason_against_what_can_be_snapshotted() -> None:
+    silent = replace(make_postgresql("/data/pg"), details=())
+    look = look_at(replace(make_facts(), instances=(silent,)), silent)
+    assert look.ground.is_atomic and look.best is None
+    assert look.refusal == "It did not say enough of itself when it was looked at."
