@@ -40,7 +40,7 @@ class Outlook:
             return f"The limits leave room for it: every byte is read within {TURN_DAYS} days."
         return (
             f"“Every byte within {TURN_DAYS} days” is not kept: {self.why} is too little for it. A turn takes "
-            f"{self.turn_days:,} days at best, and longer with copies and drills; damage may stay unseen so long."
+            f"{self.turn_days:,} days at best, longer with copies and drills: damage may stay unseen so long."
         )
 
 
