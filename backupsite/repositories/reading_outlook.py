@@ -39,8 +39,8 @@ class Outlook:
         if self.is_kept:
             return f"The limits leave room for it: every byte is read within {TURN_DAYS} days."
         return (
-            f"“Every byte within {TURN_DAYS} days” is not kept: {self.why} is too little for it. A turn takes "
-            f"{self.turn_days:,} days at best, longer with copies and drills: damage may stay unseen so long."
+            f"“Every byte within {TURN_DAYS} days” is not kept: {self.why} is too little for it. A turn "
+            f"takes {self.turn_days:,} days at best, longer with copies: damage may stay unseen so long."
         )
 
 
