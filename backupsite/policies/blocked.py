@@ -86,6 +86,17 @@ class Blocked:
             span = self._find(first - timedelta(microseconds=1))
         return first
 
+    def begins_within(self, moment: datetime, within: timedelta) -> list[datetime]:
+        """Return when hours begin after a moment, up to so much later."""
+        if not self.hours:
+            return []
+        zone, last = find_zone(self.time_zone), moment + within
+        day, found = moment.astimezone(zone).date() - _DAY, list[datetime]()
+        while day <= last.astimezone(zone).date():
+            found += [span.begins for span in _spans(self, day) if moment < span.begins <= last]
+            day += _DAY
+        return found
+
     def _find(self, moment: datetime) -> Span | None:
         """Return the longest of the spans in which a moment lies."""
         if not self.hours:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice, pairwise, takewhile
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from backupsite.policies.blocked import Blocked
-from backupsite.policies.schedule import Schedule, find_longest
+from backupsite.policies.schedule import FAR_AHEAD, FEWEST_STARTS, Schedule, find_longest
 from backupsite.policies.windows import COLD, WINDOW_LASTS, own_window
 
 if TYPE_CHECKING:
@@ -105,14 +106,31 @@ class Planner:
 
     def longest_gap(self, moment: datetime) -> timedelta | None:
         """Return the longest time between two of the next starts, of 400 days, with blocked hours of 2,500 at
-        most. None: by hand only, or once."""
+        most, whatever part of the spread is a device's own. None: by hand only, or once."""
         return _find_gap(self, moment)
+
+    def _reach(self, due: datetime) -> tuple[datetime, datetime] | None:
+        """Return the earliest and the latest start that stands for a time of the schedule, of all devices,
+        each less its own part of the spread. None: on some device no run may stand for it.
+
+        A device whose part ends just in blocked hours starts at their end: nearly all of them later."""
+        spread, first = self.schedule.spread, self._free(due)
+        if first is None:
+            return None
+        latest = [first]
+        for begins in self.blocked.begins_within(due, spread):
+            ends = self._free(begins)
+            if ends is None:
+                return None
+            latest.append(ends - (begins - due))
+        return max(due, first - spread), max(latest)
 
     def achievable_rpo(self, moment: datetime, duration: timedelta) -> timedelta | None:
         """Given how long a run takes, return the oldest that the newest restore point gets when one attempt
         fails: interval + run + wait + run again, in whole minutes. None: by hand only.
 
-        The spread is not in it: it is the same for each run of a device, so it cancels out."""
+        The spread is not in it where no hours are blocked: it is the same for each run of a device, so it
+        cancels out."""
         gap = self.longest_gap(moment)
         if gap is None:
             return None
@@ -125,4 +143,15 @@ def _find_gap(planner: Planner, moment: datetime) -> timedelta | None:
     """Remembered, since a page asks for it and for the target that follows from it."""
     if not planner.blocked.hours:
         return planner.schedule.longest_gap(moment)
-    return find_longest((start.at for start in planner.starts_after(moment)), moment, _MOST_STARTS)
+    if not planner.schedule.spread:
+        return find_longest((start.at for start in planner.starts_after(moment)), moment, _MOST_STARTS)
+    return _find_gap_of_all(planner, moment)
+
+
+def _find_gap_of_all(planner: Planner, moment: datetime) -> timedelta | None:
+    """Return what no gap between two starts of any device is longer than: each from its earliest to the next
+    one's latest."""
+    due = islice(planner.schedule.times_after(moment), _MOST_STARTS)
+    near = takewhile(lambda each: each[0] < FEWEST_STARTS or each[1] < moment + FAR_AHEAD, enumerate(due))
+    reached = (reach for _, at in near if (reach := planner._reach(at)) is not None)
+    return max((later[1] - sooner[0] for sooner, later in pairwise(reached)), default=None)

@@ -229,3 +229,28 @@ def test_hours_in_words() -> None:
     assert blocked(("024", time(8), time(8, 30))).sentences() == [
         "Monday, Wednesday and Friday, 08:00 to 08:30"
     ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(schedules(), some_hours, moments, keys, st.booleans())
+def test_no_device_waits_longer_than_the_longest_gap_that_is_promised(
+    schedule: Schedule, hours: list[tuple[str, time, time]], moment: datetime, key: str, is_cold: bool
+) -> None:
+    plan = planner(schedule, *hours, is_cold=is_cold)
+    own = [start.at for start in islice(plan.starts_after(moment, spread_by=key), 60)]
+    gaps = [later - sooner for sooner, later in pairwise(own)]
+    promised = plan.longest_gap(moment)
+    # Both look ahead from the same moment, but no schedule looks ahead for ever.
+    if gaps and own[-1] < moment + timedelta(days=60):
+        assert promised is not None and max(gaps) <= promised
+
+
+def test_a_spread_that_ends_in_blocked_hours_is_counted() -> None:
+    daily = Schedule("daily", at_time=time(1), time_zone="UTC", spread_minutes=60)
+    plan = Planner(daily, Blocked((("0", time(1, 30), time(5)),), "UTC"))
+    moment = datetime(2026, 3, 2, tzinfo=UTC)
+    # On Mondays who would start at 01:30 starts at 05:00.
+    assert plan.longest_gap(moment) == timedelta(hours=27, minutes=30)
+    assert Planner(daily, Blocked((), "UTC")).longest_gap(moment) == timedelta(days=1)
+    touched = [max(b - a for a, b in pairwise(starts(plan, moment, 20, f"d{n}"))) for n in range(60)]
+    assert timedelta(hours=27) < max(touched) <= timedelta(hours=27, minutes=30)
