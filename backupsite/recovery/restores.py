@@ -63,7 +63,7 @@ def may_undo(run: Run) -> bool:
     something. Runs at most two queries."""
     if not State(run.state).is_final or not list_safety_points(run):
         return False
-    if run.state == State.CANCELLED and not run.worker:
+    if run.state == State.CANCELLED and run.beside_id is not None and not run.worker:
         return False  # it waited for another node, which had not begun
     said = run.lines.filter(kind=RunLine.LINE, text=NOTHING_REPLACED)
     return not (run.state == State.CANCELLED and said.exists())

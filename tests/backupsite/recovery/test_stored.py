@@ -61,7 +61,8 @@ def change(chance: random.Random) -> None:
     path = chance.choice(PATHS)
     match chance.randrange(17):
         case 15 | 16:
-            found = chance.choice(("", '[["", "/", ["/"]]]', '[["", "/", ["/"]], ["", "/data", ["/data"]]]'))
+            root, data = '["", "/", ["/"], false]', '["", "/data", ["/data"], false]'
+            found = chance.choice(("", f"[{root}]", f"[{root}, {data}]"))
             Device.objects.filter(pk=device.pk).update(found=found)
         case 0:
             Policy.objects.filter(pk=policy.pk).update(is_enabled=not policy.is_enabled)
