@@ -57,7 +57,8 @@ def test_what_is_replaced_is_saved_first_by_the_node_of_the_device(
     run = ask(operator, point, onto="web-01", target="/srv/x", **replaces)
     assert run.beside is None and run.request["safety"]
     saved = make_point(run.device, None, timezone.now(), run=run)
-    Run.objects.filter(pk=run.pk).update(state=State.CANCELLED, ended_at=timezone.now())
+    handed_over = {"beside": point.device, "worker": ""}
+    Run.objects.filter(pk=run.pk).update(state=State.CANCELLED, ended_at=timezone.now(), **handed_over)
     run.refresh_from_db()
     assert not may_undo(run), "it was cancelled before the other node took it"
     Run.objects.filter(pk=run.pk).update(worker="cellar@7")
