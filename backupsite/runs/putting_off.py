@@ -20,9 +20,7 @@ def put_off(held: QuerySet[Run], outcome: Outcome) -> Run:
 
     Raise LeaseLost when the query is empty. A run that a person cancelled meanwhile is closed instead."""
     with transaction.atomic():
-        run = held.select_related("device").select_for_update(of=("self",)).first()
-        if run is None:
-            raise LeaseLost("The run was ended by somebody else.")
+        run = _lock(held)
         if run.cancel_requested_at is not None:
             return close(held, outcome_of(Cancelled("The run was cancelled.")))
         for told in (run.phases, run.lines, run.samples, run.impacts, run.figures, run.checks):
@@ -50,9 +48,7 @@ def hand_over(held: QuerySet[Run], over: kinds.HandOver) -> Run:
 
     Raise LeaseLost when the query is empty. A run that a person cancelled meanwhile is closed instead."""
     with transaction.atomic():
-        run = held.select_related("device").select_for_update(of=("self",)).first()
-        if run is None:
-            raise LeaseLost("The run was ended by somebody else.")
+        run = _lock(held)
         if run.cancel_requested_at is not None:
             return close(held, outcome_of(Cancelled("The run was cancelled.")))
         RunPhase.objects.filter(run=run, ended_at=None).update(ended_at=timezone.now())
@@ -69,4 +65,12 @@ def hand_over(held: QuerySet[Run], over: kinds.HandOver) -> Run:
         run.refresh_from_db()
         queue.wake_on_commit(run.kind, over.beside)
         bell.ring_on_commit(run)
+    return run
+
+
+def _lock(held: QuerySet[Run]) -> Run:
+    """Return the run that is held, locked. Raise LeaseLost when the query is empty."""
+    run = held.select_related("device").select_for_update(of=("self",)).first()
+    if run is None:
+        raise LeaseLost("The run was ended by somebody else.")
     return run
