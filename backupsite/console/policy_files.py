@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class There:
 
 
 def read_there() -> There:
-    """Return what is there now. Runs eight queries."""
+    """Return what is there now. Runs nine queries."""
     return There(
         {each.state.name.lower(): each for each in read_stored(Policy.objects.all())},
         dict(Device.objects.values_list("name", "pk")),
@@ -84,6 +84,7 @@ def compare_file(data: bytes) -> Comparison:
         timezone.now(),
         there.storages,
         lambda state: _find_repositories(state, machine, selection),
+        selection.find_others,
     )
     reading = read_policies(data, known)
     if reading.problems:
@@ -131,6 +132,11 @@ class Selection:
             self._tagged[key] = frozenset(found.values_list("pk", flat=True))
         named = [self._devices[name] for name in state.devices if name in self._devices]
         return self._tagged[key].union(named) if named else self._tagged[key]
+
+    def find_others(self, state: PolicyState, names: Collection[str]) -> list[str]:
+        """Return those of some devices that a policy has not."""
+        mine = self.of(state) if names else frozenset()
+        return [name for name in names if self._devices.get(name) not in mine]
 
 
 def apply_comparison(actor: Actor, comparison: Comparison, now: datetime) -> list[Policy]:

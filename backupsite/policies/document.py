@@ -107,6 +107,7 @@ FIELD_NAMES = (
     *COLD_NAMES,
     "copy_keep",
 )
+_OWN_KEYS = {"keep": "keep", **{field.name: field.key for field in FIELDS}}
 COPY_KEPT = maybe(COPY_KEEP, "as long as the first")
 
 
@@ -117,6 +118,14 @@ class Hours:
     weekdays: str
     begins: time
     ends: time
+
+
+@dataclass(frozen=True)
+class OwnValues:
+    """Values of a policy that are others on one device: by the name of the override, as it is stored."""
+
+    device: str
+    values: Mapping[str, Plain]
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ class PolicyState:
     blocked: tuple[Hours, ...] = ()
     sources: tuple[Mapping[str, Any], ...] = ()
     copy_storage: str = ""
+    own: tuple[OwnValues, ...] = ()
 
 
 def make_default(name: str) -> PolicyState:
@@ -155,7 +165,16 @@ def make_plain(state: PolicyState) -> dict[str, Plain]:
     plain["cold window"] = _plain_window(state.fields)
     plain["keep"] = make_plain_fields(KEEP, state.fields)
     plain["second copy"] = _plain_copy(state)
+    plain["own values"] = [_plain_own(each) for each in sorted(state.own, key=lambda each: each.device)]
     plain["sources"] = [make_plain_source(each) for each in sorted_sources(state)]
+    return plain
+
+
+def _plain_own(own: OwnValues) -> dict[str, Plain]:
+    """A schedule is a key of its own, as in the policy; what stays is called keep there and here."""
+    plain: dict[str, Plain] = {"device": own.device}
+    for name, stored in sorted(own.values.items()):
+        plain |= stored if name == "schedule" and isinstance(stored, dict) else {_OWN_KEYS[name]: stored}
     return plain
 
 

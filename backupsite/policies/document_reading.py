@@ -24,6 +24,7 @@ from backupsite.policies.document import (
     make_default,
     make_policy,
 )
+from backupsite.policies.document_own import Devices, read_own
 from backupsite.policies.document_parts import (
     MOST_SHOWN,
     REFUSED,
@@ -63,6 +64,7 @@ KEYS = (
     "cold window",
     "keep",
     "second copy",
+    "own values",
     "sources",
 )
 _NAME = Value(clean_name, str)
@@ -73,7 +75,7 @@ class Known:
     """What is there already: `policy_of` gives a policy by its name in small letters, `devices` are names,
     `check_tag` raises ValueError for a word that is none, `now` is when the schedules begin,
     `storages` are the names of places for second copies. `refuse` says why the sources of a policy cannot be
-    taken on its devices."""
+    taken on its devices; `find_others` which of some devices are none of its."""
 
     policy_of: Callable[[str], PolicyState | None]
     devices: Collection[str]
@@ -81,6 +83,9 @@ class Known:
     now: datetime
     storages: Collection[str] = ()
     refuse: Callable[[PolicyState], Collection[str]] = lambda state: ()
+    find_others: Callable[[PolicyState, Collection[str]], Collection[str]] = lambda state, names: [
+        name for name in names if name not in state.devices
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,9 @@ def _read_policy(node: Node, known: Known, seen: dict[str, int], report: Report)
         tuple(read_sources(*taken["sources"], report)) if "sources" in taken else base.sources,
     )
     state = _read_copy(taken, known.storages, state, base, report)
+    state = replace(
+        state, own=read_own(taken, state, base, Devices(known.devices, known.find_others), report)
+    )
     if is_new and not set(WHEN) & taken.keys():
         report.add(node.line, "A new policy needs to say when, like every: 1 h, or by hand: true.")
     _check_window(node, taken, state, report)

@@ -12,10 +12,14 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from backupsite.accounts.models import AuditEvent
+from backupsite.fleet.devices import Actor
 from backupsite.fleet.models import Device, Tag
-from backupsite.policies.models import BlockedHours, Policy, PolicyDevice
+from backupsite.policies.effective import TARGET, VALUES
+from backupsite.policies.models import BlockedHours, Override, Policy, PolicyDevice
+from backupsite.policies.overriding import set_override
 from backupsite.repositories.making import first_node
 from backupsite.repositories.models import Storage
 from tests.backupsite.hostile import MARKUP
@@ -50,7 +54,7 @@ def carried_of(answer: Any) -> str:
 
 
 def snapshot() -> list[Any]:
-    tables = (Policy, PolicyDevice, BlockedHours, Tag, Device, AuditEvent)
+    tables = (Policy, PolicyDevice, BlockedHours, Override, Tag, Device, AuditEvent)
     rows = [list(table._default_manager.order_by("pk").values()) for table in tables]
     return [
         *rows,
@@ -204,3 +208,32 @@ def test_a_repository_inside_of_a_source_is_refused_with_its_line(operator: Clie
         "Repositories are kept in /srv/backups: a backup of them would hold itself."
         in answer.content.decode()
     )
+
+
+def test_own_values_of_devices_are_in_the_file_and_the_second_time_changes_nothing(operator: Client) -> None:
+    first, second = make_device("db-01"), make_device("db-02")
+    policy = make_policy(first, second, name="nightly", schedule="daily", at_time=time(2))
+    target = VALUES[TARGET]
+    set_override(Actor("ada"), policy.assignments.get(device=second), target, "9 h", timezone.now())
+    exported = operator.get("/policies/export/").content.decode()
+    assert "own values:\n  - device: db-02\n    target: 9 h\n" in exported
+    before = snapshot()
+    call_command("policies", "import", write(exported), stdout=io.StringIO())
+    assert snapshot() == before
+    changed = exported.replace(
+        "device: db-02\n    target: 9 h", "device: db-01\n    target: 7 h\n    every: 2 h"
+    )
+    shown = send(operator, changed)
+    assert "own values added: device db-01, target 7 h, every 2 h" in shown.content.decode()
+    operator.post("/policies/import/", {"carried": carried_of(shown)})
+    assert dict(Override.objects.values_list("field", "value")) == {
+        "rpo": "7 h",
+        "schedule": {"every": "2 h"},
+    }
+    assert set(Override.objects.values_list("assignment__device__name", flat=True)) == {"db-01"}
+    verbs = list(AuditEvent.objects.order_by("pk").values_list("verb", flat=True))
+    assert verbs.count("device.override") == 3 and verbs.count("device.override-end") == 1
+    assert "policy.change" not in verbs, "the policy itself is what it was"
+    before = snapshot()
+    call_command("policies", "import", write(changed), stdout=io.StringIO())
+    assert snapshot() == before
