@@ -12,6 +12,7 @@ from itertools import chain
 
 from agents.gateway.credentials import Credentials, KeyFile
 from agents.gateway.journal import Journal
+from agents.gateway.memory import MemoryReader
 from agents.gateway.rules import CAPS, MAX_REFUSALS, MIB, Refusal, Refused, Rights, check_rights
 from agents.gateway.store import Reader, Store, StoreFailed
 from agents.gateway.target import Kind, Target, parse_target
@@ -253,7 +254,7 @@ class Gateway:
     def _give(self, wire: Wire, request: Request, target: Target) -> None:
         if target.kind is Kind.KEYS and self._run_key is not None:
             content = self._run_key.content
-            reader: Reader | None = _MemoryReader(content) if target.name == self._run_key.name else None
+            reader: Reader | None = MemoryReader(content) if target.name == self._run_key.name else None
         else:
             reader = self._store.open(target)
         if reader is None:
@@ -313,23 +314,6 @@ class Gateway:
         except StoreFailed as error:
             self._store_failure = error
             raise ConnectionAbortedError(error.reason) from error
-
-
-class _MemoryReader:
-    """The run's own key file, which lies on no disk."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.size = len(content)
-
-    def expect(self, end: int) -> None:
-        return None
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._content[offset : offset + length]
-
-    def close(self) -> None:
-        return None
 
 
 def _skip_bytes(request: Request) -> int:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 Client = S3Store | GCSStore | AzureStore
 
-# restic on the device gives up a request after 5 minutes without a byte: all tries together stay below that.
-REQUEST_TIMEOUT_S = 120.0
+# A pack of 16 MiB through 1 Mbit/s takes 134 s. restic on the device gives up a request after 5 minutes
+# without a byte: what failed late is not tried again.
+REQUEST_TIMEOUT_S = 240.0
 RETRIES_S = 60.0
 
 

@@ -16,9 +16,9 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,80})</Code>")
 _STATUS = re.compile(r"status code: ([0-9]{3})\b")
 _MESSAGE = re.compile(r"<Message>([^<]{1,500})</Message>")
 
-_CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired", "ExpiredToken"})
+_CLOCK: Final = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 _KEY: Final = frozenset(
-    {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidSecurity", "AuthenticationFailed"}
+    {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidSecurity", "AuthenticationFailed", "ExpiredToken"}
 )
 _BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound", "InvalidBucketName"})
 _FULL: Final = frozenset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+from agents.gateway.memory import MemoryReader
 from agents.gateway.store import Reader, Store, StoreFailed, Upload
 from agents.gateway.target import Kind, Target
 
@@ -24,7 +25,7 @@ class WithoutSnapshots:
         if not _is_hidden(target):
             return self._store.open(target)
         content = self._kept.get(target.name or "")
-        return None if content is None else _Reader(content)
+        return None if content is None else MemoryReader(content)
 
     def size(self, target: Target) -> int | None:
         if not _is_hidden(target):
@@ -69,20 +70,6 @@ class _Upload:
         return self._store.keep(self._name, self._content)
 
     def discard(self) -> None:
-        return None
-
-
-class _Reader:
-    def __init__(self, content: bytes) -> None:
-        self._content, self.size = content, len(content)
-
-    def expect(self, end: int) -> None:
-        return None
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._content[offset : offset + length]
-
-    def close(self) -> None:
         return None
 
 

@@ -177,6 +177,7 @@ def test_a_file_that_was_cut_off_is_never_taken_for_stored(
         (403, "QuotaExceeded", StoreFailed, True),
         (403, "AccessDenied", StoreFailed, False),
         (403, "RequestTimeTooSkewed", StoreFailed, False),
+        (400, "ExpiredToken", StoreFailed, False),
         (503, "SlowDown", StoreUnreachable, False),
         (0, "", StoreUnreachable, False),
     ],
