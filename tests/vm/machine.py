@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from agents.binds import Limits
 from agents.commands import Command
 from agents.errors import AgentError
 from agents.session import Session
@@ -16,6 +17,9 @@ from tests.vm.image import DISKS, Image
 
 TOOLS = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "mke2fs", "setpriv")
 BOOT_TIMEOUT_S = 300.0
+# For tests that do not look at pauses: what is emulated is always under pressure, and a backup of a few
+# megabytes beside writers would be paused for minutes. tests/live/test_throttle.py proves the pauses.
+UNPAUSED = Limits(pressure_budget=None)
 KERNEL_WORDS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1"
 # Beside much other work a unit may need longer than the 90 s after which systemd gives it up.
 KERNEL_WORDS += " systemd.default_timeout_start_sec=600"

@@ -15,7 +15,7 @@ from agents.plan import SourceRequest
 from agents.plan.requests import Mode
 from agents.storing import Point
 from tests.live.flows import Console
-from tests.vm.machine import Vm
+from tests.vm.machine import UNPAUSED, Vm
 from tests.vm.traces import wait_until_clean
 
 _AS_POSTGRES = "runuser -u postgres --"
@@ -69,7 +69,7 @@ def back_up(console: Console, request: SourceRequest) -> Point:
     """Back it up. A machine that is too busy to be asked in time refuses that, as it should: later then."""
     for _ in range(5):
         try:
-            (point,) = console.back_up(request).points
+            (point,) = console.back_up(request, limits=UNPAUSED).points
             return point
         except PlanRefused as error:
             if "could not be asked" not in error.message:
