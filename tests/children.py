@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# One machine lives as long as the session there.
+# One machine serves all files there.
 _OWN_RULES = ("tests/vm/",)
 _PATIENCE_S = 60.0
 

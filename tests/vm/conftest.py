@@ -37,9 +37,9 @@ def needs_qemu() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def booted_vm(needs_qemu: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vm]:
-    """The machine, booted once for all tests."""
+    """The machine, booted once for all tests. It ends with the last of them: it takes processor time idle."""
     machine = Vm(find_image(), tmp_path_factory.mktemp("vm"))
     try:
         machine.boot()
